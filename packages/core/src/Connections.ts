@@ -1,0 +1,283 @@
+/**
+ * Connections: every authenticated link of this node, one per peer.
+ *
+ * Two nodes that dial each other at once keep the connection that the smaller NodeId dialled, and both know which without
+ * a word; the other one is drained. A peer that connects anew has restarted, and its old connection is closed.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { Identity } from "./Identity.ts"
+import type { NodeId } from "./NodeId.ts"
+import {
+  type Acceptor,
+  type Address,
+  type Connection,
+  type Owner,
+  schemeOf,
+  type Target,
+  Transport,
+  TransportError,
+  type TransportErrorReason
+} from "./Transport.ts"
+
+/** Pause between starting one address of a target and the next: the Connection Attempt Delay of RFC 8305. */
+export const ATTEMPT_DELAY_MS = 250
+/** Two connections of one pair made within this time count as dialled at once; later, the new one means a restart. */
+export const SIMULTANEOUS_MS = 10_000
+/** How long a connection that lost against another one of the same pair may take to finish its streams. */
+export const REPLACED_GRACE_MS = 5_000
+/** First and longest pause between attempts to come back to a kept target. Each pause doubles, with up to a half taken off at random. */
+export const BACKOFF_MS = { first: 100, longest: 10_000 }
+/** Refused connection attempts that are logged each second; the rest is only counted. */
+export const LOGGED_REFUSALS_PER_SECOND = 10
+
+/** Hears of connections as they come and go. Called once each, in order; none of these may throw. */
+export interface Observer {
+  readonly onConnected?: (connection: Connection) => void
+  readonly onDisconnected?: (peer: NodeId, why: string) => void
+  readonly onRefused?: (address: Address, error: TransportError) => void
+  readonly onAddresses?: (addresses: ReadonlyArray<Address>) => void
+}
+
+/** Every authenticated link of this node, one per peer. */
+export class Connections extends Context.Service<
+  Connections,
+  {
+    readonly nodeId: NodeId
+    /** Where this node can be reached now. */
+    readonly addresses: () => ReadonlyArray<Address>
+    /** The live connection to a peer. */
+    readonly get: (peer: NodeId) => Connection | undefined
+    /** Every live connection. */
+    readonly list: () => ReadonlyArray<Connection>
+    /**
+     * The live connection to a target, or a new one: direct addresses first, a little apart (RFC 8305), relayed ones when
+     * none answered. Who asks for the same peer at the same time shares one attempt.
+     */
+    readonly connect: (target: Target) => Effect.Effect<Connection, TransportError>
+    /** Stays connected to a target until the scope closes, dialling again with growing pauses (0.1 s to 10 s). */
+    readonly keep: (target: Target) => Effect.Effect<void, never, Scope.Scope>
+    /** Handles the streams of one protocol on every connection, until the scope closes. */
+    readonly handle: (protocol: number, acceptor: Acceptor) => Effect.Effect<void, TransportError, Scope.Scope>
+    /** Hears of connections until the scope closes. Connections that are live already are told at once. */
+    readonly observe: (observer: Observer) => Effect.Effect<void, never, Scope.Scope>
+  }
+>()("@parley/core/Connections") {}
+
+interface Held {
+  readonly connection: Connection
+  readonly since: number
+}
+
+/** Which of two live connections of one pair stays. Both ends come to the same answer. */
+const keepsOld = (self: NodeId, old: Held, fresh: Connection, now: number): boolean => {
+  if (old.connection.state() !== "open") return false
+  if (old.connection.relayed !== fresh.relayed) return fresh.relayed
+  if (old.connection.direction === fresh.direction) return fresh.direction === "outbound"
+  if (now - old.since > SIMULTANEOUS_MS) return false
+  const dialler = old.connection.direction === "outbound" ? self : old.connection.peer
+  const other = dialler === self ? old.connection.peer : self
+  return dialler < other
+}
+
+const fail = (reason: TransportErrorReason) => Effect.fail(new TransportError({ reason }))
+
+/** Goes through addresses in order, each a moment after the last or as soon as it failed; the first connection wins. */
+const dialInTurn = (
+  transport: Transport["Service"],
+  addresses: ReadonlyArray<Address>,
+  expect: NodeId | undefined,
+  failed: Array<TransportError>
+): Effect.Effect<Connection, TransportError> => {
+  const from = (index: number): Effect.Effect<Connection, TransportError> =>
+    Effect.suspend(() => {
+      const address = addresses[index]
+      if (address === undefined) return fail({ _tag: "NoAddress", node: expect ?? "" })
+      const gaveUp = Deferred.makeUnsafe<void>()
+      const attempt = transport.dial(address, expect).pipe(
+        Effect.tapError((error) => {
+          failed.push(error)
+          return Deferred.succeed(gaveUp, undefined)
+        })
+      )
+      if (index + 1 >= addresses.length) return attempt
+      const next = Deferred.await(gaveUp).pipe(Effect.timeoutOption(ATTEMPT_DELAY_MS), Effect.andThen(from(index + 1)))
+      return Effect.race(attempt, next)
+    })
+  return from(0)
+}
+
+/** Listens with a transport, and owns every connection that comes of it until the scope closes. */
+export const make = Effect.fnUntraced(function* (
+  transport: Transport["Service"],
+  nodeId: NodeId
+): Effect.fn.Return<Connections["Service"], TransportError, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const run = Effect.runForkWith(yield* Effect.context())
+  const live = new Map<NodeId, Held>()
+  const acceptors: Array<Acceptor | undefined> = Array.from({ length: 256 })
+  const observers = new Set<Observer>()
+  const attempts = new Map<string, Deferred.Deferred<Connection, TransportError>>()
+  let addresses: ReadonlyArray<Address> = []
+  let refusalSecond = 0
+  let refusals = 0
+
+  const hold = (connection: Connection): Connection => {
+    const now = Date.now()
+    const old = live.get(connection.peer)
+    if (old !== undefined && old.connection !== connection) {
+      if (keepsOld(nodeId, old, connection, now)) {
+        run(connection.drain(REPLACED_GRACE_MS))
+        return old.connection
+      }
+      run(old.connection.drain(old.connection.direction === connection.direction ? 0 : REPLACED_GRACE_MS))
+    }
+    live.set(connection.peer, { connection, since: now })
+    if (old === undefined) for (const observer of observers) observer.onConnected?.(connection)
+    return connection
+  }
+
+  const handle = (protocol: number, acceptor: Acceptor): Effect.Effect<void, TransportError, Scope.Scope> =>
+    acceptors[protocol] === undefined
+      ? Effect.acquireRelease(
+          Effect.sync(() => {
+            acceptors[protocol] = acceptor
+          }),
+          () =>
+            Effect.sync(() => {
+              acceptors[protocol] = undefined
+            })
+        )
+      : fail({ _tag: "ProtocolTaken", protocol })
+
+  const dial = (target: Target): Effect.Effect<Connection, TransportError> =>
+    Effect.suspend(() => {
+      const direct = target.addresses.filter((address) => schemeOf(address) !== "relay")
+      const relayed = target.addresses.filter((address) => schemeOf(address) === "relay")
+      const failed: Array<TransportError> = []
+      const groups = [direct, relayed].filter((group) => group.length > 0)
+      if (groups.length === 0) return fail({ _tag: "NoAddress", node: target.node ?? "the peer" })
+      return groups
+        .map((group) => dialInTurn(transport, group, target.node, failed))
+        .reduce((first, second) => Effect.catch(first, () => second))
+        .pipe(
+          Effect.catch((last) => {
+            const causes = failed.flatMap((error) => (error.reason._tag === "AllFailed" ? [] : [error.reason]))
+            return causes.length < 2
+              ? Effect.fail(last)
+              : fail({ _tag: "AllFailed", node: target.node ?? "the peer", causes })
+          })
+        )
+    }).pipe(Effect.map(hold))
+
+  const connect = (target: Target): Effect.Effect<Connection, TransportError> =>
+    Effect.suspend(() => {
+      if (target.node === nodeId) {
+        return fail({ _tag: "DialFailed", address: nodeId, detail: "that is this node itself" })
+      }
+      const known = target.node === undefined ? undefined : get(target.node)
+      if (known !== undefined) return Effect.succeed(known)
+      const key = target.node ?? target.addresses.join(" ")
+      const running = attempts.get(key)
+      if (running !== undefined) return Deferred.await(running)
+      const attempt = Deferred.makeUnsafe<Connection, TransportError>()
+      attempts.set(key, attempt)
+      return dial(target).pipe(
+        Effect.onExit((exit) => {
+          attempts.delete(key)
+          return Deferred.done(attempt, exit)
+        }),
+        Effect.forkIn(scope),
+        Effect.andThen(Deferred.await(attempt))
+      )
+    })
+
+  const get = (peer: NodeId): Connection | undefined => {
+    const held = live.get(peer)
+    return held !== undefined && held.connection.state() === "open" ? held.connection : undefined
+  }
+
+  const keep = (target: Target): Effect.Effect<void, never, Scope.Scope> =>
+    Effect.gen(function* () {
+      let pause = BACKOFF_MS.first
+      while (true) {
+        const exit = yield* Effect.exit(connect(target))
+        if (Exit.isSuccess(exit)) {
+          pause = BACKOFF_MS.first
+          yield* lost(exit.value.peer)
+        } else {
+          yield* Effect.logDebug(`not connected to ${target.node ?? target.addresses.join(", ")}`, exit.cause)
+        }
+        yield* Effect.sleep(pause * (0.5 + Math.random() / 2))
+        pause = Math.min(pause * 2, BACKOFF_MS.longest)
+      }
+    }).pipe(Effect.forkScoped, Effect.asVoid)
+
+  const lost = (peer: NodeId): Effect.Effect<void> =>
+    Effect.callback<void>((resume) => {
+      if (!live.has(peer)) return resume(Effect.void)
+      const observer: Observer = {
+        onDisconnected: (gone) => {
+          if (gone === peer) resume(Effect.void)
+        }
+      }
+      observers.add(observer)
+      return Effect.sync(() => observers.delete(observer))
+    })
+
+  const owner: Owner = {
+    nodeId,
+    onConnection: hold,
+    onStream: (connection, protocol, stream) => acceptors[protocol]?.(connection, stream),
+    onClosed: (connection, why) => {
+      if (live.get(connection.peer)?.connection !== connection) return
+      live.delete(connection.peer)
+      for (const observer of [...observers]) observer.onDisconnected?.(connection.peer, why)
+    },
+    onRefused: (address, error) => {
+      for (const observer of observers) observer.onRefused?.(address, error)
+      const second = Math.floor(Date.now() / 1000)
+      refusals = second === refusalSecond ? refusals + 1 : 1
+      refusalSecond = second
+      if (refusals <= LOGGED_REFUSALS_PER_SECOND) run(Effect.logInfo(`refused ${address}: ${error.message}`))
+    },
+    onAddresses: (changed) => {
+      addresses = changed
+      for (const observer of observers) observer.onAddresses?.(changed)
+    },
+    connect,
+    handle
+  }
+
+  addresses = yield* transport.listen(owner)
+
+  return Connections.of({
+    nodeId,
+    addresses: () => addresses,
+    get,
+    list: () => [...live.values()].map((held) => held.connection).filter((each) => each.state() === "open"),
+    connect,
+    keep,
+    handle,
+    observe: (observer) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          observers.add(observer)
+          for (const held of live.values()) observer.onConnected?.(held.connection)
+        }),
+        () => Effect.sync(() => observers.delete(observer))
+      )
+  })
+})
+
+/** The connections of this identity over the deployment's transport. */
+export const layer: Layer.Layer<Connections, TransportError, Transport | Identity> = Layer.effect(
+  Connections,
+  Effect.gen(function* () {
+    return yield* make(yield* Transport, (yield* Identity).nodeId)
+  })
+)
