@@ -1,28 +1,52 @@
-/** `bun:test` for Deno: the few names our tests use, made of `node:test` and the npm package `expect`. */
+/**
+ * `bun:test` for Deno: the names our tests use, made of `node:test` and the npm package `expect`. On Bun this file is not
+ * loaded. Use `skipTest` of `Skip.ts` to skip a test with a reason.
+ */
 import * as nodeTest from "node:test"
 
 export { expect } from "expect"
 
 type Body = () => unknown
-type Options = { readonly skip?: boolean | string; readonly timeout?: number }
+type Options = { readonly skip?: boolean }
 
-/** As in Bun: a test that takes longer than this fails. */
+/** As in Bun: a test without a timeout of its own fails after this time. */
 const defaultTimeoutMillis = 5_000
+
+// Deno's node:test loses what a test file throws while it loads, after its first test. Bun reports it, and so does this.
+let testsRunning = 0
+addEventListener("unhandledrejection", (event) => {
+  if (testsRunning > 0) return
+  console.error("Error outside of any test:", (event as PromiseRejectionEvent).reason)
+  process.exit(1)
+})
 
 const declare = (options: Options) => (name: string, body?: Body, timeout?: number) =>
   void nodeTest.test(name, { timeout: timeout ?? defaultTimeoutMillis, ...options }, async () => {
-    await body?.()
+    testsRunning++
+    try {
+      await body?.()
+    } finally {
+      testsRunning--
+    }
   })
 
 export const test = Object.assign(declare({}), {
   skip: declare({ skip: true }),
-  if: (condition: boolean) => declare(condition ? {} : { skip: true }),
-  skipIf: (condition: boolean) => declare(condition ? { skip: true } : {})
+  if: (condition: boolean) => declare({ skip: !condition }),
+  skipIf: (condition: boolean) => declare({ skip: condition })
 })
 export const it = test
 export const describe = (name: string, body: Body) => void nodeTest.describe(name, () => void body())
-type Hook = (body: Body) => void
-const hook = (register: (body: () => Promise<void>) => void): Hook => (body) => register(async () => void (await body()))
+
+const hook = (register: (body: () => Promise<void>) => void) => (body: Body) =>
+  register(async () => {
+    testsRunning++
+    try {
+      await body()
+    } finally {
+      testsRunning--
+    }
+  })
 export const beforeAll = hook((body) => nodeTest.before(body))
 export const afterAll = hook((body) => nodeTest.after(body))
 export const beforeEach = hook((body) => nodeTest.beforeEach(body))

@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { run } from "../../../scripts/run.mjs"
 
-await run("parley", process.argv.slice(2))
+run("parley", process.argv.slice(2))

@@ -1,0 +1,31 @@
+// Format, lint and types in one command: node scripts/check.mjs
+import { spawnSync } from "node:child_process"
+import { ensureInstalled, root, toolCommand } from "./setup.mjs"
+
+ensureInstalled()
+
+const steps = [
+  ["format", "oxfmt/bin/oxfmt", ["--check"], "npx oxfmt"],
+  ["lint", "oxlint/bin/oxlint", ["--deny-warnings"], "read each message; npx oxlint --fix repairs some"],
+  ["types", "typescript/bin/tsc", ["--noEmit", "-p", "tsconfig.json"], "read each message"]
+]
+
+// npm does this after an install; Bun and Deno do not. It is nothing when it is done already.
+const patch = toolCommand("@effect/tsgo/dist/effect-tsgo.cjs")
+const patched = spawnSync(patch[0], [...patch.slice(1), "patch"], { cwd: root, encoding: "utf8" })
+if (patched.status !== 0)
+  console.error(`The Effect diagnostics are not switched on:\n${patched.stdout}${patched.stderr}`)
+
+let failed = patched.status === 0 ? 0 : 1
+for (const [name, tool, args, repair] of steps) {
+  const began = Date.now()
+  const command = toolCommand(tool)
+  const { status, error } = spawnSync(command[0], [...command.slice(1), ...args], { cwd: root, stdio: "inherit" })
+  const seconds = ((Date.now() - began) / 1000).toFixed(1)
+  if (status === 0) console.log(`check ${name}: ok (${seconds} s)`)
+  else {
+    failed++
+    console.log(`check ${name}: FAILED (${seconds} s${error ? `, ${error.message}` : ""}). To repair: ${repair}`)
+  }
+}
+process.exit(failed === 0 ? 0 : 1)

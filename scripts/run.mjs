@@ -1,0 +1,41 @@
+// Starts one of the apps on Bun or Deno, after installing what is missing:
+//   node scripts/run.mjs parley|demo|bench [arguments…]
+// Arguments, input, output, signals and the exit code are those of the app.
+import { spawn } from "node:child_process"
+import { realpathSync } from "node:fs"
+import { constants } from "node:os"
+import { join } from "node:path"
+import { chosenRuntime, ensureInstalled, root, runCommand } from "./setup.mjs"
+
+const mains = { parley: "apps/cli/src/main.ts", demo: "apps/demo/src/main.ts", bench: "bench/src/main.ts" }
+
+export const run = (app, args) => {
+  const main = mains[app]
+  if (main === undefined) {
+    console.error(`parley: there is no app "${app}"; the apps are ${Object.keys(mains).join(", ")}.`)
+    process.exit(64)
+  }
+  ensureInstalled()
+  let command
+  try {
+    command = runCommand(chosenRuntime(), join(root, main))
+  } catch (error) {
+    console.error(`parley: ${error.message}`)
+    process.exit(69)
+  }
+  const child = spawn(command[0], [...command.slice(1), ...args], { stdio: "inherit" })
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"]
+  for (const signal of signals) {
+    process.on(signal, () => {
+      // A terminal sends Ctrl-C to the child as well; a second one would mean "now" to it.
+      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal)
+    })
+  }
+  child.on("error", (error) => {
+    console.error(`parley: ${command[0]} did not start: ${error.message}`)
+    process.exit(69)
+  })
+  child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)))
+}
+
+if (realpathSync(process.argv[1]) === realpathSync(import.meta.filename)) run(process.argv[2], process.argv.slice(3))

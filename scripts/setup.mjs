@@ -1,0 +1,110 @@
+// What every script needs first: the dependencies installed as package-lock.json says, and the two runtimes found.
+// Plain JavaScript without dependencies, for Node 20, Bun and Deno: it runs before anything is installed.
+import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+
+export const root = resolve(import.meta.dirname, "..")
+
+/** The runtime this very process is: "node", "bun" or "deno". */
+export const host = process.versions.bun ? "bun" : process.versions.deno ? "deno" : "node"
+
+const lockFile = join(root, "package-lock.json")
+// npm leaves node_modules/.package-lock.json. Bun and Deno leave nothing that names our lock file, so we leave this.
+const stampFile = join(root, "node_modules", ".parley-installed")
+const lockHash = () => createHash("sha256").update(readFileSync(lockFile)).digest("hex")
+
+/** Compares contents, not times: a fresh clone, a `git pull` and a `touch` must all be judged rightly. */
+const isInstalled = () => {
+  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === lockHash()) return true
+  const installedFile = join(root, "node_modules", ".package-lock.json")
+  if (!existsSync(installedFile)) return false
+  const installed = JSON.parse(readFileSync(installedFile, "utf8")).packages
+  const wanted = Object.entries(JSON.parse(readFileSync(lockFile, "utf8")).packages)
+  return wanted.every(([path, entry]) => {
+    if (!path.startsWith("node_modules/")) return true
+    const found = installed[path]
+    return found === undefined ? entry.optional === true : found.version === entry.version && found.link === entry.link
+  })
+}
+
+const onPath = (command) =>
+  spawnSync(command, ["--version"], { stdio: "ignore", shell: process.platform === "win32" }).status === 0
+
+/** Installs when node_modules is missing or does not agree with package-lock.json; says so in one line on stderr. */
+export const ensureInstalled = () => {
+  if (isInstalled()) return
+  const [command, args, stamp] = onPath("npm")
+    ? ["npm", ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"], false]
+    : host === "bun"
+      ? [process.execPath, ["install", "--no-save", "--silent"], true]
+      : [process.execPath, ["install", "--quiet"], true]
+  if (host === "node" && command !== "npm") {
+    console.error(
+      "parley: cannot install the dependencies: there is no npm on PATH. Install npm 10 or newer and try again."
+    )
+    process.exit(1)
+  }
+  console.error(
+    `parley: installing the dependencies (${stamp ? `${host} ${args[0]}` : `npm ${args[0]}`}), about half a minute…`
+  )
+  const began = Date.now()
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+    shell: process.platform === "win32"
+  })
+  if (status !== 0) {
+    console.error(
+      `parley: "${[command, ...args].join(" ")}" failed in ${root} (${error?.message ?? `exit code ${status}`}).`
+    )
+    console.error("parley: the lines above say why; most often the package registry cannot be reached.")
+    process.exit(1)
+  }
+  if (stamp) {
+    mkdirSync(join(root, "node_modules"), { recursive: true })
+    writeFileSync(stampFile, lockHash())
+  }
+  console.error(`parley: installed in ${((Date.now() - began) / 1000).toFixed(0)} s`)
+}
+
+// The wrapper packages copy their binary in an install script. Where scripts are switched off a small text file stands in
+// its place, and the binary lies in the package of the platform.
+const { platform, arch } = process
+const os = platform === "win32" ? "windows" : platform
+const cpu = arch === "arm64" ? "aarch64" : arch
+const exe = platform === "win32" ? ".exe" : ""
+const binaries = {
+  bun: ["bun/bin/bun.exe", `@oven/bun-${os}-${cpu}/bin/bun${exe}`, `@oven/bun-${os}-${cpu}-musl/bin/bun${exe}`],
+  deno: [`deno/deno${exe}`, ...["", "-glibc", "-msvc"].map((suffix) => `@deno/${platform}-${arch}${suffix}/deno${exe}`)]
+}
+
+/** Where the runtime's binary is: this process itself, or the one of node_modules. */
+export const runtimePath = (runtime) => {
+  if (runtime === host) return process.execPath
+  const found = binaries[runtime]
+    ?.map((path) => join(root, "node_modules", path))
+    .find((path) => existsSync(path) && statSync(path).size > 1_000_000)
+  if (found) return found
+  throw new Error(
+    binaries[runtime]
+      ? `There is no ${runtime} binary in ${join(root, "node_modules")} for ${platform} ${arch}; run "npm ci" there.`
+      : `Unknown runtime "${runtime}"; the runtimes are bun and deno.`
+  )
+}
+
+/** The command that runs a TypeScript file on a runtime: the binary and its first arguments. */
+export const runCommand = (runtime, file) =>
+  runtime === "deno"
+    ? [runtimePath("deno"), "run", "-A", "--quiet", "--config", join(root, "deno.json"), file]
+    : [runtimePath(runtime), file]
+
+/** The command that runs a tool of node_modules on the runtime this process is. */
+export const toolCommand = (path) => {
+  const file = join(root, "node_modules", path)
+  return host === "deno" ? [process.execPath, "run", "-A", "--quiet", file] : [process.execPath, file]
+}
+
+/** PARLEY_RUNTIME if set, else the runtime of this process; Bun under Node. */
+export const chosenRuntime = () => process.env.PARLEY_RUNTIME || (host === "node" ? "bun" : host)
