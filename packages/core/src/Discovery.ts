@@ -10,12 +10,16 @@
  * - end `find` when it has nothing more to say, at the latest after its documented time;
  * - withdraw the advertisement when the scope of `join` closes.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
-import type { AgentRecord } from "./AgentRecord.ts"
+import * as Stream from "effect/Stream"
+import * as AgentRecord from "./AgentRecord.ts"
 import type { Connections } from "./Connections.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { Query } from "./Query.ts"
@@ -30,7 +34,7 @@ export interface Found {
   /** Where to reach it, best first. */
   readonly addresses: ReadonlyArray<Address>
   /** Its record, with the signature not yet checked; absent when it must be asked for. */
-  readonly record?: AgentRecord
+  readonly record?: AgentRecord.AgentRecord
   /** The node has said goodbye. */
   readonly gone?: boolean
 }
@@ -39,12 +43,24 @@ export interface Found {
 export interface Host {
   readonly nodeId: NodeId
   /** The node's own record, as signed last. */
-  readonly record: () => AgentRecord
+  readonly record: () => AgentRecord.AgentRecord
   /** Where the node listens. */
   readonly addresses: () => ReadonlyArray<Address>
   readonly connections: Connections["Service"]
   /** The node is part of a private network: nothing of its record may be shown in the clear. */
   readonly isPrivate: boolean
+}
+
+/** What one source gave to one search. */
+export interface Outcome {
+  /** `static`, `mdns`, `tracker tcp://…`. */
+  readonly source: string
+  /** How many times it said something. */
+  readonly count: number
+  /** Why it gave no more. */
+  readonly error?: DiscoveryError
+  /** The search was abandoned before the source was done. */
+  readonly stopped?: boolean
 }
 
 /** A discovery at work for one node. */
@@ -54,8 +70,11 @@ export interface Membership {
    * tombstone withdraws. Safe to repeat.
    */
   readonly advertise: Effect.Effect<void, DiscoveryError>
-  /** What is known for a query, as it comes in; ends when there is no more. Hits may be too many: who asks filters. */
-  readonly find: (query: Query) => Stream.Stream<Found, DiscoveryError>
+  /**
+   * What is known for a query, as it comes in; ends when there is no more. Hits may be too many: who asks filters.
+   * `report`, where given, hears once from every source how its part of the search went (`counted` does it).
+   */
+  readonly find: (query: Query, report?: (outcome: Outcome) => void) => Stream.Stream<Found, DiscoveryError>
   /** What is heard without asking: announcements and goodbyes. Goes on while the membership lasts. */
   readonly changes: Stream.Stream<Found>
 }
@@ -82,3 +101,182 @@ export class Discovery extends Context.Service<
     readonly join: (host: Host) => Effect.Effect<Membership, DiscoveryError, Scope.Scope>
   }
 >()("@parley/core/Discovery") {}
+
+/** A source's part of a search that tells `report` how it went, once, when it ends. */
+export const counted = (
+  source: string,
+  report: ((outcome: Outcome) => void) | undefined,
+  found: Stream.Stream<Found, DiscoveryError>
+): Stream.Stream<Found, DiscoveryError> =>
+  report === undefined
+    ? found
+    : Stream.suspend(() => {
+        let count = 0
+        return found.pipe(
+          Stream.map((one) => {
+            count++
+            return one
+          }),
+          Stream.onExit((exit) =>
+            Effect.sync(() => {
+              if (Exit.isSuccess(exit)) return report({ source, count })
+              const failed = Exit.findErrorOption(exit)
+              report(failed._tag === "Some" ? { source, count, error: failed.value } : { source, count, stopped: true })
+            })
+          )
+        )
+      })
+
+/** One source of a merge: at work, or the reason why it is not. */
+interface Part {
+  readonly name: string
+  readonly membership: Result.Result<Membership, DiscoveryError>
+}
+
+const together = (source: string, errors: ReadonlyArray<DiscoveryError>): DiscoveryError => {
+  const [first] = errors
+  if (first === undefined) return new DiscoveryError({ source, code: "Failed", detail: "no discovery was given" })
+  if (errors.length === 1) return first
+  const code = errors.every((error) => error.code === first.code) ? first.code : "Failed"
+  return new DiscoveryError({ source, code, detail: errors.map((error) => error.message).join("; ") })
+}
+
+/** Passes on what is new in one search: the newest valid record per node, and addresses that no record has told yet. */
+const makeSieve = () => {
+  const newest = new Map<NodeId, AgentRecord.AgentRecord>()
+  const hints = new Set<string>()
+  return (found: Found, now: number): Found | undefined => {
+    const { record } = found
+    if (record === undefined || found.gone === true) {
+      const hint = JSON.stringify([found.node ?? "", found.addresses, found.gone ?? false])
+      if (hints.has(hint)) return undefined
+      hints.add(hint)
+      return found
+    }
+    if (found.node !== undefined && found.node !== record.node) return undefined
+    const known = newest.get(record.node)
+    const verified = AgentRecord.verify(record, { now, known })
+    if (verified instanceof AgentRecord.RecordRefused || verified === known) return undefined
+    newest.set(verified.node, verified)
+    return { ...found, node: verified.node, record: verified }
+  }
+}
+
+const sift = (
+  source: Stream.Stream<Found, DiscoveryError>,
+  sieve: (found: Found, now: number) => Found | undefined
+): Stream.Stream<Found, DiscoveryError> =>
+  source.pipe(
+    Stream.mapEffect((found) => Effect.map(Clock.currentTimeMillis, (now) => sieve(found, now))),
+    Stream.filter((found) => found !== undefined)
+  )
+
+/** Reports for a part that does not do so itself, and never twice. */
+const reportedOnce = (
+  part: Part,
+  membership: Membership,
+  query: Parameters<Membership["find"]>[0],
+  report: ((outcome: Outcome) => void) | undefined
+): Stream.Stream<Found, DiscoveryError> =>
+  Stream.suspend(() => {
+    let reported = false
+    const inner =
+      report &&
+      ((outcome: Outcome): void => {
+        reported = true
+        report(outcome)
+      })
+    const outer = report && ((outcome: Outcome): void => void (reported || report(outcome)))
+    return counted(part.name, outer, membership.find(query, inner))
+  })
+
+const mergeMemberships = (name: string, parts: ReadonlyArray<Part>): Result.Result<Membership, DiscoveryError> => {
+  const joined = parts.flatMap((part) =>
+    Result.isSuccess(part.membership) ? [{ part, membership: part.membership.success }] : []
+  )
+  const aside = parts.flatMap((part) =>
+    Result.isFailure(part.membership) ? [{ name: part.name, error: part.membership.failure }] : []
+  )
+  const refusals = aside.map(({ error }) => error)
+  if (joined.length === 0) return Result.fail(together(name, refusals))
+  return Result.succeed({
+    advertise: Effect.gen(function* () {
+      const results = yield* Effect.forEach(joined, ({ membership }) => Effect.result(membership.advertise), {
+        concurrency: "unbounded"
+      })
+      const errors = results.flatMap((result) => (Result.isFailure(result) ? [result.failure] : []))
+      if (errors.length === results.length) return yield* together(name, [...errors, ...refusals])
+      if (errors.length > 0) yield* Effect.logDebug(together(name, errors).message)
+    }),
+    find: (query, report) =>
+      Stream.suspend(() => {
+        const errors = [...refusals]
+        const sieve = makeSieve()
+        for (const { error, name: source } of aside) report?.({ source, count: 0, error })
+        const sources = joined.map(({ part, membership }) =>
+          reportedOnce(part, membership, query, report).pipe(
+            Stream.catch((error) => {
+              errors.push(error)
+              return Stream.empty
+            })
+          )
+        )
+        return sift(Stream.mergeAll(sources, { concurrency: "unbounded" }), sieve).pipe(
+          Stream.concat(
+            Stream.suspend(() => (errors.length === parts.length ? Stream.fail(together(name, errors)) : Stream.empty))
+          )
+        )
+      }),
+    changes: Stream.mergeAll(
+      joined.map(({ membership }) => membership.changes),
+      { concurrency: "unbounded" }
+    ).pipe(
+      Stream.mapEffect((found) =>
+        Effect.map(Clock.currentTimeMillis, (now): Found | undefined => {
+          if (found.record === undefined) return found
+          const record = AgentRecord.verify(found.record, { now, expect: found.node })
+          return record instanceof AgentRecord.RecordRefused ? undefined : { ...found, record }
+        })
+      ),
+      Stream.filter((found) => found !== undefined)
+    )
+  })
+}
+
+/**
+ * Several discoveries as one, asked side by side.
+ *
+ * Of each node the newest record that its own signature vouches for is passed on; what does not verify is dropped. A source
+ * that fails leaves the search to the others; only when all have failed does it fail, with each cause. A source that
+ * cannot join stands aside and says why in every search; joining fails only when none can.
+ */
+export const merge = (discoveries: ReadonlyArray<Discovery["Service"]>): Discovery["Service"] => {
+  const name = discoveries.map((discovery) => discovery.name).join(", ")
+  return Discovery.of({
+    name,
+    join: Effect.fn("Discovery.join")(function* (host: Host) {
+      const parts = yield* Effect.forEach(
+        discoveries,
+        (discovery) =>
+          Effect.map(Effect.result(discovery.join(host)), (membership): Part => ({ name: discovery.name, membership })),
+        { concurrency: "unbounded" }
+      )
+      const joined = mergeMemberships(name, parts)
+      if (joined._tag === "Failure") return yield* joined.failure
+      return joined.success
+    })
+  })
+}
+
+/** The discoveries of several layers as one; see `merge`. */
+export const layerMerge = <const Layers extends ReadonlyArray<Layer.Layer<Discovery, unknown, unknown>>>(
+  layers: Layers
+): Layer.Layer<Discovery, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>> => {
+  // Each layer gives the same service, so each is built into a context of its own.
+  const build = (layer: Layers[number]) =>
+    Effect.map(
+      Layer.build(layer as Layer.Layer<Discovery, Layer.Error<Layers[number]>, Layer.Services<Layers[number]>>),
+      (context) => Context.get(context, Discovery)
+    )
+  return Layer.effect(Discovery, Effect.map(Effect.forEach(layers, build), merge))
+}
