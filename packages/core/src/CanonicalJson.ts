@@ -114,7 +114,8 @@ const hasPrototypeKey = (value: unknown): boolean =>
  * Reads JSON that a stranger wrote, as text or as UTF-8.
  *
  * Size and depth are checked before anything is built. A `__proto__` key is refused as malformed: copying such a member
- * by assignment would change the copy's prototype.
+ * by assignment would change the copy's prototype. As with `JSON.parse`, a number beyond a double's range is an infinity
+ * and `"\\ud800"` a lone surrogate: `stringify` refuses both, so neither is ever signed or hashed.
  */
 export const parse = (input: string | Uint8Array, bounds: Bounds = {}): Result.Result<unknown, JsonError> => {
   const { maxBytes = MAX_BYTES, maxDepth = MAX_DEPTH } = bounds

@@ -140,7 +140,7 @@ const derive = (passphrase: string, { salt, n, r, p }: Pick<Sealed, "salt" | "n"
       Buffer.from(salt, "base64url"),
       32,
       { N: n, r, p, maxmem: 2 * MAX_SCRYPT_MEMORY_BYTES },
-      (error, key) => (error === null ? done(key) : refuse(error))
+      (error, key) => (error ? refuse(error) : done(key))
     )
   )
 
