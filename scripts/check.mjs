@@ -1,4 +1,4 @@
-// Format, lint and types in one command: node scripts/check.mjs
+// Format, lint, lock file and types in one command: node scripts/check.mjs
 import { spawnSync } from "node:child_process"
 import { ensureInstalled, root, toolCommand } from "./setup.mjs"
 
@@ -7,6 +7,7 @@ ensureInstalled()
 const steps = [
   ["format", "oxfmt/bin/oxfmt", ["--check"], "npx oxfmt"],
   ["lint", "oxlint/bin/oxlint", ["--deny-warnings"], "read each message; npx oxlint --fix repairs some"],
+  ["lock file", "../scripts/lock.mjs", [], "node scripts/lock.mjs --fix"],
   ["types", "typescript/bin/tsc", ["--noEmit", "-p", "tsconfig.json"], "read each message"]
 ]
 

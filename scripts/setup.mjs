@@ -50,16 +50,16 @@ export const ensureInstalled = () => {
     `parley: installing the dependencies (${stamp ? `${host} ${args[0]}` : `npm ${args[0]}`}), about half a minute…`
   )
   const began = Date.now()
-  const { status, error } = spawnSync(command, args, {
+  const { error, status, stderr, stdout } = spawnSync(command, args, {
     cwd: root,
-    stdio: ["ignore", 2, 2],
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
     shell: process.platform === "win32"
   })
   if (status !== 0) {
-    console.error(
-      `parley: "${[command, ...args].join(" ")}" failed in ${root} (${error?.message ?? `exit code ${status}`}).`
-    )
-    console.error("parley: the lines above say why; most often the package registry cannot be reached.")
+    process.stderr.write(`${stdout ?? ""}${stderr ?? ""}`)
+    const ended = error?.message ?? `exit code ${status}`
+    console.error(`parley: "${[command, ...args].join(" ")}" failed in ${root} (${ended}); the lines above say why.`)
     process.exit(1)
   }
   if (stamp) {
