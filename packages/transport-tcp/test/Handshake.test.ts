@@ -1,127 +1,29 @@
-/**
- * Verifies: the Parley handshake: every pair of ciphers, no downgrade, network keys, identities, hostile bytes, forward secrecy, and
- * the vectors of `docs/protocol.md`.
- */
+/** Verifies: every pair of ciphers, no downgrade, network keys, identities, and the vectors of `docs/protocol.md`. */
 import { describe, expect, test } from "bun:test"
-import { createHash, createPrivateKey, createPublicKey, sign, verify } from "node:crypto"
 import { readFileSync } from "node:fs"
 import * as CipherSuite from "@parley/transport-tcp/CipherSuite"
-import { CipherState, tagLength } from "@parley/transport-tcp/CipherState"
 import type { Cipher } from "@parley/transport-tcp/CipherState"
 import * as Handshake from "@parley/transport-tcp/Handshake"
-import type { HandshakeError } from "@parley/transport-tcp/HandshakeError"
 import * as X25519 from "@parley/transport-tcp/X25519"
 import { skipTest } from "../../../test-support/Skip.ts"
-import { hkdf } from "../src/internal/Hkdf.ts"
-
-const empty = new Uint8Array(0)
-const hex = (data: Uint8Array): string => Buffer.from(data).toString("hex")
-const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "hex"))
-const filled = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value)
-const concat = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => new Uint8Array(Buffer.concat(parts))
-
-/** An identity, a static key and an ephemeral key made of one small number, so that every run is the same. */
-const node = (seed: number) => {
-  const secret = filled(32, seed)
-  const prefix = Buffer.from("302e020100300506032b657004220420", "hex")
-  const privateKey = createPrivateKey({ key: Buffer.concat([prefix, secret]), format: "der", type: "pkcs8" })
-  const identity = new Uint8Array(createPublicKey(privateKey).export({ format: "der", type: "spki" }).subarray(12))
-  return {
-    secret,
-    staticSecret: filled(32, seed + 100),
-    options: {
-      identity,
-      sign: (message: Uint8Array): Uint8Array => sign(null, message, privateKey),
-      verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
-        const key = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), publicKey])
-        return verify(null, message, createPublicKey({ key, format: "der", type: "spki" }), signature)
-      },
-      staticKey: X25519.fromPrivateKey(filled(32, seed + 100))
-    }
-  }
-}
-
-const alice = node(1)
-const bob = node(2)
-const mallory = node(3)
-
-interface End {
-  readonly handshake: Handshake.Handshake
-  outcome: Handshake.Outcome | undefined
-  error: HandshakeError | undefined
-}
-
-type Wire = (message: Uint8Array, index: number) => Uint8Array
-
-interface Run {
-  readonly initiator: End
-  readonly responder: End
-  readonly messages: ReadonlyArray<Uint8Array>
-}
-
-/** Runs two ends against each other over a wire that sees, and may alter, each message; `cut` splits it into chunks. */
-const run = (
-  a: Handshake.InitiatorOptions,
-  b: Handshake.Options,
-  wire: Wire = (message) => message,
-  cut: (message: Uint8Array) => ReadonlyArray<Uint8Array> = (message) => [message]
-): Run => {
-  const end = (handshake: Handshake.Handshake): End => ({ handshake, outcome: undefined, error: undefined })
-  const initiator = end(Handshake.initiator(a))
-  const responder = end(Handshake.responder(b))
-  const messages: Array<Uint8Array> = []
-  const deliver = (message: Uint8Array | undefined, to: End, from: End): void => {
-    if (message === undefined || message.length === 0) return
-    messages.push(message)
-    for (const chunk of cut(wire(message, messages.length - 1))) {
-      const step = to.handshake.receive(chunk)
-      if (step._tag === "Established") to.outcome = step.outcome
-      if (step._tag === "Failed") to.error ??= step.error
-      deliver(step.send, from, to)
-    }
-  }
-  deliver(initiator.handshake.hello, responder, initiator)
-  return { initiator, responder, messages }
-}
-
-const seal = (state: CipherState, plaintext: Uint8Array): Uint8Array => {
-  const out = new Uint8Array(plaintext.length + tagLength)
-  state.seal(out, 0, plaintext)
-  return out
-}
-
-/** Both ends agree on everything and their keys fit, in both directions. */
-const expectAgreement = ({ initiator, responder }: Run): readonly [Handshake.Outcome, Handshake.Outcome] => {
-  const [a, b] = [initiator.outcome, responder.outcome]
-  if (a === undefined || b === undefined) {
-    throw new Error(`no agreement: ${initiator.error?.message ?? "-"} / ${responder.error?.message ?? "-"}`)
-  }
-  expect(hex(a.handshakeHash)).toBe(hex(b.handshakeHash))
-  expect([a.cipher, a.features, a.version]).toEqual([b.cipher, b.features, b.version])
-  for (const [from, to] of [
-    [a, b],
-    [b, a]
-  ] as const) {
-    expect(hex(to.receive.openFresh(seal(from.send, filled(100, 5))) ?? empty)).toBe(hex(filled(100, 5)))
-  }
-  return [a, b]
-}
-
-const reasons = ({ initiator, responder }: Run) => [initiator.error?.reason, responder.error?.reason]
-
-/** Mulberry32: small, seedable, good enough to choose test inputs. */
-const random = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-}
-
-const networkKey = filled(32, 77)
-const networks = [
-  ["no network key", {}],
-  ["a network key", { networkKey }]
-] as const
+import {
+  alice,
+  bob,
+  bytes,
+  concat,
+  empty,
+  expectAgreement,
+  filled,
+  hex,
+  mallory,
+  networkKey,
+  networks,
+  node,
+  reasons,
+  run,
+  seal
+} from "./HandshakeRun.ts"
+import type { Path } from "./HandshakeRun.ts"
 
 describe("agreement", () => {
   const sets: ReadonlyArray<ReadonlyArray<Cipher>> = [
@@ -348,7 +250,7 @@ describe("an attacker on the path", () => {
   })
 
   test("messages cut short, grown, doubled or swapped do not succeed", () => {
-    const wires: ReadonlyArray<readonly [string, Wire]> = [0, 1, 2].flatMap((index) => [
+    const wires: ReadonlyArray<readonly [string, Path]> = [0, 1, 2].flatMap((index) => [
       [`cut ${index}`, (message, i) => (i === index ? message.subarray(0, message.length - 1) : message)],
       [
         `doubled ${index}`,
@@ -364,77 +266,6 @@ describe("an attacker on the path", () => {
     const reflected = Handshake.initiator(bob.options).receive(hello)
     expect(reflected._tag).toBe("Failed")
   })
-})
-
-describe("hostile bytes", () => {
-  const seed = 20_250_101
-
-  /** Feeds one input in random pieces; the machine must answer each with a step and hold no more than one bounded frame. */
-  const feed = (handshake: Handshake.Handshake, input: Uint8Array, next: () => number): Handshake.Step => {
-    let step: Handshake.Step = { _tag: "Pending", send: undefined }
-    for (let at = 0; at < input.length && step._tag === "Pending";) {
-      const end = at + 1 + Math.floor(next() * input.length)
-      step = handshake.receive(input.subarray(at, end))
-      at = end
-    }
-    return step
-  }
-
-  const mutate = (input: Uint8Array, next: () => number): Uint8Array => {
-    const kind = Math.floor(next() * 4)
-    if (kind === 0) return input.subarray(0, Math.floor(next() * input.length))
-    if (kind === 1) return Uint8Array.from({ length: Math.floor(next() * 300) }, () => next() * 256)
-    if (kind === 2)
-      return concat(
-        input,
-        Uint8Array.from({ length: 1 + Math.floor(next() * 40) }, () => next() * 256)
-      )
-    const changed = Uint8Array.from(input)
-    for (let i = 1 + Math.floor(next() * 4); i > 0; i--) changed[Math.floor(next() * changed.length)] = next() * 256
-    return changed
-  }
-
-  test("120,000 first messages, in a network with a key, all fail or wait, none succeeds or throws", () => {
-    const next = random(seed)
-    const hello = Handshake.initiator({ ...alice.options, networkKey }).hello
-    const counts = new Map<string, number>()
-    for (let i = 0; i < 120_000; i++) {
-      const input = mutate(hello, next)
-      const step = feed(Handshake.responder({ ...bob.options, networkKey }), input, next)
-      const answered = step._tag === "Pending" && step.send !== undefined
-      if (step._tag === "Established" || (answered && hex(input) !== hex(hello))) {
-        throw new Error(`seed ${seed}, input ${i}: ${hex(input)}`)
-      }
-      const key = step._tag === "Failed" ? step.error.reason : step._tag
-      counts.set(key, (counts.get(key) ?? 0) + 1)
-    }
-    for (const reason of [
-      "WrongMagic",
-      "UnsupportedVersion",
-      "Malformed",
-      "NetworkKeyMismatch",
-      "OutOfOrder",
-      "Pending"
-    ]) {
-      expect([reason, (counts.get(reason) ?? 0) > 100]).toEqual([reason, true])
-    }
-  }, 60_000)
-
-  test("2,000 answers and 2,000 third messages fail or wait, none succeeds or throws", () => {
-    const next = random(seed + 1)
-    const good = run(alice.options, bob.options).messages
-    for (let i = 0; i < 2_000; i++) {
-      const answer = mutate(good[1]!, next)
-      const a = feed(Handshake.initiator(alice.options), answer, next)
-      const responder = Handshake.responder(bob.options)
-      responder.receive(good[0]!)
-      const third = mutate(good[2]!, next)
-      const b = feed(responder, third, next)
-      if (a._tag === "Established" || b._tag === "Established") {
-        throw new Error(`seed ${seed + 1}, input ${i}: ${hex(answer)} / ${hex(third)}`)
-      }
-    }
-  }, 60_000)
 })
 
 interface HandshakeVector {
@@ -487,77 +318,5 @@ describe("vectors of docs/protocol.md", () => {
         expect(hex((from === "initiator" ? b : a).receive.openFresh(bytes(record)) ?? empty)).toBe(plaintext)
       }
     })
-  }
-})
-
-describe("forward secrecy", () => {
-  const label = (pattern: string) => `Noise_${pattern}_25519_AESGCM_SHA256`
-
-  /** The transport keys of a session from its Diffie-Hellman results: Noise's key schedule, written out a second time. */
-  const transportKeys = (
-    pattern: "XX" | "XXpsk3",
-    initiatorEphemeral: Uint8Array,
-    responderEphemeral: Uint8Array,
-    secrets: { readonly ee: Uint8Array; readonly es: Uint8Array; readonly se: Uint8Array }
-  ): Uint8Array => {
-    const name = new TextEncoder().encode(label(pattern))
-    let chain: Uint8Array =
-      name.length > 32 ? createHash("sha256").update(name).digest() : concat(name, new Uint8Array(32 - name.length))
-    const mix = (input: Uint8Array, length = 64) => (chain = hkdf(chain, input, length).subarray(0, 32))
-    if (pattern === "XXpsk3") mix(initiatorEphemeral)
-    if (pattern === "XXpsk3") mix(responderEphemeral)
-    mix(secrets.ee)
-    mix(secrets.es)
-    mix(secrets.se)
-    if (pattern === "XXpsk3") mix(networkKey, 96)
-    return hkdf(chain, empty, 64)
-  }
-
-  for (const [network, key] of networks) {
-    test(`a recorded session stays closed to who gets every long-term key, with ${network}`, () => {
-      const ephemeralSecret = filled(32, 222)
-      const result = run(
-        { ...alice.options, ...key, ciphers: ["AESGCM"], ephemeral: X25519.fromPrivateKey(ephemeralSecret) },
-        { ...bob.options, ...key, ciphers: ["AESGCM"] }
-      )
-      const record = seal(result.initiator.outcome!.send, new TextEncoder().encode("what they said"))
-      const reply = seal(result.responder.outcome!.send, new TextEncoder().encode("and what came back"))
-      const pattern = "networkKey" in key ? "XXpsk3" : "XX"
-      // Of the transcript: both ephemeral public keys, in clear.
-      const ei = result.messages[0]!.subarray(14, 46)
-      const er = result.messages[1]!.subarray(14, 46)
-
-      /** Tries every Diffie-Hellman result that these private keys give with any public key, in every place. */
-      const attack = (privateKeys: ReadonlyArray<Uint8Array>): number => {
-        const pairs = privateKeys.map(X25519.fromPrivateKey)
-        const points = [ei, er, alice.options.staticKey.publicKey, bob.options.staticKey.publicKey]
-        const computable = new Map<string, Uint8Array>([["00", new Uint8Array(32)]])
-        for (const pair of pairs) {
-          for (const point of points) {
-            const shared = X25519.diffieHellman(pair, point)
-            computable.set(hex(shared), shared)
-          }
-        }
-        const candidates = [...computable.values()]
-        let opened = 0
-        for (const ee of candidates) {
-          for (const es of candidates) {
-            for (const se of candidates) {
-              const keys = transportKeys(pattern, ei, er, { ee, es, se })
-              if (new CipherState("AESGCM", keys.subarray(0, 32)).openFresh(record) !== undefined) opened++
-              if (new CipherState("AESGCM", keys.subarray(32)).openFresh(reply) !== undefined) opened++
-            }
-          }
-        }
-        return opened
-      }
-
-      // The identities too, as X25519 keys (RFC 8032 section 5.1.5: the scalar is the first half of the seed's SHA-512).
-      const scalars = [alice, bob].map((end) => createHash("sha512").update(end.secret).digest().subarray(0, 32))
-      const longTerm = [alice.staticSecret, bob.staticSecret, ...scalars]
-      expect(attack(longTerm)).toBe(0)
-      // The control: with one ephemeral private key more, the same attack opens both directions.
-      expect(attack([...longTerm, ephemeralSecret])).toBe(2)
-    }, 60_000)
   }
 })
