@@ -84,7 +84,7 @@ describe("payload fields", () => {
 
   test("have the bytes of docs/protocol.md, come back as they were, and later types are passed over", () => {
     const head = `010020${"01".repeat(32)}020040${"02".repeat(64)}`
-    expect(hex(encoded)).toBe(`${head}03000400010000` + "0400020a0b" + "050001ff")
+    expect(hex(encoded)).toBe(`${head}030004000100000400020a0b050001ff`)
     const read = Wire.decodeFields(concat(encoded, bytes("c80003010203")), limits)
     expect(hex(Wire.encodeFields(read))).toBe(hex(encoded))
     expect([hex(read.identity), read.maxFrame, hex(read.settings)]).toEqual([hex(filled(32, 1)), 65_536, "0a0b"])
