@@ -124,6 +124,7 @@ describe("KeyStore", () => {
     for (const asked of [
       { n: 2 ** 30 },
       { n: 2 ** 40 },
+      { n: 2 ** 19, p: 1 },
       { r: 4096 },
       { p: 1e9 },
       { n: 1 },
@@ -205,6 +206,18 @@ describe("KeyStore", () => {
     const seeds = await Promise.all(Array.from({ length: 20 }, () => run(KeyStore.loadOrCreate(path))))
     expect(new Set(seeds.map((one) => Buffer.from(one).toString("hex"))).size).toBe(1)
   }, 60_000)
+
+  test("never writes into the file that stands", async () => {
+    const path = fresh()
+    await run(KeyStore.create(path, seed))
+    const before = fs.readFileSync(path, "utf8")
+    const sameFile = path + ".link"
+    fs.linkSync(path, sameFile)
+    await run(KeyStore.replace(path, new Uint8Array(32).fill(1)))
+    expect(fs.readFileSync(sameFile, "utf8")).toBe(before)
+    expect(await run(KeyStore.load(path))).toEqual(new Uint8Array(32).fill(1))
+    expect(mode(path)).toBe("600")
+  })
 
   test("leaves the old file or the new one when the writer is killed", async () => {
     const path = fresh()

@@ -145,6 +145,28 @@ describe("Signature", () => {
     }
   })
 
+  test("refuses forgeries under keys of small order, also in encodings that are not canonical", () => {
+    const withSign = (bytes: Uint8Array): Uint8Array => {
+      const signed = Uint8Array.from(bytes)
+      signed[31] = signed[31]! | 0x80
+      return signed
+    }
+    // Under such a key A, S·B = R + k·A holds for R = S·B whenever k is a multiple of A's order: no secret is needed.
+    const canonical = smallOrderPoints()
+    const keys = [...canonical, encode(prime), encode(prime + 1n), encode(1n)].flatMap((key) => [key, withSign(key)])
+    const r = Point.BASE.multiply(42n, false).toBytes()
+    const signature = join(r, encode(42n))
+    let forged = 0
+    for (const key of keys) {
+      for (let m = 0; m < 64; m++) {
+        const message = Uint8Array.of(m)
+        if (challenge(r, key, message) % 8n === 0n) forged++
+        expect(verdict(key, message, signature)).toBe(false)
+      }
+    }
+    expect(forged).toBeGreaterThan(keys.length)
+  })
+
   test("checks the equation without the cofactor, where the library's own verify would accept", () => {
     const seed = new Uint8Array(32).fill(5)
     const { point, scalar } = ed25519.utils.getExtendedPublicKey(seed)
