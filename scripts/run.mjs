@@ -5,7 +5,7 @@ import { spawn } from "node:child_process"
 import { realpathSync } from "node:fs"
 import { constants } from "node:os"
 import { join } from "node:path"
-import { chosenRuntime, ensureInstalled, root, runCommand } from "./setup.mjs"
+import { chosenRuntime, ensureInstalled, root, runCommand, whenOrphaned } from "./setup.mjs"
 
 const mains = { parley: "apps/cli/src/main.ts", demo: "apps/demo/src/main.ts", bench: "bench/src/main.ts" }
 
@@ -31,6 +31,7 @@ export const run = (app, args) => {
       if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal)
     })
   }
+  whenOrphaned(() => child.kill("SIGTERM"))
   child.on("error", (error) => {
     console.error(`parley: ${command[0]} did not start: ${error.message}`)
     process.exit(69)

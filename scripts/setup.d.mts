@@ -6,3 +6,4 @@ export const runtimePath: (runtime: Runtime) => string
 export const runCommand: (runtime: Runtime, file: string) => [string, ...Array<string>]
 export const toolCommand: (path: string) => [string, ...Array<string>]
 export const chosenRuntime: () => Runtime
+export const whenOrphaned: (callback: () => void) => void

@@ -108,3 +108,17 @@ export const toolCommand = (path) => {
 
 /** PARLEY_RUNTIME if set, else the runtime of this process; Bun under Node. */
 export const chosenRuntime = () => process.env.PARLEY_RUNTIME || (host === "node" ? "bun" : host)
+
+/**
+ * Calls back once when the process that started this one is gone. `npm run` puts a shell between itself and a script, and that
+ * shell dies of a signal without passing it on.
+ */
+export const whenOrphaned = (callback) => {
+  const parent = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(watch)
+    callback()
+  }, 500)
+  watch.unref()
+}

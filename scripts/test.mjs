@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, relative, sep } from "node:path"
 import { parseArgs } from "node:util"
-import { ensureInstalled, root, runtimePath } from "./setup.mjs"
+import { ensureInstalled, root, runtimePath, whenOrphaned } from "./setup.mjs"
 
 /** A file that takes longer hangs; the slowest of ours takes a tenth of it. */
 const fileLimitMillis = 300_000
@@ -182,16 +182,14 @@ const main = async () => {
   const files = findFiles(filters)
   if (files.length === 0) fail(`no test file's path contains ${filters.map((filter) => `"${filter}"`).join(" or ")}`)
   const directory = mkdtempSync(join(tmpdir(), "parley-test-"))
-  for (const [signal, code] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143]
-  ]) {
-    process.on(signal, () => {
-      for (const child of running) child.kill("SIGKILL")
-      rmSync(directory, { recursive: true, force: true })
-      process.exit(code)
-    })
+  const stop = (code) => {
+    for (const child of running) child.kill("SIGKILL")
+    rmSync(directory, { recursive: true, force: true })
+    process.exit(code)
   }
+  process.on("SIGINT", () => stop(130))
+  process.on("SIGTERM", () => stop(143))
+  whenOrphaned(() => stop(143))
 
   const results = []
   for (const runtime of runtimes) {
