@@ -22,7 +22,7 @@ const platformOf = (name) => {
   const words = name.split("/").at(-1).split("-")
   const os = words.map((word) => systems[word] ?? word).find((word) => known.os.includes(word))
   const cpu = words.map((word) => processors[word] ?? word).find((word) => known.cpu.includes(word))
-  const libc = words.some((word) => /^musl/.test(word))
+  const libc = words.some((word) => word.startsWith("musl"))
     ? "musl"
     : words.some((word) => /^(gnu|glibc)/.test(word))
       ? "glibc"

@@ -2,7 +2,7 @@
 // Plain JavaScript without dependencies, for Node 20, Bun and Deno: it runs before anything is installed.
 import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 
 export const root = resolve(import.meta.dirname, "..")
@@ -11,7 +11,7 @@ export const root = resolve(import.meta.dirname, "..")
 export const host = process.versions.bun ? "bun" : process.versions.deno ? "deno" : "node"
 
 const lockFile = join(root, "package-lock.json")
-// npm leaves node_modules/.package-lock.json. Bun and Deno leave nothing that names our lock file, so we leave this.
+// npm leaves node_modules/.package-lock.json. Bun leaves nothing that names our lock file, so we leave this.
 const stampFile = join(root, "node_modules", ".parley-installed")
 const lockHash = () => createHash("sha256").update(readFileSync(lockFile)).digest("hex")
 
@@ -32,23 +32,30 @@ const isInstalled = () => {
 const onPath = (command) =>
   spawnSync(command, ["--version"], { stdio: "ignore", shell: process.platform === "win32" }).status === 0
 
+/** The npm that Deno runs where there is none on PATH: unlike `deno install`, it follows package-lock.json. */
+const npmForDeno = "npm:npm@11.19.1"
+const clean = ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]
+
+const installer = () => {
+  if (onPath("npm") && onPath("node")) return { name: "npm ci", command: "npm", args: clean }
+  if (host === "bun")
+    return { name: "bun install", command: process.execPath, args: ["install", "--no-save", "--silent"] }
+  if (host === "deno") {
+    // The install scripts want Node; the runtimes' binaries are found without them.
+    const deno = ["run", "-A", "--quiet", "--no-config", "--no-lock", "--node-modules-dir=none", npmForDeno]
+    return { name: "npm ci, by Deno", command: process.execPath, args: [...deno, ...clean, "--ignore-scripts"] }
+  }
+  console.error(
+    "parley: cannot install the dependencies: there is no npm on PATH. Install npm 10 or newer and try again."
+  )
+  return process.exit(1)
+}
+
 /** Installs when node_modules is missing or does not agree with package-lock.json; says so in one line on stderr. */
 export const ensureInstalled = () => {
   if (isInstalled()) return
-  const [command, args, stamp] = onPath("npm")
-    ? ["npm", ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"], false]
-    : host === "bun"
-      ? [process.execPath, ["install", "--no-save", "--silent"], true]
-      : [process.execPath, ["install", "--quiet"], true]
-  if (host === "node" && command !== "npm") {
-    console.error(
-      "parley: cannot install the dependencies: there is no npm on PATH. Install npm 10 or newer and try again."
-    )
-    process.exit(1)
-  }
-  console.error(
-    `parley: installing the dependencies (${stamp ? `${host} ${args[0]}` : `npm ${args[0]}`}), about half a minute…`
-  )
+  const { args, command, name } = installer()
+  console.error(`parley: installing the dependencies (${name}), about half a minute…`)
   const began = Date.now()
   const { error, status, stderr, stdout } = spawnSync(command, args, {
     cwd: root,
@@ -62,10 +69,7 @@ export const ensureInstalled = () => {
     console.error(`parley: "${[command, ...args].join(" ")}" failed in ${root} (${ended}); the lines above say why.`)
     process.exit(1)
   }
-  if (stamp) {
-    mkdirSync(join(root, "node_modules"), { recursive: true })
-    writeFileSync(stampFile, lockHash())
-  }
+  if (name === "bun install") writeFileSync(stampFile, lockHash())
   console.error(`parley: installed in ${((Date.now() - began) / 1000).toFixed(0)} s`)
 }
 

@@ -187,54 +187,60 @@ describe("Wycheproof", () => {
 
 describe("CipherState", () => {
   const key = filled(32, 7)
-  for (const cipher of CipherSuite.available()) {
-    test(`${cipher}: seals into a buffer at an offset, in place too, and opens in order only`, () => {
-      const [send, receive, inPlace] = [1, 2, 3].map(() => new CipherState(cipher, key)) as [
-        CipherState,
-        CipherState,
-        CipherState
-      ]
-      const message = Uint8Array.from({ length: 300 }, (_, i) => i)
-      const out = new Uint8Array(400)
-      expect(send.seal(out, 50, message)).toBe(316)
-      expect(out.subarray(0, 50)).toEqual(new Uint8Array(50))
-      expect(out.subarray(366)).toEqual(new Uint8Array(34))
-      const own = new Uint8Array(316)
-      own.set(message)
-      inPlace.seal(own, 0, own.subarray(0, 300))
-      expect(own).toEqual(out.slice(50, 366))
+  for (const cipher of ["AESGCM", "ChaChaPoly"] as const) {
+    skipTest(native(cipher))(
+      `${cipher}: seals into a buffer at an offset, in place too, and opens in order only`,
+      () => {
+        const [send, receive, inPlace] = [1, 2, 3].map(() => new CipherState(cipher, key)) as [
+          CipherState,
+          CipherState,
+          CipherState
+        ]
+        const message = Uint8Array.from({ length: 300 }, (_, i) => i)
+        const out = new Uint8Array(400)
+        expect(send.seal(out, 50, message)).toBe(316)
+        expect(out.subarray(0, 50)).toEqual(new Uint8Array(50))
+        expect(out.subarray(366)).toEqual(new Uint8Array(34))
+        const own = new Uint8Array(316)
+        own.set(message)
+        inPlace.seal(own, 0, own.subarray(0, 300))
+        expect(own).toEqual(out.slice(50, 366))
 
-      const second = seal(send, message)
-      expect(hex(second)).not.toBe(hex(own))
-      const plain = new Uint8Array(310)
-      expect(receive.open(second, plain, 0)).toBe(-1)
-      expect(plain).toEqual(new Uint8Array(310))
-      expect(receive.open(own, plain, 10)).toBe(300)
-      expect(plain.slice(10)).toEqual(message)
-      expect(receive.open(own, plain, 0)).toBe(-1)
-      expect(Uint8Array.from(receive.openFresh(second) ?? [])).toEqual(message)
-      expect(receive.openFresh(seal(send, new Uint8Array(0)))?.length).toBe(0)
-      expect(receive.nonce).toBe(3n)
-    })
-
-    test(`${cipher}: a buffer without room uses no nonce, a short or altered message does not open`, () => {
-      const [send, receive] = [new CipherState(cipher, key), new CipherState(cipher, key)]
-      expect(() => send.seal(new Uint8Array(20), 0, filled(5, 1))).toThrow(RangeError)
-      expect(send.nonce).toBe(0n)
-      const sealed = seal(send, filled(5, 1))
-      expect(() => receive.open(sealed, new Uint8Array(4), 0)).toThrow(RangeError)
-      for (let length = 0; length < sealed.length; length++) {
-        expect(receive.openFresh(sealed.subarray(0, length))).toBe(undefined)
+        const second = seal(send, message)
+        expect(hex(second)).not.toBe(hex(own))
+        const plain = new Uint8Array(310)
+        expect(receive.open(second, plain, 0)).toBe(-1)
+        expect(plain).toEqual(new Uint8Array(310))
+        expect(receive.open(own, plain, 10)).toBe(300)
+        expect(plain.slice(10)).toEqual(message)
+        expect(receive.open(own, plain, 0)).toBe(-1)
+        expect(Uint8Array.from(receive.openFresh(second) ?? [])).toEqual(message)
+        expect(receive.openFresh(seal(send, new Uint8Array(0)))?.length).toBe(0)
+        expect(receive.nonce).toBe(3n)
       }
-      for (let i = 0; i < sealed.length * 8; i++) {
-        const flipped = Uint8Array.from(sealed)
-        flipped[i >> 3] = flipped[i >> 3]! ^ (1 << (i & 7))
-        expect(receive.openFresh(flipped)).toBe(undefined)
-      }
-      expect(receive.openFresh(sealed)?.length).toBe(5)
-    })
+    )
 
-    test(`${cipher}: both ends change the key at the same message, as REKEY says`, () => {
+    skipTest(native(cipher))(
+      `${cipher}: a buffer without room uses no nonce, a short or altered message does not open`,
+      () => {
+        const [send, receive] = [new CipherState(cipher, key), new CipherState(cipher, key)]
+        expect(() => send.seal(new Uint8Array(20), 0, filled(5, 1))).toThrow(RangeError)
+        expect(send.nonce).toBe(0n)
+        const sealed = seal(send, filled(5, 1))
+        expect(() => receive.open(sealed, new Uint8Array(4), 0)).toThrow(RangeError)
+        for (let length = 0; length < sealed.length; length++) {
+          expect(receive.openFresh(sealed.subarray(0, length))).toBe(undefined)
+        }
+        for (let i = 0; i < sealed.length * 8; i++) {
+          const flipped = Uint8Array.from(sealed)
+          flipped[i >> 3] = flipped[i >> 3]! ^ (1 << (i & 7))
+          expect(receive.openFresh(flipped)).toBe(undefined)
+        }
+        expect(receive.openFresh(sealed)?.length).toBe(5)
+      }
+    )
+
+    skipTest(native(cipher))(`${cipher}: both ends change the key at the same message, as REKEY says`, () => {
       const [send, receive] = [0, 1].map(() => new CipherState(cipher, key, { rekeyInterval: 4 })) as [
         CipherState,
         CipherState
@@ -254,7 +260,7 @@ describe("CipherState", () => {
       expect(hex(seal(fresh, messages[0]!))).not.toBe(hex(seal(never, messages[0]!)))
     })
 
-    test(`${cipher}: the counter carries into its upper word and ends before 2^64 - 1`, () => {
+    skipTest(native(cipher))(`${cipher}: the counter carries into its upper word and ends before 2^64 - 1`, () => {
       const options = { nonce: 2n ** 32n - 1n, rekeyInterval: 2 ** 31 }
       const state = new CipherState(cipher, key, options)
       seal(state, filled(1, 1))
