@@ -94,7 +94,7 @@ const runFile = (runtime, file, reportPath) =>
     const args =
       runtime === "bun"
         ? ["test", "--reporter=junit", `--reporter-outfile=${reportPath}`, `./${file}`]
-        : ["test", "-A", "--no-check", "--quiet", "--config", "deno.json", `--junit-path=${reportPath}`, `./${file}`]
+        : ["test", "-A", "--no-check", "--config", "deno.json", `--junit-path=${reportPath}`, `./${file}`]
     const began = Date.now()
     const child = spawn(runtimePath(runtime), args, {
       cwd: root,
