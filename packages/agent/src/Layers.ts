@@ -1,0 +1,165 @@
+/**
+ * The default layers joined: identity, TCP, discovery by address, mDNS and tracker, matcher, strategies, trust, node.
+ *
+ * Everything is an option with a default that needs nothing: without any, a node gets a fresh key, a free port, and finds
+ * others on the local network. Where that network has no multicast, the node starts all the same and says so in the log.
+ */
+import { hostname } from "node:os"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Consensus from "@parley/consensus/Consensus"
+import { MAX_NAME_LENGTH } from "@parley/core/AgentRecord"
+import type { Connections } from "@parley/core/Connections"
+import * as Discovery from "@parley/core/Discovery"
+import * as Guardrails from "@parley/core/Guardrails"
+import * as Identity from "@parley/core/Identity"
+import type { KeyStoreError } from "@parley/core/KeyStore"
+import * as Matcher from "@parley/core/Matcher"
+import * as Node from "@parley/core/Node"
+import * as Strategy from "@parley/core/Strategy"
+import type { Address, TransportError } from "@parley/core/Transport"
+import * as Trust from "@parley/core/Trust"
+import * as Mdns from "@parley/discovery/Mdns"
+import * as Static from "@parley/discovery/Static"
+import * as Tracker from "@parley/discovery/Tracker"
+import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
+import type { FileError } from "./FileError.ts"
+import * as NetworkKey from "./NetworkKey.ts"
+import * as TrustFile from "./TrustFile.ts"
+
+/** How a node is put together. */
+export interface Options {
+  /** For people; not unique. Default: the host's name. */
+  readonly name?: string
+  /**
+   * The key: a key file's path (made where there is none; `~` is the home folder), or a 32-byte seed. Default: a new key that
+   * lives as long as the process, so that two agents on one machine are two agents.
+   */
+  readonly identity?: string | Uint8Array
+  /** Opens or seals the key file. */
+  readonly passphrase?: string | Redacted.Redacted<string>
+  /** TCP port to listen on. Default: 0, any free one. */
+  readonly port?: number
+  /** Interface to listen on. Default: the transport's, all of them. */
+  readonly host?: string
+  /** Whether to accept connections at all. Default: true. */
+  readonly listen?: boolean
+  /** Addresses to publish in place of those listened on, as behind a forwarded port. */
+  readonly advertise?: ReadonlyArray<Address>
+  /** Finds and is found on the local network. Default: true. */
+  readonly mdns?: boolean
+  /** Trackers to register with and to ask: `tcp://host:port`. */
+  readonly trackers?: ReadonlyArray<Address>
+  /** Peers known by address. */
+  readonly peers?: ReadonlyArray<Address>
+  /** Relays through which this node shall be reachable. Default: the trackers. */
+  readonly relays?: ReadonlyArray<Address>
+  /** The private network's key: 32 bytes, or the path of a key file (`NetworkKey`). */
+  readonly networkKey?: string | Uint8Array
+  /** The path of a file that keeps trust. Default: trust ends with the process. */
+  readonly trust?: string
+  /** Guardrails to change. */
+  readonly guardrails?: Partial<Guardrails.Settings>
+  /** More strategies; these win where names are equal. */
+  readonly strategies?: ReadonlyArray<Strategy.Registered>
+}
+
+/** What the joined layers provide. */
+export type Services = Node.Node | Connections | Identity.Identity | Trust.Trust | Matcher.Matcher | Strategy.Strategies
+
+/** Why they cannot be built: the key file, another file, or the port. */
+export type StartError = KeyStoreError | FileError | TransportError | Discovery.DiscoveryError
+
+/** The host's name without its domain, cut to what a record holds. */
+export const defaultName = (): string =>
+  (hostname().split(".")[0] ?? "").replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/gu, "").slice(0, MAX_NAME_LENGTH) || "agent"
+
+const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Identity, KeyStoreError> => {
+  if (identity === undefined) return Identity.layerEphemeral
+  if (typeof identity !== "string") return Identity.layerSeed(identity)
+  return Identity.layerFile(
+    identity,
+    passphrase === undefined
+      ? {}
+      : { passphrase: typeof passphrase === "string" ? Redacted.make(passphrase) : passphrase }
+  )
+}
+
+/** A discovery whose failure to join is said aloud; the others go on without it. */
+const loud = (layer: Layer.Layer<Discovery.Discovery, never, never>): Layer.Layer<Discovery.Discovery, never, never> =>
+  Layer.effect(
+    Discovery.Discovery,
+    Effect.map(Discovery.Discovery, (discovery) =>
+      Discovery.Discovery.of({
+        name: discovery.name,
+        join: (host) => Effect.tapError(discovery.join(host), (error) => Effect.logWarning(error.message))
+      })
+    )
+  ).pipe(Layer.provide(layer))
+
+const discovery = (options: Options): Layer.Layer<Discovery.Discovery> =>
+  Discovery.layerMerge([
+    // Always there, and never fails: with it a node starts where no other discovery works.
+    Static.layer(options.peers ?? []),
+    ...(options.mdns === false ? [] : [loud(Mdns.layer)]),
+    ...(options.trackers ?? []).map((at) => loud(Tracker.layer({ at })))
+  ])
+
+const transport = (options: Options, networkKey: Uint8Array | undefined) =>
+  TransportTcp.layer({
+    port: options.port ?? 0,
+    ...(options.host === undefined ? {} : { host: options.host }),
+    ...(options.listen === undefined ? {} : { listen: options.listen }),
+    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+    relays: options.relays ?? options.trackers ?? [],
+    ...(networkKey === undefined ? {} : { networkKey })
+  })
+
+/** A node of the given options, and the services it stands on. */
+export const layer = (options: Options = {}): Layer.Layer<Services, StartError> => {
+  const { networkKey } = options
+  const ground = Layer.mergeAll(
+    identity(options),
+    options.trust === undefined ? Trust.layer : TrustFile.layer(options.trust),
+    Matcher.layer,
+    Layer.effect(
+      Strategy.Strategies,
+      Effect.map(Strategy.Strategies, (known) => withMore(known, options.strategies ?? []))
+    ).pipe(Layer.provide(Consensus.layer)),
+    Guardrails.layer(options.guardrails ?? {})
+  )
+  const key: Effect.Effect<Uint8Array | undefined, FileError> =
+    typeof networkKey === "string" ? NetworkKey.load(networkKey) : Effect.succeed(networkKey)
+  const network = Layer.unwrap(
+    Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options)))
+  )
+  return Node.layer({ name: options.name ?? defaultName() }).pipe(Layer.provide(network), Layer.provideMerge(ground))
+}
+
+/** A registry in which plugins come first, and what they do not know is asked of the one beneath. */
+const withMore = (
+  known: Strategy.Strategies["Service"],
+  plugins: ReadonlyArray<Strategy.Registered>
+): Strategy.Strategies["Service"] => {
+  if (plugins.length === 0) return known
+  const more = Strategy.makeStrategies(...plugins)
+  return Strategy.Strategies.of({
+    selection: (name) => unknownThen(more.selection(name), known.selection(name)),
+    aggregation: (name) => unknownThen(more.aggregation(name), known.aggregation(name)),
+    names: {
+      selections: [...new Set([...known.names.selections, ...more.names.selections])].sort(),
+      aggregations: [...new Set([...known.names.aggregations, ...more.names.aggregations])].sort()
+    }
+  })
+}
+
+const unknownThen = <A>(
+  first: Effect.Effect<A, Strategy.StrategyError>,
+  second: Effect.Effect<A, Strategy.StrategyError>
+): Effect.Effect<A, Strategy.StrategyError> =>
+  Effect.catchIf(
+    first,
+    ({ code }) => code === "Unknown",
+    () => second
+  )

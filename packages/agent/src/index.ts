@@ -1,0 +1,5 @@
+export * as Agent from "./Agent.ts"
+export * as Layers from "./Layers.ts"
+export * as NetworkKey from "./NetworkKey.ts"
+export * as TrustFile from "./TrustFile.ts"
+export * as Wanted from "./Wanted.ts"
