@@ -1,0 +1,5 @@
+export * as Aggregation from "./Aggregation.ts"
+export * as Certificate from "./Certificate.ts"
+export * as Consensus from "./Consensus.ts"
+export * as Equivalence from "./Equivalence.ts"
+export * as Selection from "./Selection.ts"
