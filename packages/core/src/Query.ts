@@ -12,6 +12,7 @@ import {
   MAX_NAME_LENGTH,
   parseId
 } from "./Capability.ts"
+import * as VersionRange from "./internal/VersionRange.ts"
 import { NodeId } from "./NodeId.ts"
 
 /** Most matches that one query may ask for. */
@@ -104,6 +105,17 @@ export const weightsOf = (query: Query): Weights =>
 export const fromId = (id: string): Query => {
   const { name, version } = parseId(id)
   return version === undefined ? { name } : { name, version }
+}
+
+/** What is wrong with a query beyond its shape, in words a person reads: a range that is none, or a misplaced `*`. */
+export const check = (query: Query): string | undefined => {
+  const { name, version } = query
+  const range = version === undefined ? undefined : VersionRange.parse(version)
+  if (typeof range === "string") return `${range}: write for example ^1.2 or ">=2 <3"`
+  const star = name?.indexOf("*") ?? -1
+  return name === undefined || star < 0 || star === name.length - 1
+    ? undefined
+    : `Invalid name ${JSON.stringify(name)}: * stands at the end only, as in text.*`
 }
 
 /** A query as a person would say it, for error messages. */

@@ -1,0 +1,595 @@
+import { describe, expect, test } from "bun:test"
+import * as Effect from "effect/Effect"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Schema from "effect/Schema"
+import type { AgentRecord } from "../src/AgentRecord.ts"
+import { type CapabilityRecord, CapabilityRecord as CapabilitySchema } from "../src/Capability.ts"
+import * as EmbeddingMatcher from "../src/EmbeddingMatcher.ts"
+import { CapabilityIndex } from "../src/internal/CapabilityIndex.ts"
+import { distance } from "../src/internal/ClosestNames.ts"
+import { stem, wordsOf } from "../src/internal/Words.ts"
+import * as Matcher from "../src/Matcher.ts"
+import * as NodeId from "../src/NodeId.ts"
+import * as Query from "../src/Query.ts"
+import { forRounds, type Seeded, seeded } from "./seeded.ts"
+
+const now = 1_800_000_000_000
+const nodes = Array.from({ length: 40 }, (_, i) => NodeId.fromPublicKey(new Uint8Array(32).fill(i + 1)))
+const node = (i: number): NodeId.NodeId => nodes[i]!
+
+const recordOf = (
+  of: NodeId.NodeId,
+  capabilities: ReadonlyArray<CapabilityRecord>,
+  more: Partial<AgentRecord> = {}
+): AgentRecord => ({
+  v: 1,
+  node: of,
+  name: "agent",
+  seq: 1,
+  issuedAt: now - 1_000,
+  expiresAt: now + 3_600_000,
+  addresses: [],
+  capabilities,
+  // The matcher takes verified records: it does not look at signatures.
+  sig: "A".repeat(86) as AgentRecord["sig"],
+  ...more
+})
+
+const context = (more: Partial<Matcher.MatchContext> = {}): Matcher.MatchContext => ({
+  now,
+  trust: () => 0.5,
+  availability: () => ({ value: 1, why: "free" }),
+  ...more
+})
+
+const capability = (name: string, more: Partial<CapabilityRecord> = {}): CapabilityRecord =>
+  Schema.decodeSync(CapabilitySchema)({ name, version: "1.2.0", ...more })
+
+/** A matcher in which each capability is another node's, in order. */
+const of = (...capabilities: ReadonlyArray<CapabilityRecord>): Matcher.Matcher["Service"] => {
+  const matcher = Matcher.make()
+  capabilities.forEach((one, i) => matcher.upsert(recordOf(node(i), [one])))
+  return matcher
+}
+
+/** Which of the capabilities match, by their place. */
+const places = (query: Query.Query, ...capabilities: ReadonlyArray<CapabilityRecord>): ReadonlyArray<number> =>
+  of(...capabilities)
+    .match(query, context())
+    .map((match) => nodes.indexOf(match.node))
+    .sort((a, b) => a - b)
+
+describe("filters", () => {
+  test("name: exact, and by prefix", () => {
+    const all = ["csv.describe", "csv.describe.fast", "csvx.describe", "text.sentiment"].map((name) => capability(name))
+    expect(places({ name: "csv.describe" }, ...all)).toEqual([0])
+    expect(places({ name: "csv.*" }, ...all)).toEqual([0, 1])
+    expect(places({ name: "csv*" }, ...all)).toEqual([0, 1, 2])
+    expect(places({ name: "csv.d*" }, ...all)).toEqual([0, 1])
+    expect(places({ name: "*" }, ...all)).toEqual([0, 1, 2, 3])
+    expect(places({ name: "csv" }, ...all)).toEqual([])
+    expect(places({ name: "nothing.*" }, ...all)).toEqual([])
+  })
+
+  test("version: another major never matches, a pre-release only where one is named", () => {
+    const all = ["1.2.0", "1.10.3", "2.0.0", "2.0.0-rc.1", "0.9.9"].map((version) => capability("a", { version }))
+    expect(places({ name: "a", version: "^1.2" }, ...all)).toEqual([0, 1])
+    expect(places({ name: "a", version: "^1.2.1" }, ...all)).toEqual([1])
+    expect(places({ version: ">=1 <3" }, ...all)).toEqual([0, 1, 2])
+    expect(places({ version: ">=2.0.0-rc.0" }, ...all)).toEqual([2, 3])
+    expect(places({ version: "0.9.9 || 2.x" }, ...all)).toEqual([2, 4])
+    expect(places({ version: "*" }, ...all)).toEqual([0, 1, 2, 4])
+    expect(places({ version: "newest" }, ...all)).toEqual([])
+  })
+
+  test("features and tags: all of them, spelt alike", () => {
+    const all = [
+      capability("a", { features: ["gpu", "batch"], tags: ["x", "y"] }),
+      capability("a", { features: ["gpu"], tags: ["x"] }),
+      capability("a", { features: ["GPU", "batching"] }),
+      capability("a")
+    ]
+    expect(places({ features: ["gpu"] }, ...all)).toEqual([0, 1])
+    expect(places({ features: ["gpu", "batch"] }, ...all)).toEqual([0])
+    expect(places({ name: "a", features: ["batch"] }, ...all)).toEqual([0])
+    expect(places({ features: ["tpu"] }, ...all)).toEqual([])
+    expect(places({ tags: ["x"] }, ...all)).toEqual([0, 1])
+    expect(places({ tags: ["y", "x"], features: ["gpu"] }, ...all)).toEqual([0])
+    expect(places({ features: [], tags: [] }, ...all)).toEqual([0, 1, 2, 3])
+  })
+
+  test("constraints on metadata", () => {
+    const all = [
+      capability("a", { metadata: { n: 5, s: "b", ok: true, list: ["x", "y"], none: [] } }),
+      capability("a", { metadata: { n: 10, s: "c", ok: false, list: ["y", 3] } }),
+      capability("a", { metadata: { n: "5" } }),
+      capability("a")
+    ]
+    const by = (constraints: NonNullable<Query.Query["constraints"]>) => places({ constraints }, ...all)
+    expect(by({ n: { eq: 5 } })).toEqual([0])
+    expect(by({ n: { ne: 5 } })).toEqual([1, 2, 3])
+    expect(by({ ok: { eq: false } })).toEqual([1])
+    expect(by({ n: { in: [5, 10, 11] } })).toEqual([0, 1])
+    expect(by({ n: { in: [] } })).toEqual([])
+    expect(by({ n: { gte: 5 } })).toEqual([0, 1])
+    expect(by({ n: { gte: 6, lte: 10 } })).toEqual([1])
+    expect(by({ s: { lte: "b" } })).toEqual([0])
+    expect(by({ n: { gte: "5" } })).toEqual([2])
+    expect(by({ list: { eq: "y" } })).toEqual([0, 1])
+    expect(by({ list: { ne: "x" } })).toEqual([1, 2, 3])
+    expect(by({ list: { in: ["x", 3] } })).toEqual([0, 1])
+    expect(by({ list: { lte: 3 } })).toEqual([1])
+    expect(by({ none: { exists: true } })).toEqual([0])
+    expect(by({ none: { ne: 1 } })).toEqual([0, 1, 2, 3])
+    expect(by({ n: { exists: false } })).toEqual([3])
+    expect(by({ constructor: { exists: true } })).toEqual([])
+    expect(by({ n: { gte: 5 }, s: { eq: "c" } })).toEqual([1])
+  })
+
+  test("cost, latency, stream, node and trust", () => {
+    const all = [
+      capability("a", { cost: { usdPerCall: 0.01 }, latencyMs: 100 }),
+      capability("a", { cost: { usdPerCall: 0.02 }, latencyMs: 200, stream: true }),
+      capability("a")
+    ]
+    expect(places({ maxCostUsd: 0.01 }, ...all)).toEqual([0, 2])
+    expect(places({ maxCostUsd: 0 }, ...all)).toEqual([2])
+    expect(places({ maxLatencyMs: 100 }, ...all)).toEqual([0])
+    expect(places({ stream: true }, ...all)).toEqual([1])
+    expect(places({ stream: false }, ...all)).toEqual([0, 2])
+    expect(places({ node: node(1) }, ...all)).toEqual([1])
+    expect(places({ node: node(1), stream: false }, ...all)).toEqual([])
+    expect(places({ node: node(9) }, ...all)).toEqual([])
+    const trusted = of(...all).match({ minTrust: 0.6 }, context({ trust: (of) => (of === node(1) ? 0.6 : 0.59) }))
+    expect(trusted.map((match) => match.node)).toEqual([node(1)])
+  })
+})
+
+describe("words", () => {
+  test("are whole: ai is not in email", () => {
+    const all = [
+      capability("email-sender", { description: "Maintains mail; waits" }),
+      capability("ai.chat"),
+      capability("assist", { tags: ["AI tools"] }),
+      capability("talk", { description: "Speaks like an AI." })
+    ]
+    expect(places({ text: "ai" }, ...all)).toEqual([1, 2, 3])
+    expect(places({ text: "mail" }, ...all)).toEqual([0])
+    expect(places({ text: "send e-mail, please" }, ...all)).toEqual([0])
+    expect(places({ text: "zebra" }, ...all)).toEqual([])
+    expect(places({ text: "the of and" }, ...all)).toEqual([0, 1, 2, 3])
+  })
+
+  test("lose their English endings, and no more", () => {
+    for (const [a, b] of [
+      ["describe", "describing"],
+      ["described", "describes"],
+      ["translation", "translator"],
+      ["summarization", "summarize"],
+      ["summaries", "summary"],
+      ["boxes", "box"],
+      ["classes", "class"]
+    ]) {
+      expect(stem(a!)).toBe(stem(b!))
+    }
+    for (const word of ["ai", "gas", "bus", "csv", "code", "analysis", "status", "class"]) expect(stem(word)).toBe(word)
+    expect([...wordsOf("Ｃsv, ÉTÉ été; 3rd_row")]).toEqual(["csv", "été", "3rd", "row"])
+  })
+
+  test("order by what they say: the name before the tag before the description, rare words before common ones", () => {
+    const matcher = of(
+      capability("other", { description: "can describe a table" }),
+      capability("more", { tags: ["describe"] }),
+      capability("csv.describe"),
+      capability("csv.head"),
+      capability("csv.tail")
+    )
+    const names = (text: string) => matcher.match({ text }, context()).map((match) => match.capability.name)
+    expect(names("describe")).toEqual(["csv.describe", "more", "other"])
+    expect(names("csv describe")[0]).toBe("csv.describe")
+    expect(names("head of a csv file")[0]).toBe("csv.head")
+  })
+
+  test("stuffing a description with words does not pay", () => {
+    const stuffed = Array.from({ length: 120 }, (_, i) => `word${i}`).join(" ")
+    const matcher = of(
+      capability("a", { description: `${stuffed} table` }),
+      capability("b", { description: "Reads a table" })
+    )
+    expect(matcher.match({ text: "table" }, context()).map((match) => match.capability.name)).toEqual(["b", "a"])
+  })
+})
+
+describe("scores", () => {
+  test("are the weighted mean of parts that say why", () => {
+    const matcher = of(capability("csv.describe", { cost: { usdPerCall: 0.01 }, tags: ["csv", "fast"] }))
+    const [match] = matcher.match(
+      { name: "csv.describe", preferTags: ["csv", "local"], preferPeers: [node(0)] },
+      context({ trust: () => 0.8, availability: () => ({ value: 0.25, why: "3 of 4 busy" }) })
+    )
+    expect(match?.parts).toEqual({
+      semantic: { value: expect.closeTo(0.92, 9), weight: 0.35, why: "exact name, 1 of 2 liked tags, liked peer" },
+      trust: { value: 0.8, weight: 0.35, why: "trust 0.80" },
+      availability: { value: 0.25, weight: 0.15, why: "3 of 4 busy" },
+      cost: { value: 0.5, weight: 0.15, why: "$0.01 a call" }
+    } as never)
+    expect(match?.score).toBeCloseTo(0.35 * 0.92 + 0.35 * 0.8 + 0.15 * 0.25 + 0.15 * 0.5, 9)
+    const why = (query: Query.Query) => matcher.match(query, context())[0]?.parts.semantic.why
+    expect(why({ name: "csv.*" })).toBe("name begins with csv.")
+    expect(why({ tags: ["csv"] })).toBe("passes every filter")
+    expect(why({ text: "describe" })).toBe("words 1.00")
+  })
+
+  test("follow the policy", () => {
+    const matcher = of(capability("a", { cost: { usdPerCall: 0.02 } }), capability("a"))
+    const world = context({
+      trust: (of) => (of === node(0) ? 0.9 : 0.5),
+      availability: (of) => ({ value: of === node(0) ? 0.2 : 0.4, why: "" })
+    })
+    const first = (policy: NonNullable<Query.Query["policy"]>) => matcher.match({ policy }, world)[0]?.node
+    expect(first("best")).toBe(node(0))
+    expect(first("cheapest")).toBe(node(1))
+    expect(first("fastest")).toBe(node(1))
+    expect(first({ semantic: 0, trust: 1, availability: 0, cost: 0 })).toBe(node(0))
+    expect(matcher.match({ policy: { semantic: 0, trust: 0, availability: 0, cost: 0 } }, world)[0]?.score).toBe(0)
+  })
+
+  test("stay between 0 and 1 whatever the context says", () => {
+    const matcher = of(capability("a"))
+    for (const value of [Number.NaN, -3, 7, Infinity]) {
+      const world = context({ trust: () => value, availability: () => ({ value, why: "" }) })
+      const score = matcher.match({}, world)[0]!.score
+      expect(score >= 0 && score <= 1).toBe(true)
+    }
+  })
+
+  test("tie by NodeId, name, newer version", () => {
+    const matcher = Matcher.make()
+    const capabilities = [
+      capability("b"),
+      capability("a", { version: "1.9.0" }),
+      capability("a", { version: "1.10.0" })
+    ]
+    for (const i of [3, 1, 2]) matcher.upsert(recordOf(node(i), capabilities))
+    const sorted = [node(1), node(2), node(3)].sort(NodeId.compare)
+    const found = matcher
+      .match({}, context())
+      .map((match) => `${match.node} ${match.capability.name}@${match.capability.version}`)
+    expect(found).toEqual(sorted.flatMap((of) => ["a@1.10.0", "a@1.9.0", "b@1.2.0"].map((id) => `${of} ${id}`)))
+  })
+})
+
+describe("records", () => {
+  test("are replaced, removed, expired, buried and counted", () => {
+    const matcher = Matcher.make()
+    const names = () => matcher.match({}, context()).map((match) => match.capability.name)
+    matcher.upsert(recordOf(node(0), [capability("a"), capability("b")]))
+    matcher.upsert(recordOf(node(0), [capability("b"), capability("c")], { seq: 2 }))
+    expect(names()).toEqual(["b", "c"])
+    const revision = matcher.revision()
+    matcher.upsert(recordOf(node(0), [capability("a")]))
+    expect(names()).toEqual(["b", "c"])
+    expect(matcher.revision()).toBe(revision)
+    matcher.upsert(recordOf(node(1), [capability("d")], { expiresAt: now }))
+    expect(names()).toEqual(["b", "c"])
+    expect(matcher.size()).toEqual({ records: 2, capabilities: 3 })
+    expect(matcher.match({ node: node(1) }, context())).toEqual([])
+    expect(matcher.prune(now)).toBe(1)
+    expect([...matcher.records()].map((record) => record.node)).toEqual([node(0)])
+    matcher.upsert(recordOf(node(0), [], { seq: 3, expiresAt: now - 1_000 }))
+    expect(matcher.size()).toEqual({ records: 0, capabilities: 0 })
+    expect(matcher.get(node(0))).toBe(undefined)
+    expect(matcher.revision()).toBeGreaterThan(revision)
+    matcher.remove(node(0))
+    expect(names()).toEqual([])
+  })
+
+  test("go in the order of their last renewal when there are too many", () => {
+    const matcher = Matcher.make({ maxRecords: 2 })
+    matcher.upsert(recordOf(node(0), [capability("a")]))
+    matcher.upsert(recordOf(node(1), [capability("a")]))
+    matcher.upsert(recordOf(node(0), [capability("a")], { seq: 2 }))
+    matcher.upsert(recordOf(node(2), [capability("a")]))
+    expect([...matcher.records()].map((record) => record.node)).toEqual([node(0), node(2)])
+  })
+
+  test("leave nothing behind after 100,000 of them", () => {
+    const random = seeded(5)
+    const index = new CapabilityIndex(1_000, undefined)
+    for (let i = 0; i < 100_000; i++) {
+      const of = random.pick(nodes)
+      if (random.int(10) === 0) index.remove(of)
+      else {
+        const word = `w${random.int(5_000)}`
+        const features = random.int(2) === 0 ? [word] : []
+        const one: CapabilityRecord = {
+          name: `${word}.x`,
+          version: "1.0.0",
+          description: `common ${word} ${i}`,
+          tags: ["t", word],
+          features
+        }
+        index.upsert(recordOf(of, [one], { seq: i }))
+      }
+      if (i % 1_000 === 0) {
+        const live = index.definitions.size
+        expect(live <= nodes.length).toBe(true)
+        expect(index.numbered.length <= 2 * live + 1_024).toBe(true)
+        for (const home of [index.names, index.words, index.tags, index.features]) {
+          expect(home.size <= 4 * live + 4).toBe(true)
+          for (const posting of home.values()) expect(posting.entries.length <= 2 * live + 1).toBe(true)
+        }
+      }
+    }
+    for (const of of nodes) index.remove(of)
+    const { definitions, families, features, names, offers, records, tags, words } = index
+    const sizes = [definitions, families, features, names, records, tags, words].map((map) => map.size)
+    expect([...sizes, offers]).toEqual([0, 0, 0, 0, 0, 0, 0, 0])
+  }, 60_000)
+})
+
+test("closest names those nearest, with the newest version", () => {
+  const matcher = Matcher.make()
+  matcher.upsert(recordOf(node(0), [capability("csv.describe"), capability("csv.head"), capability("text.sentiment")]))
+  matcher.upsert(recordOf(node(1), [capability("csv.describe", { version: "1.10.0" })]))
+  matcher.upsert(recordOf(node(2), [capability("csv.described")]))
+  const [first, second, ...rest] = matcher.closest("csv.decsribe@^1", 3)
+  expect(first).toEqual({ id: "csv.describe@1.10.0", node: node(1) })
+  expect(second).toEqual({ id: "csv.described@1.2.0", node: node(2) })
+  expect(rest).toEqual([])
+  expect(matcher.closest("weather", 3)).toEqual([])
+  expect(matcher.closest("csv.hea", 1)).toEqual([{ id: "csv.head@1.2.0", node: node(0) }])
+  expect(distance("kitten", "sitting", 5)).toBe(3)
+  expect(distance("ab", "ba", 5)).toBe(1)
+  expect(distance("abc", "xyzuvw", 2)).toBe(3)
+})
+
+test("Query.check says what is wrong with a range or a name", () => {
+  expect(Query.check({ name: "csv.*", version: "^1.2 || >=3 <4" })).toBe(undefined)
+  expect(Query.check({})).toBe(undefined)
+  expect(Query.check({ version: "latest" })).toContain('"latest"')
+  expect(Query.check({ name: "a*b" })).toContain("*")
+})
+
+type Fields = { readonly [K in "inName" | "inTags" | "inText"]: ReadonlySet<string> }
+const fieldsOf = new WeakMap<CapabilityRecord, Fields>()
+
+// What the matcher promises, said again by a scan over everything.
+const reference = (
+  records: Iterable<AgentRecord>,
+  query: Query.Query,
+  world: Matcher.MatchContext
+): ReadonlyArray<{ readonly key: string; readonly score: number }> => {
+  const all = [...records].flatMap((record) => record.capabilities.map((one) => ({ record, one })))
+  const distinct = new Map<string, CapabilityRecord>()
+  for (const { one } of all) {
+    const { description, features = [], name, stream = false, tags = [], version } = one
+    distinct.set(JSON.stringify({ name, version, description, tags, features, stream }), one)
+  }
+  const fields = (one: CapabilityRecord) => {
+    const known = fieldsOf.get(one)
+    if (known !== undefined) return known
+    const { description = "", name, tags = [] } = one
+    const inName = wordsOf(name)
+    const inTags = new Set(tags.flatMap((tag) => [...wordsOf(tag)]).filter((word) => !inName.has(word)))
+    const inText = new Set([...wordsOf(description)].filter((word) => !inName.has(word) && !inTags.has(word)))
+    const found: Fields = { inName, inTags, inText }
+    fieldsOf.set(one, found)
+    return found
+  }
+  const less = (most: number, least: number, enough: number, n: number) =>
+    Math.round(100 * (least + (most - least) * Math.min(1, enough / Math.max(n, 1)))) / 100
+  const rarities = new Map<string, number>()
+  const rarityOf = (word: string): number => {
+    const known = rarities.get(word)
+    if (known !== undefined) return known
+    const users = [...distinct.values()].filter((other) => Object.values(fields(other)).some((set) => set.has(word)))
+    const rarity = Math.log(1 + distinct.size / Math.max(1, users.length))
+    rarities.set(word, rarity)
+    return rarity
+  }
+  const lexical = (one: CapabilityRecord, text: string): number => {
+    const { inName, inTags, inText } = fields(one)
+    let sum = 0
+    let whole = 0
+    for (const word of wordsOf(text)) {
+      const rarity = rarityOf(word)
+      whole += rarity
+      if (inName.has(word)) sum += rarity
+      else if (inTags.has(word)) sum += rarity * less(0.9, 0.5, 8, inTags.size)
+      else if (inText.has(word)) sum += rarity * less(0.8, 0.4, 25, inText.size)
+    }
+    return sum / whole
+  }
+  const weights = Query.weightsOf(query)
+  const passing = all.flatMap(({ one, record }, place) => {
+    const { features = [], metadata = {}, name, tags = [], version } = one
+    const trust = world.trust(record.node, name)
+    const usd = one.cost?.usdPerCall ?? 0
+    const words = query.text === undefined ? undefined : lexical(one, query.text)
+    const passes =
+      record.expiresAt > world.now &&
+      (query.name === undefined ||
+        (query.name.endsWith("*") ? name.startsWith(query.name.slice(0, -1)) : name === query.name)) &&
+      (query.version === undefined || version.startsWith(`${query.version.slice(1)}.`)) &&
+      (query.node === undefined || record.node === query.node) &&
+      (query.features ?? []).every((feature) => features.includes(feature)) &&
+      (query.tags ?? []).every((tag) => tags.includes(tag)) &&
+      Object.entries(query.constraints ?? {}).every(([key, { gte }]) => Number(metadata[key]) >= Number(gte)) &&
+      usd <= (query.maxCostUsd ?? Infinity) &&
+      (query.maxLatencyMs === undefined || (one.latencyMs ?? Infinity) <= query.maxLatencyMs) &&
+      trust >= (query.minTrust ?? 0) &&
+      (query.stream === undefined || query.stream === (one.stream ?? false)) &&
+      words !== 0
+    if (!passes) return []
+    let semantic = words ?? (query.name === undefined ? 0.8 : query.name.endsWith("*") ? 0.9 : 1)
+    if (query.name === "*" && words === undefined) semantic = 0.8
+    if (query.preferTags !== undefined) {
+      const liked = query.preferTags.filter((tag) => tags.includes(tag)).length
+      semantic = 0.8 * semantic + (0.2 * liked) / query.preferTags.length
+    }
+    if (query.preferPeers !== undefined) semantic = 0.8 * semantic + (query.preferPeers.includes(record.node) ? 0.2 : 0)
+    const scale = query.maxCostUsd === undefined || query.maxCostUsd === 0 ? 0.01 : query.maxCostUsd
+    const parts = [semantic, trust, world.availability(record.node, one).value, scale / (scale + usd)]
+    const counts = [weights.semantic, weights.trust, weights.availability, weights.cost]
+    const sum = parts.reduce((total, part, i) => total + part * counts[i]!, 0)
+    const score = sum / counts.reduce((a, b) => a + b, 0)
+    return [{ key: `${record.node} ${name} ${version}`, score, place }]
+  })
+  return passing.sort((a, b) => b.score - a.score).slice(0, query.limit ?? Query.DEFAULT_LIMIT)
+}
+
+const vocabulary = ["csv", "table", "describe", "mail", "text", "mood", "image", "sound", "fast", "exact"]
+const someWords = (random: Seeded, most: number): string =>
+  Array.from({ length: 1 + random.int(most) }, () => random.pick(vocabulary)).join(" ")
+const maybe = <A>(random: Seeded, odds: number, value: () => A): A | undefined =>
+  random.next() < odds ? value() : undefined
+const given = <A extends object>(fields: A): { [K in keyof A]: Exclude<A[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
+
+const randomCapability = (random: Seeded): CapabilityRecord =>
+  given({
+    name: `${random.pick(vocabulary)}.${random.pick(vocabulary)}`,
+    version: `${1 + random.int(2)}.${random.int(3)}.0`,
+    description: maybe(random, 0.6, () => someWords(random, 12)),
+    tags: maybe(random, 0.6, () => [...new Set(someWords(random, 3).split(" "))]),
+    features: maybe(random, 0.5, () => [...new Set(someWords(random, 2).split(" "))]),
+    metadata: maybe(random, 0.7, () => ({ n: random.int(10) })),
+    stream: maybe(random, 0.3, () => random.int(2) === 0),
+    cost: maybe(random, 0.5, () => ({ usdPerCall: random.int(5) / 100 })),
+    latencyMs: maybe(random, 0.5, () => random.int(300))
+  }) as CapabilityRecord
+
+const randomQuery = (random: Seeded): Query.Query => {
+  const label = () => [random.pick(vocabulary)]
+  return given({
+    name: maybe(random, 0.3, () =>
+      random.pick([
+        `${random.pick(vocabulary)}.*`,
+        `${random.pick(vocabulary)}.${random.pick(vocabulary)}`,
+        "t*",
+        "csv.t*",
+        "*"
+      ])
+    ),
+    version: maybe(random, 0.2, () => random.pick(["^1", "^2", "~1.1"])),
+    node: maybe(random, 0.1, () => random.pick(nodes)),
+    features: maybe(random, 0.15, label),
+    tags: maybe(random, 0.2, label),
+    constraints: maybe(random, 0.2, () => ({ n: { gte: random.int(10) } })),
+    maxCostUsd: maybe(random, 0.2, () => random.int(5) / 100),
+    maxLatencyMs: maybe(random, 0.1, () => random.int(300)),
+    minTrust: maybe(random, 0.2, () => random.next() / 2),
+    stream: maybe(random, 0.1, () => random.int(2) === 0),
+    text: maybe(random, 0.5, () => someWords(random, 4)),
+    preferTags: maybe(random, 0.2, () => [...label(), ...label()]),
+    preferPeers: maybe(random, 0.2, () => [random.pick(nodes), random.pick(nodes)]),
+    policy: maybe(random, 0.3, () => random.pick(["cheapest", "fastest", "best"] as const)),
+    limit: maybe(random, 0.7, () => 1 + random.int(20))
+  }) as Query.Query
+}
+
+describe("against a plain scan", () => {
+  const random = seeded(11)
+  test("finds the same, scores the same, in a total order that does not depend on how the index came about", () => {
+    let nonempty = 0
+    forRounds(random, 80, () => {
+      const matcher = Matcher.make()
+      for (let i = 0; i < 60; i++) {
+        const of = random.pick(nodes)
+        if (random.int(8) === 0) matcher.remove(of)
+        else {
+          const capabilities = Array.from({ length: random.int(5) }, () => randomCapability(random))
+          matcher.upsert(
+            recordOf(of, capabilities, { seq: i + 1, expiresAt: now + (random.int(10) === 0 ? 0 : 1_000) })
+          )
+        }
+      }
+      const other = Matcher.make()
+      for (const record of [...matcher.records()].reverse()) other.upsert(structuredClone(record))
+      const trusts = new Map(nodes.map((of) => [of, random.int(5) / 4]))
+      const world = context({
+        trust: (of) => trusts.get(of)!,
+        availability: (of) => ({ value: 1 - trusts.get(of)! / 2, why: "as known" })
+      })
+      for (let i = 0; i < 20; i++) {
+        const query = randomQuery(random)
+        const found = matcher.match(query, world)
+        const expected = reference(matcher.records(), query, world)
+        if (found.length > 0) nonempty++
+        try {
+          expect(found.length).toBe(expected.length)
+          found.forEach(({ parts, score }, place) => {
+            expect(score).toBeCloseTo(expected[place]!.score, 9)
+            const all = Object.values(parts)
+            const weight = all.reduce((sum, part) => sum + part.weight, 0)
+            expect(all.reduce((sum, part) => sum + part.value * part.weight, 0) / weight).toBeCloseTo(score, 9)
+            for (const { value, why } of all) expect(value >= 0 && value <= 1 && why.length > 0).toBe(true)
+          })
+          // Which of those that tie at the end of the list are in is told by the order's law, not by the scan.
+          const keys = found.map(({ capability: { name, version }, node: of }) => `${of} ${name} ${version}`)
+          const last = expected.at(-1)?.score ?? 0
+          const certain = expected.filter(({ score }) => score > last + 1e-9).map(({ key }) => key)
+          expect(certain.filter((key) => !keys.includes(key))).toEqual([])
+          const again = other.match(query, world)
+          expect(again.map(({ capability: { name, version }, node: of }) => `${of} ${name} ${version}`)).toEqual(keys)
+          const more = matcher.match({ ...query, limit: Query.MAX_LIMIT }, world)
+          expect(more.slice(0, found.length)).toEqual([...found])
+        } catch (cause) {
+          throw new Error(`Query ${JSON.stringify(query)}`, { cause })
+        }
+      }
+    })
+    expect(nonempty).toBeGreaterThan(300)
+  }, 60_000)
+})
+
+describe("EmbeddingMatcher", () => {
+  /** Texts about numbers point one way, texts about moods the other. */
+  const vectorOf = (text: string) => [/table|figures|csv/.test(text) ? 3 : 0, /mood|feeling/.test(text) ? 2 : 0, 0.1]
+  const run = <A>(works: boolean, body: (asked: Array<string>) => Effect.Effect<A, never, Matcher.Matcher>) => {
+    const asked: Array<string> = []
+    const model = EmbeddingModel.make({
+      embedMany: ({ inputs }) => {
+        asked.push(...inputs)
+        // The wrong number of answers: the model's typed failure.
+        if (!works) return Effect.succeed({ results: [], usage: { inputTokens: undefined } })
+        return Effect.succeed({ results: inputs.map(vectorOf), usage: { inputTokens: undefined } })
+      }
+    })
+    const matcher = Layer.effect(Matcher.Matcher, EmbeddingMatcher.make(works ? {} : { patience: 20 }))
+    const layer = Layer.provide(matcher, Layer.effect(EmbeddingModel.EmbeddingModel, model))
+    return Effect.runPromise(body(asked).pipe(Effect.provide([layer, Logger.layer([])])))
+  }
+
+  test("finds by meaning what shares no word, and embeds each text once", () =>
+    run(true, (asked) =>
+      Effect.gen(function* () {
+        const matcher = yield* Matcher.Matcher
+        for (let i = 0; i < 30; i++) matcher.upsert(recordOf(node(i), [capability("csv.describe")]))
+        matcher.upsert(recordOf(node(30), [capability("text.mood")]))
+        const query = { text: "summary figures" }
+        expect(matcher.match(query, context())).toEqual([])
+        yield* matcher.prepare(query)
+        yield* matcher.prepare(query)
+        const found = matcher.match(query, context())
+        expect(found.length).toBe(30)
+        expect(found[0]?.parts.semantic.why).toBe("meaning 1.00")
+        expect(matcher.match({ text: "mood" }, context()).map((match) => match.node)).toEqual([node(30)])
+        expect(asked.toSorted()).toEqual(["csv describe", "summary figures", "text mood"])
+      })
+    ))
+  test("goes by the words when the model fails", () =>
+    run(false, (asked) =>
+      Effect.gen(function* () {
+        const matcher = yield* Matcher.Matcher
+        matcher.upsert(recordOf(node(0), [capability("csv.describe")]))
+        yield* matcher.prepare({ text: "describe figures" })
+        expect(asked.includes("describe figures")).toBe(true)
+        expect(matcher.match({ text: "describe figures" }, context()).length).toBe(1)
+        expect(matcher.match({ text: "figures" }, context())).toEqual([])
+      })
+    ))
+})
