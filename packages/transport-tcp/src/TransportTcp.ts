@@ -1,0 +1,233 @@
+/**
+ * TransportTcp: peers over TCP, each behind a Noise handshake, and over relay circuits through trackers.
+ *
+ * ```ts
+ * TransportTcp.layer({ port: 7878 })
+ * ```
+ *
+ * Schemes: `tcp://HOST:PORT`, and `relay://HOST:PORT/TRACKER/NODE` (see `Relay.ts`).
+ */
+import { createServer, connect as connectSocket } from "node:net"
+import type { Server, Socket } from "node:net"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { Identity } from "@parley/core/Identity"
+import type { NodeId } from "@parley/core/NodeId"
+import { schemeOf, Transport, TransportError } from "@parley/core/Transport"
+import type { Address, Connection, Owner, TransportErrorReason } from "@parley/core/Transport"
+import type { Cipher } from "./CipherSuite.ts"
+import * as Handshake from "./Handshake.ts"
+import { Endpoint } from "./internal/Endpoint.ts"
+import * as Addresses from "./internal/Addresses.ts"
+import { SocketLink } from "./internal/SocketLink.ts"
+import { acceptDefaults, sessionDefaults } from "./Limits.ts"
+import type { AcceptLimits, SessionLimits } from "./Limits.ts"
+
+/** The port a node listens on unless told otherwise. */
+export const DEFAULT_PORT = 7878
+
+/** How the transport listens, and what it lets others do. */
+export interface Options {
+  /** Default `DEFAULT_PORT`; 0 takes any free one. */
+  readonly port?: number
+  /** What to bind: `0.0.0.0` (all of IPv4, the default), `::` (IPv6 too), or one address of this machine. */
+  readonly host?: string
+  /** Addresses to publish instead of this machine's, such as a forwarded port's. */
+  readonly advertise?: ReadonlyArray<Address>
+  /** False: only dials. */
+  readonly listen?: boolean
+  /** 32 random bytes that every node of a closed network has; nobody without them learns anything of this node. */
+  readonly networkKey?: Uint8Array | Redacted.Redacted<Uint8Array>
+  /** Trackers through which this node can be reached: `tcp://HOST:PORT`. */
+  readonly relays?: ReadonlyArray<Address>
+  /** Ciphers in order of preference; default: those this runtime has natively, fastest first. */
+  readonly ciphers?: ReadonlyArray<Cipher>
+  /** Limits other than `Limits.ts` gives. */
+  readonly limits?: Partial<SessionLimits & AcceptLimits>
+}
+
+const fail = (reason: TransportErrorReason): Effect.Effect<never, TransportError> =>
+  Effect.fail(new TransportError({ reason }))
+
+const listenDetail = (error: NodeJS.ErrnoException, port: number): string => {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return `port ${port} is in use: stop the program that listens there, or choose another port (0 takes any free one)`
+    case "EACCES":
+      return `this user may not listen on port ${port}: choose one above 1023`
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return "no interface of this machine has that host address: check `host`"
+    default:
+      return error.message
+  }
+}
+
+/** Makes the transport of an identity. Throws `RangeError` for a network key that has not 32 bytes. */
+export const make = (identity: Identity["Service"], options: Options = {}): Transport["Service"] => {
+  const accept: AcceptLimits = { ...acceptDefaults, ...options.limits }
+  const limits: SessionLimits = { ...sessionDefaults, ...options.limits }
+  const networkKey = Redacted.isRedacted(options.networkKey) ? Redacted.value(options.networkKey) : options.networkKey
+  if (networkKey !== undefined && networkKey.length !== 32) {
+    throw new RangeError(`a network key has 32 bytes, this one has ${networkKey.length}`)
+  }
+  const endpoint = new Endpoint({
+    identity,
+    networkKey,
+    ciphers: options.ciphers,
+    handshakeTimeoutMs: accept.handshakeTimeoutMs,
+    limits
+  })
+
+  // Strangers: accepted sockets, and handshakes under way, in all and by network address.
+  let accepted = 0
+  let pending = 0
+  const byAddress = new Map<string, { accepted: number; pending: number }>()
+
+  const onSocket = (socket: Socket): void => {
+    const host = Addresses.remote(socket.remoteAddress)
+    const address = Addresses.format(host, socket.remotePort ?? 0)
+    const counts = byAddress.get(host) ?? { accepted: 0, pending: 0 }
+    const over: readonly [string, number] | undefined =
+      accepted >= accept.maxConnections
+        ? ["maxConnections", accept.maxConnections]
+        : counts.accepted >= accept.maxConnectionsPerAddress
+          ? ["maxConnectionsPerAddress", accept.maxConnectionsPerAddress]
+          : pending >= accept.maxPendingHandshakes
+            ? ["maxPendingHandshakes", accept.maxPendingHandshakes]
+            : counts.pending >= accept.maxPendingPerAddress
+              ? ["maxPendingPerAddress", accept.maxPendingPerAddress]
+              : undefined
+    const link = new SocketLink(socket)
+    if (over !== undefined) {
+      link.write(Handshake.busy)
+      link.close()
+      return endpoint.refused(address, { _tag: "LimitReached", limit: over[0], value: over[1] })
+    }
+    accepted++
+    pending++
+    counts.accepted++
+    counts.pending++
+    byAddress.set(host, counts)
+    let waiting = true
+    const proven = (): void => {
+      if (!waiting) return
+      waiting = false
+      pending--
+      counts.pending--
+    }
+    socket.once("close", () => {
+      proven()
+      accepted--
+      if (--counts.accepted === 0) byAddress.delete(host)
+    })
+    endpoint.accept({
+      link,
+      address,
+      relayed: false,
+      onResult: (_session, reason) => {
+        proven()
+        if (reason !== undefined) endpoint.refused(address, reason)
+      }
+    })
+  }
+
+  const bind = (): Effect.Effect<ReadonlyArray<Address>, TransportError, Scope.Scope> => {
+    const port = options.port ?? DEFAULT_PORT
+    const host = options.host ?? "0.0.0.0"
+    const acquire = Effect.callback<Server, TransportError>((resume) => {
+      const server = createServer({ noDelay: true }, onSocket)
+      server.once("error", (error: NodeJS.ErrnoException) => {
+        const reason = { address: Addresses.format(host, port), detail: listenDetail(error, port) }
+        resume(fail({ _tag: "ListenFailed", ...reason }))
+      })
+      server.listen({ port, host }, () => {
+        // A server that fails to accept (no file handles left) goes on with those it has.
+        server.on("error", () => {})
+        resume(Effect.succeed(server))
+      })
+    })
+    return Effect.map(
+      Effect.acquireRelease(acquire, (server) => Effect.sync(() => void server.close())),
+      (server) => {
+        const bound = server.address()
+        const actual = bound !== null && typeof bound === "object" ? bound.port : port
+        return options.advertise ?? Addresses.published(host, actual)
+      }
+    )
+  }
+
+  const listen = (owner: Owner): Effect.Effect<ReadonlyArray<Address>, TransportError, Scope.Scope> =>
+    Effect.gen(function* () {
+      yield* Effect.acquireRelease(
+        Effect.sync(() => endpoint.open(owner)),
+        () => Effect.sync(() => endpoint.close("this node shut down"))
+      )
+      return options.listen === false ? (options.advertise ?? []) : yield* bind()
+    })
+
+  const dialTcp = (address: Address, expect: NodeId | undefined): Effect.Effect<Connection, TransportError> =>
+    Effect.callback<Connection, TransportError>((resume) => {
+      const target = Addresses.parse(address)
+      if (target === undefined) {
+        const detail = "that is no address of the form tcp://HOST:PORT, with [ ] around IPv6"
+        return resume(fail({ _tag: "DialFailed", address, detail }))
+      }
+      const socket = connectSocket({ ...target, noDelay: true })
+      const started = performance.now()
+      const onError = (error: NodeJS.ErrnoException): void => {
+        clearTimeout(timer)
+        resume(fail({ _tag: "DialFailed", address, detail: error.message || (error.code ?? "no connection") }))
+      }
+      const timer = setTimeout(() => {
+        socket.destroy()
+        resume(fail({ _tag: "TimedOut", address, afterMs: accept.handshakeTimeoutMs }))
+      }, accept.handshakeTimeoutMs)
+      let abandon = (): void => void socket.destroy()
+      socket.on("error", onError)
+      socket.once("connect", () => {
+        clearTimeout(timer)
+        socket.off("error", onError)
+        const left = Math.max(1, accept.handshakeTimeoutMs - Math.round(performance.now() - started))
+        abandon = endpoint.dial(
+          {
+            link: new SocketLink(socket),
+            address,
+            relayed: false,
+            onResult: (session, reason) =>
+              resume(session === undefined ? fail(reason!) : Effect.succeed<Connection>(session))
+          },
+          expect,
+          left
+        )
+      })
+      return Effect.sync(() => {
+        clearTimeout(timer)
+        socket.on("error", () => {})
+        abandon()
+      })
+    })
+
+  return Transport.of({
+    schemes: ["tcp"],
+    listen,
+    dial: (address, expect) =>
+      Effect.suspend(() => {
+        if (endpoint.owner === undefined) return fail({ _tag: "NotListening", address })
+        const scheme = schemeOf(address)
+        if (scheme === "tcp") return dialTcp(address, expect)
+        return fail({ _tag: "UnknownScheme", address, known: ["tcp"] })
+      })
+  })
+}
+
+/** The TCP transport of this identity. */
+export const layer = (options: Options = {}): Layer.Layer<Transport, never, Identity> =>
+  Layer.effect(
+    Transport,
+    Effect.gen(function* () {
+      return make(yield* Identity, options)
+    })
+  )

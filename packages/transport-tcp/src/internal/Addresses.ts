@@ -1,0 +1,41 @@
+/** Addresses of this transport: `tcp://HOST:PORT`, and those of this machine. */
+import { isIP } from "node:net"
+import { networkInterfaces } from "node:os"
+import type { Address } from "@parley/core/Transport"
+
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+/** Longest address that is read: a DNS name has at most 253 characters. */
+const MAX_ADDRESS_LENGTH = 300
+const shape = /^tcp:\/\/(?:\[([0-9a-fA-F:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]+)):(\d{1,5})\/?$/
+
+/** Host and port of a `tcp:` address; undefined when it is none. */
+export const parse = (address: Address): HostPort | undefined => {
+  if (address.length > MAX_ADDRESS_LENGTH) return undefined
+  const match = shape.exec(address)
+  if (match === null) return undefined
+  const port = Number(match[3])
+  return port < 1 || port > 65_535 ? undefined : { host: (match[1] ?? match[2])!, port }
+}
+
+export const format = (host: string, port: number): Address => `tcp://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+
+/** The remote end of a socket, with IPv4 inside IPv6 written as IPv4. */
+export const remote = (host: string | undefined): string =>
+  host === undefined ? "unknown" : host.startsWith("::ffff:") ? host.slice(7) : host
+
+/** Where a server bound to `host` can be reached: all interfaces but loopback for a wildcard, else the host itself. */
+export const published = (host: string, port: number): ReadonlyArray<Address> => {
+  if (host !== "0.0.0.0" && host !== "::") return [format(host, port)]
+  const found: Array<Address> = []
+  for (const entries of Object.values(networkInterfaces())) {
+    for (const entry of entries ?? []) {
+      if (entry.internal || entry.address.startsWith("fe80:")) continue
+      if (entry.family === "IPv4" || host === "::") found.push(format(entry.address, port))
+    }
+  }
+  return found.length > 0 ? found : [format(host === "::" ? "::1" : "127.0.0.1", port)]
+}

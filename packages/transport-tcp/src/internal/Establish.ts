@@ -1,0 +1,66 @@
+/** Runs a handshake over a link: from bytes to keys and a proven peer, in bounded time. */
+import type { TransportErrorReason } from "@parley/core/Transport"
+import type * as Handshake from "../Handshake.ts"
+import type { ByteLink } from "./ByteLink.ts"
+
+export interface EstablishOptions {
+  readonly link: ByteLink
+  readonly handshake: Handshake.Handshake
+  /** The other end, for errors. */
+  readonly address: string
+  readonly timeoutMs: number
+  /** The peer is proven. Takes over the link; `send` is to be written before anything else. */
+  readonly onEstablished: (outcome: Handshake.Outcome, send: Uint8Array | undefined) => void
+  /** Nothing came of it, and the link is closed. */
+  readonly onFailed: (reason: TransportErrorReason) => void
+}
+
+/** Starts; gives what abandons the attempt, after which nothing is called. */
+export const establish = (options: EstablishOptions): (() => void) => {
+  const { address, handshake, link, onEstablished, onFailed, timeoutMs } = options
+  let over = false
+  const timer = setTimeout(() => {
+    over = true
+    link.destroy()
+    onFailed({ _tag: "TimedOut", address, afterMs: timeoutMs })
+  }, timeoutMs)
+  const end = (): void => {
+    over = true
+    clearTimeout(timer)
+  }
+  link.attach({
+    onData: (chunk) => {
+      if (over) return
+      const step = handshake.receive(chunk)
+      switch (step._tag) {
+        case "Pending":
+          if (step.send !== undefined) link.write(step.send)
+          return
+        case "Established":
+          end()
+          return onEstablished(step.outcome, step.send)
+        case "Failed":
+          end()
+          if (step.send === undefined) {
+            link.destroy()
+          } else {
+            link.write(step.send)
+            link.close()
+          }
+          return onFailed({ _tag: "HandshakeFailed", address, code: step.error.reason, detail: step.error.message })
+      }
+    },
+    onDrain: () => {},
+    onClose: (why) => {
+      if (over) return
+      end()
+      onFailed({ _tag: "DialFailed", address, detail: `${why} during the handshake` })
+    }
+  })
+  if (handshake.hello.length > 0) link.write(handshake.hello)
+  return () => {
+    if (over) return
+    end()
+    link.destroy()
+  }
+}

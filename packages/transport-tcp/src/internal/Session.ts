@@ -1,0 +1,585 @@
+/**
+ * Session: many streams on one authenticated link.
+ *
+ * What is sent in one turn is written into one buffer as it is encoded, and sealed and written once when the turn's microtasks have run, in
+ * records of at most 64 KiB. What comes is parsed where it was decrypted. Nothing is allocated for a frame but the view that a
+ * handler gets; there is no promise, fibre or exception in between.
+ */
+import * as Effect from "effect/Effect"
+import type { NodeId } from "@parley/core/NodeId"
+import { ResetCode } from "@parley/core/Transport"
+import type { Address, Connection, Stream, StreamHandler } from "@parley/core/Transport"
+import type { CipherState } from "../CipherState.ts"
+import { tagLength } from "../CipherState.ts"
+import * as Frame from "../Frame.ts"
+import { LINK_HIGH_WATER_BYTES, MAX_UNSENT_BYTES } from "../Limits.ts"
+import type { SessionLimits } from "../Limits.ts"
+import type { ByteLink, LinkHandler } from "./ByteLink.ts"
+import { LENGTH_BYTES, RecordReader } from "./Records.ts"
+import { SessionStream } from "./SessionStream.ts"
+import * as Settings from "./Settings.ts"
+
+/** Whom a session serves. */
+export interface SessionOwner {
+  readonly onStream: (connection: Connection, protocol: number, stream: Stream) => StreamHandler | undefined
+  readonly onClosed: (connection: Connection, why: string) => void
+}
+
+/** What a handshake left behind, and where. */
+export interface SessionOptions {
+  readonly link: ByteLink
+  readonly send: CipherState
+  readonly receive: CipherState
+  readonly peer: NodeId
+  readonly address: Address
+  readonly direction: "outbound" | "inbound"
+  readonly relayed: boolean
+  /** The largest frame the peer takes, header included. */
+  readonly peerMaxFrame: number
+  readonly peerSettings: Settings.Settings
+  readonly limits: SessionLimits
+  readonly owner: SessionOwner
+  /** Goes out before the first record, in the same write. */
+  readonly prefix: Uint8Array | undefined
+}
+
+const empty = new Uint8Array(0)
+/** A new session's send buffer; it doubles as turns send more, and comes back to this when idle. */
+const firstScratchBytes = 2_048
+
+export class Session implements Connection, Frame.FrameSink, LinkHandler {
+  readonly peer: NodeId
+  readonly address: Address
+  readonly direction: "outbound" | "inbound"
+  readonly relayed: boolean
+  readonly window: number
+  readonly peerWindow: number
+  /** Most bytes in the body of a frame for this peer. */
+  readonly maxBody: number
+  /** What we may still send, over all streams. */
+  credit: number
+  /** So much waits in front of the network that streams must queue. */
+  congested = false
+  /** Streams with something to send that wait for the link or the connection's credit. */
+  readonly blocked = new Set<SessionStream>()
+
+  readonly #link: ByteLink
+  readonly #send: CipherState
+  readonly #receive: CipherState
+  readonly #limits: SessionLimits
+  readonly #owner: SessionOwner
+  readonly #peerMaxStreams: number
+  readonly #reader: RecordReader
+  readonly #streams = new Map<number, SessionStream>()
+  readonly #flush: () => void
+  #timer: ReturnType<typeof setInterval> | undefined
+  #state: "open" | "draining" | "closed" = "open"
+  #nextId: number
+  #ourStreams = 0
+  #theirStreams = 0
+  #unannounced: Array<SessionStream> = []
+  #allowance: number
+  #owed = 0
+  #queuedBytes = 0
+  #reassemblyBytes = 0
+  #prefix: Uint8Array | undefined
+  #scratch: Buffer = Buffer.allocUnsafeSlow(firstScratchBytes)
+  #pending = 0
+  #scheduled = false
+  #pong = false
+  #heard = true
+  #heardAt = performance.now()
+  #pinged = false
+  #movedAt = this.#heardAt
+  #written = 0
+  #left = 0
+  #sentGoAway = false
+  #gotGoAway = false
+  #onDrained: Array<() => void> = []
+
+  constructor(options: SessionOptions) {
+    this.peer = options.peer
+    this.address = options.address
+    this.direction = options.direction
+    this.relayed = options.relayed
+    this.window = options.limits.windowBytes
+    this.peerWindow = options.peerSettings.windowBytes
+    this.maxBody = Math.min(Frame.MAX_BODY_BYTES, options.peerMaxFrame - Frame.HEADER_BYTES)
+    this.credit = options.peerSettings.connectionWindowBytes
+    this.#link = options.link
+    this.#send = options.send
+    this.#receive = options.receive
+    this.#limits = options.limits
+    this.#owner = options.owner
+    this.#peerMaxStreams = options.peerSettings.maxStreams
+    this.#allowance = options.limits.connectionWindowBytes
+    this.#nextId = options.direction === "outbound" ? 1 : 2
+    this.#prefix = options.prefix
+    this.#reader = new RecordReader((record) => this.#open(record))
+    this.#flush = () => this.#flushNow()
+    const { deadAfterMs, keepaliveMs, stallTimeoutMs } = options.limits
+    const period = Math.max(5, Math.min(keepaliveMs, deadAfterMs, stallTimeoutMs) / 3)
+    this.#timer = setInterval(() => this.#tick(performance.now()), period)
+    this.#timer.unref()
+    options.link.attach(this)
+    if (this.#prefix !== undefined) this.#schedule()
+  }
+
+  readonly state = (): "open" | "draining" | "closed" => this.#state
+
+  readonly streams = (): number => this.#streams.size
+
+  readonly open = (protocol: number, handler: StreamHandler): SessionStream | undefined => {
+    if (this.#state !== "open" || this.#ourStreams >= this.#peerMaxStreams) return undefined
+    while (this.#streams.has(this.#nextId)) this.#advanceId()
+    const stream = new SessionStream(this, this.#nextId, protocol & 0xff, true)
+    stream.handler = handler
+    this.#advanceId()
+    this.#streams.set(stream.id, stream)
+    this.#ourStreams++
+    this.#unannounced.push(stream)
+    this.#schedule()
+    return stream
+  }
+
+  readonly drain = (graceMs: number): Effect.Effect<void> =>
+    Effect.callback<void>((resume) => {
+      if (this.#state === "closed") return resume(Effect.void)
+      const timer = setTimeout(() => this.close("it was drained, and the time for that was over"), graceMs)
+      this.#onDrained.push(() => {
+        clearTimeout(timer)
+        resume(Effect.void)
+      })
+      this.#goAway()
+    })
+
+  readonly close = (why: string): void => {
+    if (this.#state === "closed") return
+    this.#flushNow()
+    this.#end(why, true)
+  }
+
+  /** Closes because the peer broke a rule or went. */
+  fail(why: string): void {
+    this.#end(why, false)
+  }
+
+  /** Takes bytes of the link that came before this session stood. */
+  receive(earlyData: Uint8Array, rest: Uint8Array): void {
+    if (earlyData.length > 0) this.#parse(earlyData)
+    if (rest.length > 0) this.onData(rest)
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.#state === "closed") return
+    this.#heard = true
+    const wrong = this.#reader.push(chunk)
+    if (wrong !== undefined) this.fail(wrong)
+  }
+
+  onDrain(): void {
+    this.congested = false
+    this.#unblock()
+  }
+
+  onClose(why: string): void {
+    this.#end(why, false)
+  }
+
+  // What streams ask for.
+
+  /** Encodes a whole message into one frame; `bound` is at least its length, and credit has been checked against it. */
+  writeMessage(
+    stream: SessionStream,
+    head: Uint8Array,
+    body: string | Uint8Array | undefined,
+    bound: number,
+    last: boolean
+  ): void {
+    const start = this.#reserve(bound + Frame.HEADER_BYTES + 1)
+    const out = this.#scratch
+    let at = start + Frame.HEADER_BYTES
+    let kind: number = last ? Frame.Type.Data | Frame.Flag.Last : Frame.Type.Data
+    if (!stream.announced) {
+      stream.announced = true
+      kind |= Frame.Flag.Open
+      out[at++] = stream.protocol
+    }
+    const from = at
+    const headBytes = head.length
+    if (headBytes <= 48) for (let i = 0; i < headBytes; i++) out[at + i] = head[i]!
+    else out.set(head, at)
+    at += headBytes
+    if (typeof body === "string") {
+      at += out.write(body, at, "utf8")
+    } else if (body !== undefined) {
+      out.set(body, at)
+      at += body.length
+    }
+    Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
+    this.#pending = at
+    const cost = at - from + Frame.FRAME_COST
+    stream.credit -= cost
+    this.credit -= cost
+    this.#schedule()
+  }
+
+  /** Encodes a part of a queued message. */
+  writePiece(stream: SessionStream, message: Uint8Array, from: number, to: number, more: boolean, last: boolean): void {
+    const start = this.#reserve(to - from + Frame.HEADER_BYTES + 1)
+    const out = this.#scratch
+    let at = start + Frame.HEADER_BYTES
+    let kind: number = Frame.Type.Data | (more ? Frame.Flag.More : 0) | (last ? Frame.Flag.Last : 0)
+    if (!stream.announced) {
+      stream.announced = true
+      kind |= Frame.Flag.Open
+      out[at++] = stream.protocol
+    }
+    out.set(message.subarray(from, to), at)
+    at += to - from
+    Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
+    this.#pending = at
+    const cost = to - from + Frame.FRAME_COST
+    stream.credit -= cost
+    this.credit -= cost
+    this.#schedule()
+  }
+
+  writeReset(stream: SessionStream, code: ResetCode): void {
+    if (!stream.announced || this.#state === "closed") return
+    this.#writeReset(stream.id, code)
+  }
+
+  /** Both sides have said their last. */
+  finish(stream: SessionStream): void {
+    this.remove(stream)
+  }
+
+  /** Forgets a stream. */
+  remove(stream: SessionStream): void {
+    if (stream.closed) return
+    stream.drop()
+    this.blocked.delete(stream)
+    this.#streams.delete(stream.id)
+    if (stream.ours) this.#ourStreams--
+    else this.#theirStreams--
+    if (stream.held > 0) {
+      this.releaseConnection(stream.held)
+      stream.held = 0
+    }
+    if (this.#state === "draining" && this.#streams.size === 0) this.#schedule()
+  }
+
+  /** The receiver is done with so much of a stream. */
+  release(stream: SessionStream, cost: number): void {
+    this.releaseConnection(cost)
+    if (stream.gotLast) return
+    stream.owed += cost
+    if (stream.owed >= this.window >> 1) {
+      this.#writeCredit(stream.id, stream.owed)
+      stream.allowance += stream.owed
+      stream.owed = 0
+    }
+  }
+
+  /** So much less is held for the connection. */
+  releaseConnection(cost: number): void {
+    this.#owed += cost
+    if (this.#owed >= this.#limits.connectionWindowBytes >> 1) {
+      this.#writeCredit(0, this.#owed)
+      this.#allowance += this.#owed
+      this.#owed = 0
+    }
+  }
+
+  /** Counts what streams have queued; false when that is more than allowed. */
+  queued(bytes: number): boolean {
+    this.#queuedBytes += bytes
+    return this.#queuedBytes <= this.#limits.maxQueuedBytes
+  }
+
+  /** Counts buffers of messages that are not whole; false, and not counted, when that would be more than allowed. */
+  reassembling(bytes: number): boolean {
+    if (this.#reassemblyBytes + bytes > this.#limits.maxReassemblyBytes) return false
+    this.#reassemblyBytes += bytes
+    return true
+  }
+
+  // What frames say. Each method returns whether the session still stands.
+
+  onDataFrame(id: number, flags: number, protocol: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const cost = end - start + Frame.FRAME_COST
+    this.#allowance -= cost
+    if (this.#allowance < 0) return this.#violation("more bytes than the connection's window came")
+    let stream = this.#streams.get(id)
+    if ((flags & Frame.Flag.Open) !== 0) {
+      if (stream !== undefined || (id & 1) === (this.direction === "outbound" ? 1 : 0)) {
+        return this.#violation(`stream ${id} was opened, which is open or not the peer's to open`)
+      }
+      if (this.#gotGoAway) return this.#violation(`stream ${id} was opened after GOAWAY`)
+      if (this.#theirStreams >= this.#limits.maxStreams) {
+        this.#writeReset(id, ResetCode.Overloaded)
+        this.releaseConnection(cost)
+        return true
+      }
+      stream = new SessionStream(this, id, protocol, false)
+      this.#streams.set(id, stream)
+      this.#theirStreams++
+      const handler = this.#owner.onStream(this, protocol, stream)
+      if (handler === undefined) stream.reset(ResetCode.UnknownProtocol)
+      else if (!stream.closed) stream.handler = handler
+      if (this.#state === "closed") return false
+    }
+    if (stream === undefined || stream.closed) {
+      // Sent before the peer knew that the stream is over.
+      this.releaseConnection(cost)
+      return true
+    }
+    if (stream.gotLast) return this.#violation(`a message came after the last one of stream ${id}`)
+    stream.allowance -= cost
+    if (stream.allowance < 0) return this.#violation(`more bytes than the window of stream ${id} came`)
+    stream.take(bytes, start, end, (flags & Frame.Flag.More) !== 0, (flags & Frame.Flag.Last) !== 0, cost)
+    return this.#isUp()
+  }
+
+  onCreditFrame(id: number, amount: number): boolean {
+    if (id === 0) {
+      this.credit += amount
+      if (this.credit > 0xffff_ffff) return this.#violation("the connection's credit passed 4 GiB")
+      this.#unblock()
+    } else {
+      const stream = this.#streams.get(id)
+      if (stream === undefined) return true
+      stream.credit += amount
+      if (stream.credit > 0xffff_ffff) return this.#violation(`the credit of stream ${id} passed 4 GiB`)
+      stream.pump()
+    }
+    return this.#isUp()
+  }
+
+  onResetFrame(id: number, code: number): boolean {
+    const stream = this.#streams.get(id)
+    if (stream === undefined) return true
+    const handler = stream.handler
+    this.remove(stream)
+    handler.onClosed(code <= ResetCode.Disconnected ? (code as ResetCode) : ResetCode.Internal)
+    return this.#isUp()
+  }
+
+  onPing(): boolean {
+    this.#pong = true
+    this.#schedule()
+    return true
+  }
+
+  onPong(): boolean {
+    return true
+  }
+
+  onGoAway(): boolean {
+    this.#gotGoAway = true
+    this.#goAway()
+    return true
+  }
+
+  // Inside.
+
+  #isUp(): boolean {
+    return this.#state !== "closed"
+  }
+
+  #violation(what: string): false {
+    this.fail(`the peer broke the protocol: ${what}`)
+    return false
+  }
+
+  #advanceId(): void {
+    this.#nextId = (this.#nextId + 2) >>> 0
+    if (this.#nextId === 0) this.#nextId = 2
+  }
+
+  #open(record: Uint8Array): boolean {
+    const plaintext = this.#receive.openFresh(record)
+    if (plaintext === undefined) {
+      this.fail("a record does not open: it was altered, repeated, left out or reordered on the way")
+      return false
+    }
+    this.#parse(plaintext)
+    return this.#isUp()
+  }
+
+  #parse(frames: Uint8Array): void {
+    try {
+      const wrong = Frame.parse(frames, this)
+      if (wrong !== undefined) this.#violation(wrong)
+    } catch (cause) {
+      this.fail(`a handler of this node threw: ${cause instanceof Error ? cause.message : String(cause)}`)
+    }
+  }
+
+  #unblock(): void {
+    if (this.blocked.size === 0) return
+    const waiting = [...this.blocked]
+    this.blocked.clear()
+    for (const stream of waiting) stream.pump()
+  }
+
+  #writeReset(id: number, code: ResetCode): void {
+    const at = this.#reserve(Frame.RESET_BYTES)
+    Frame.writeReset(this.#scratch, at, id, code)
+    this.#pending = at + Frame.RESET_BYTES
+    this.#schedule()
+  }
+
+  #writeCredit(id: number, amount: number): void {
+    if (this.#state === "closed") return
+    const at = this.#reserve(Frame.CREDIT_BYTES)
+    Frame.writeCredit(this.#scratch, at, id, amount)
+    this.#pending = at + Frame.CREDIT_BYTES
+    this.#schedule()
+  }
+
+  #writeBare(kind: number): void {
+    const at = this.#reserve(Frame.HEADER_BYTES)
+    Frame.writeHeader(this.#scratch, at, kind, 0, 0)
+    this.#pending = at + Frame.HEADER_BYTES
+    this.#schedule()
+  }
+
+  /** Tells the peer of streams that were opened and have sent nothing. */
+  #announce(): void {
+    const waiting = this.#unannounced
+    this.#unannounced = []
+    for (const stream of waiting) {
+      if (stream.announced || stream.closed) continue
+      if (this.credit >= Frame.FRAME_COST) this.writePiece(stream, empty, 0, 0, true, false)
+      else this.#unannounced.push(stream)
+    }
+  }
+
+  #goAway(): void {
+    if (this.#sentGoAway || this.#state === "closed") return
+    this.#announce()
+    this.#sentGoAway = true
+    for (const stream of this.#unannounced)
+      if (!stream.closed && !stream.announced) stream.abort(ResetCode.Disconnected)
+    this.#unannounced = []
+    this.#state = "draining"
+    this.#writeBare(Frame.Type.GoAway)
+  }
+
+  /** Makes room for so many bytes and says where. */
+  #reserve(bytes: number): number {
+    let at = this.#pending
+    if (at + bytes <= this.#scratch.length) return at
+    if (at + bytes > Frame.MAX_RECORD_BYTES) {
+      this.#seal()
+      at = 0
+      if (bytes <= this.#scratch.length) return at
+    }
+    const size = Math.min(Frame.MAX_RECORD_BYTES, Math.max(2 * this.#scratch.length, at + bytes))
+    const grown = Buffer.allocUnsafeSlow(size)
+    grown.set(this.#scratch.subarray(0, at))
+    this.#scratch = grown
+    return at
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(this.#flush)
+  }
+
+  #flushNow(): void {
+    this.#scheduled = false
+    if (this.#state === "closed") return
+    if (this.#unannounced.length > 0) this.#announce()
+    if (this.#pong) {
+      this.#pong = false
+      this.#writeBare(Frame.Type.Pong)
+    }
+    if (this.#pending > 0) this.#seal()
+    else if (this.#prefix !== undefined) this.#write(this.#takePrefix(0))
+    this.#scheduled = false
+    if (this.#sentGoAway && this.#gotGoAway && this.#streams.size === 0 && this.#isUp())
+      this.#end("it was drained", true)
+  }
+
+  /** Seals what is pending into one record. */
+  #seal(): void {
+    const bytes = this.#pending
+    const plaintext = this.#scratch.subarray(0, bytes)
+    this.#pending = 0
+    if (this.#state === "closed") return
+    const size = LENGTH_BYTES + bytes + tagLength
+    const out = this.#takePrefix(size)
+    let at = out.length - size
+    out[at++] = (bytes + tagLength) >>> 8
+    out[at++] = bytes + tagLength
+    this.#send.seal(out, at, plaintext)
+    this.#write(out)
+  }
+
+  /** A fresh buffer that begins with the prefix, once, and has so many bytes after it. */
+  #takePrefix(bytes: number): Uint8Array {
+    const prefix = this.#prefix
+    if (prefix === undefined) return Buffer.allocUnsafe(bytes)
+    this.#prefix = undefined
+    const out = Buffer.allocUnsafe(prefix.length + bytes)
+    out.set(prefix)
+    return out
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#written += bytes.length
+    this.#link.write(bytes)
+    const unsent = this.#link.unsent()
+    if (unsent > LINK_HIGH_WATER_BYTES) {
+      this.congested = true
+      if (unsent > MAX_UNSENT_BYTES) this.fail(`the peer stopped reading: ${unsent} bytes wait for it`)
+    }
+  }
+
+  #tick(now: number): void {
+    if (this.#heard) {
+      this.#heard = false
+      this.#pinged = false
+      this.#heardAt = now
+    } else if (now - this.#heardAt >= this.#limits.deadAfterMs) {
+      return this.fail(`the peer was silent for ${Math.round(now - this.#heardAt)} ms`)
+    } else if (!this.#pinged && now - this.#heardAt >= this.#limits.keepaliveMs) {
+      this.#pinged = true
+      this.#writeBare(Frame.Type.Ping)
+    }
+    const unsent = this.#link.unsent()
+    if (unsent === 0 || this.#written - unsent > this.#left) {
+      this.#left = this.#written - unsent
+      this.#movedAt = now
+    } else if (now - this.#movedAt >= this.#limits.stallTimeoutMs) {
+      return this.fail(
+        `the peer stopped reading: nothing of ${unsent} bytes left for ${Math.round(now - this.#movedAt)} ms`
+      )
+    }
+    if (this.#pending === 0 && this.#scratch.length > firstScratchBytes && !this.#scheduled) {
+      this.#scratch = Buffer.allocUnsafeSlow(firstScratchBytes)
+    }
+  }
+
+  #end(why: string, graceful: boolean): void {
+    if (this.#state === "closed") return
+    this.#state = "closed"
+    clearInterval(this.#timer)
+    if (graceful) this.#link.close()
+    else this.#link.destroy()
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    this.blocked.clear()
+    for (const stream of streams) {
+      stream.drop()
+      stream.handler.onClosed(ResetCode.Disconnected)
+    }
+    this.#owner.onClosed(this, why)
+    for (const done of this.#onDrained) done()
+    this.#onDrained = []
+  }
+}
