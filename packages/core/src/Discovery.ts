@@ -75,7 +75,10 @@ export interface Membership {
    * `report`, where given, hears once from every source how its part of the search went (`counted` does it).
    */
   readonly find: (query: Query, report?: (outcome: Outcome) => void) => Stream.Stream<Found, DiscoveryError>
-  /** What is heard without asking: announcements and goodbyes. Goes on while the membership lasts. */
+  /**
+   * What is heard without asking: announcements and goodbyes. Begins with what was heard before and still holds, goes on
+   * while the membership lasts, and is then over.
+   */
   readonly changes: Stream.Stream<Found>
 }
 

@@ -1,0 +1,92 @@
+/**
+ * Discovery on the local network without any server: multicast DNS (RFC 6762) and DNS-SD (RFC 6763).
+ *
+ * A node shows as an instance of `_parley._tcp.local` that is named after its key's fingerprint: PTR, SRV, TXT with the
+ * NodeId, A and AAAA. Nothing else is told: no agent name, no capability; the record is asked for over an authenticated
+ * connection. Everything heard is a hint from nobody in particular, and bounded. IPv4 multicast on every interface.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as AgentRecord from "@parley/core/AgentRecord"
+import { counted, Discovery, DiscoveryError, type Found, type Host, type Membership } from "@parley/core/Discovery"
+import * as Feed from "@parley/core/Feed"
+import { NoInterface, Responder } from "./internal/Responder.ts"
+import { SOURCE } from "./internal/ServiceCache.ts"
+
+export { SOURCE } from "./internal/ServiceCache.ts"
+
+/** The port of multicast DNS. It is shared with other responders of the machine. */
+export const PORT = 5353
+/** How long a search waits for answers, in milliseconds. */
+export const FIND_MS = 300
+/** A search within this time of the last question, in milliseconds, does not ask again. */
+export const ASK_AGAIN_MS = 1_000
+
+/** How multicast DNS is used. */
+export interface Options {
+  /** Names (`eth0`) or IPv4 addresses of the interfaces to use. Default: all that have IPv4. */
+  readonly interfaces?: ReadonlyArray<string>
+  /** Default: `PORT`. On another one, only nodes that say the same are found. */
+  readonly port?: number
+}
+
+const open = (host: Host, options: Options, onFound: (found: Found) => void) =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: async () => {
+        const { interfaces, port = PORT } = options
+        const responder = new Responder({ node: host.nodeId, port, interfaces, onFound })
+        await responder.open()
+        return responder
+      },
+      catch: (cause) => {
+        const why = cause instanceof NoInterface ? cause.message : String(cause)
+        const detail = `no interface can be used for multicast (${why}); give peers by address or use a tracker`
+        return new DiscoveryError({ source: SOURCE, code: "Failed", detail })
+      }
+    }),
+    (responder) => Effect.promise(() => responder.close())
+  )
+
+const join = Effect.fn("Mdns.join")(function* (host: Host, options: Options) {
+  const others = (): ReadonlyArray<Found> => responder.cache.known().filter(({ node }) => node !== host.nodeId)
+  const feed = Feed.make<Found>(() => others())
+  yield* Effect.addFinalizer(() => Effect.sync(() => feed.end()))
+  const responder = yield* open(host, options, feed.publish)
+  yield* Effect.logDebug(`mDNS on ${responder.interfaces.join(", ")}`)
+  const membership: Membership = {
+    advertise: Effect.sync(() => {
+      if (AgentRecord.isTombstone(host.record())) responder.withdraw()
+      else responder.announce(host.addresses())
+    }),
+    find: (query, report) =>
+      counted(
+        SOURCE,
+        report,
+        Stream.suspend(() => {
+          const isWanted = (found: Found): boolean =>
+            found.gone !== true && (query.node === undefined || query.node === found.node)
+          const known = others().filter(isWanted)
+          if (query.node !== undefined && known.length > 0) return Stream.fromIterable(known)
+          if (responder.sinceAsked > ASK_AGAIN_MS) responder.ask()
+          const heard = feed.stream.pipe(
+            Stream.filter(isWanted),
+            Stream.interruptWhen(Effect.sleep(Math.max(0, FIND_MS - responder.sinceAsked)))
+          )
+          // The feed begins with what is known; where there is no time to wait, that is all.
+          if (responder.sinceAsked >= FIND_MS) return Stream.fromIterable(known)
+          return query.node === undefined ? heard : Stream.take(heard, 1)
+        })
+      ),
+    changes: feed.stream
+  }
+  return membership
+})
+
+/** Multicast DNS with options. */
+export const layerWith = (options: Options): Layer.Layer<Discovery> =>
+  Layer.succeed(Discovery, Discovery.of({ name: SOURCE, join: (host) => join(host, options) }))
+
+/** Multicast DNS on every interface. */
+export const layer: Layer.Layer<Discovery> = layerWith({})

@@ -1,0 +1,119 @@
+import { createSocket, type RemoteInfo } from "node:dgram"
+import type { Answer, Question } from "dns-packet"
+import multicastDns from "multicast-dns"
+import { type Interface, isOnLink } from "./Interfaces.ts"
+
+/** Largest packet that is decoded: what fits into an ordinary frame, and room for jumbo ones. Larger ones are dropped. */
+export const MAX_PACKET_BYTES = 4_096
+/** Packets taken per second on one interface: far above what a link of a thousand nodes says. More are dropped. */
+export const MAX_PACKETS_PER_SECOND = 1_000
+/** How long opening may take, in milliseconds. */
+const OPEN_MS = 1_000
+
+/** A DNS message to send. */
+export interface Message {
+  readonly id?: number
+  readonly questions?: Array<Question>
+  readonly answers?: Array<Answer>
+  readonly additionals?: Array<Answer>
+}
+
+/** What is heard on one interface. Neither may throw. */
+export interface Listener {
+  readonly onQuery: (link: MulticastLink, query: multicastDns.QueryPacket, from: RemoteInfo) => void
+  readonly onResponse: (link: MulticastLink, response: multicastDns.ResponsePacket, from: RemoteInfo) => void
+}
+
+/** Multicast DNS on one interface: its own socket, bound beside those of other programs. */
+export class MulticastLink {
+  readonly interface: Interface
+  readonly #mdns: multicastDns.MulticastDNS
+  readonly #port: number
+  #closed = false
+
+  private constructor(at: Interface, mdns: multicastDns.MulticastDNS, port: number) {
+    this.interface = at
+    this.#mdns = mdns
+    this.#port = port
+  }
+
+  /** Opens it; rejects where the interface cannot multicast or the port is held exclusively. */
+  static open(at: Interface, port: number, listener: Listener): Promise<MulticastLink> {
+    const socket = createSocket({ type: "udp4", reuseAddr: true })
+    const mdns = multicastDns({ socket, port, interface: at.address, bind: "0.0.0.0" })
+    const link = new MulticastLink(at, mdns, port)
+    guard(socket, at)
+    return new Promise((resolve, reject) => {
+      let settled = false
+      let warning = "it cannot join the multicast group"
+      const settle = (error: string | undefined): void => {
+        if (settled) return
+        settled = true
+        clearTimeout(timer)
+        if (error === undefined) return resolve(link)
+        link.close()
+        reject(new Error(error))
+      }
+      const timer = setTimeout(() => settle(`not ready within ${OPEN_MS} ms`), OPEN_MS)
+      // Once it works, both mean a packet that is no DNS or could not be sent, or an interface that goes: like a lost packet.
+      mdns.on("error", (error) => settle(error.message))
+      mdns.on("warning", (error) => {
+        warning = error.message
+      })
+      mdns.on("networkInterface", () => settle(undefined))
+      mdns.on("ready", () => settle(warning))
+      mdns.on("query", (query, from) => listener.onQuery(link, query, from))
+      mdns.on("response", (response, from) => listener.onResponse(link, response, from))
+    })
+  }
+
+  /** The port that it listens on and sends to. */
+  get port(): number {
+    return this.#port
+  }
+
+  query(message: Message): Promise<void> {
+    return this.#sent((done) => this.#mdns.query({ questions: [], ...message }, done))
+  }
+
+  /** Sends answers to everybody, or to one. */
+  respond(message: Message, to?: RemoteInfo): Promise<void> {
+    const answers = { answers: [], ...message }
+    return this.#sent((done) =>
+      to === undefined
+        ? this.#mdns.respond(answers, done)
+        : this.#mdns.respond(answers, { address: to.address, port: to.port }, done)
+    )
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#mdns.destroy()
+  }
+
+  #sent(send: (done: (error: Error | null) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return resolve()
+      send((error) => (error ? reject(error) : resolve()))
+    })
+  }
+}
+
+/** Lets only packets through that are small enough, not too many, and sent from this link. */
+const guard = (socket: ReturnType<typeof createSocket>, at: Interface): void => {
+  const listeners = socket.listeners("message")
+  socket.removeAllListeners("message")
+  let second = 0
+  let taken = 0
+  socket.on("message", (message, from) => {
+    if (message.length > MAX_PACKET_BYTES || !isOnLink(at, from.address)) return
+    const now = Math.floor(performance.now() / 1000)
+    if (now !== second) {
+      second = now
+      taken = 0
+    }
+    if (++taken > MAX_PACKETS_PER_SECOND) return
+    for (const listener of listeners) listener.call(socket, message, from)
+  })
+}
