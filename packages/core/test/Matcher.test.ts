@@ -249,6 +249,7 @@ describe("scores", () => {
     const matcher = Matcher.make()
     const capabilities = [
       capability("b"),
+      capability("a"),
       capability("a", { version: "1.9.0" }),
       capability("a", { version: "1.10.0" })
     ]
@@ -257,7 +258,9 @@ describe("scores", () => {
     const found = matcher
       .match({}, context())
       .map((match) => `${match.node} ${match.capability.name}@${match.capability.version}`)
-    expect(found).toEqual(sorted.flatMap((of) => ["a@1.10.0", "a@1.9.0", "b@1.2.0"].map((id) => `${of} ${id}`)))
+    expect(found).toEqual(
+      sorted.flatMap((of) => ["a@1.10.0", "a@1.9.0", "a@1.2.0", "b@1.2.0"].map((id) => `${of} ${id}`))
+    )
   })
 })
 
@@ -497,11 +500,15 @@ describe("against a plain scan", () => {
     let nonempty = 0
     forRounds(random, 80, () => {
       const matcher = Matcher.make()
+      // Some agents run the same code.
+      const shared = Array.from({ length: 10 }, () => randomCapability(random))
       for (let i = 0; i < 60; i++) {
         const of = random.pick(nodes)
         if (random.int(8) === 0) matcher.remove(of)
         else {
-          const capabilities = Array.from({ length: random.int(5) }, () => randomCapability(random))
+          const capabilities = Array.from({ length: random.int(5) }, () =>
+            random.int(2) === 0 ? random.pick(shared) : randomCapability(random)
+          )
           matcher.upsert(
             recordOf(of, capabilities, { seq: i + 1, expiresAt: now + (random.int(10) === 0 ? 0 : 1_000) })
           )
@@ -510,9 +517,10 @@ describe("against a plain scan", () => {
       const other = Matcher.make()
       for (const record of [...matcher.records()].reverse()) other.upsert(structuredClone(record))
       const trusts = new Map(nodes.map((of) => [of, random.int(5) / 4]))
+      const free = new Map(nodes.map((of) => [of, random.int(3) / 2]))
       const world = context({
         trust: (of) => trusts.get(of)!,
-        availability: (of) => ({ value: 1 - trusts.get(of)! / 2, why: "as known" })
+        availability: (of) => ({ value: free.get(of)!, why: "as known" })
       })
       for (let i = 0; i < 20; i++) {
         const query = randomQuery(random)
@@ -561,7 +569,7 @@ describe("EmbeddingMatcher", () => {
     })
     const matcher = Layer.effect(Matcher.Matcher, EmbeddingMatcher.make(works ? {} : { patience: 20 }))
     const layer = Layer.provide(matcher, Layer.effect(EmbeddingModel.EmbeddingModel, model))
-    return Effect.runPromise(body(asked).pipe(Effect.provide([layer, Logger.layer([])])))
+    return Effect.runPromise(body(asked).pipe(Effect.provide(Layer.provideMerge(layer, Logger.layer([])))))
   }
 
   test("finds by meaning what shares no word, and embeds each text once", () =>
