@@ -42,7 +42,7 @@ export const MAX_DEPTH = CanonicalJson.MAX_DEPTH + 8
 const Name = Schema.String.check(Schema.isMaxLength(MAX_NAME_LENGTH))
 
 /** An answer with the executor's word for it. */
-const Witnessed = Answer.mapFields(({ receipt: _, ...fields }) => ({ ...fields, receipt: Receipt.Receipt }))
+const Witnessed = Schema.Struct({ ...Answer.fields, receipt: Receipt.Receipt })
 
 /** A verdict and what it rests on, as it travels. */
 export const Certificate = Schema.Struct({
@@ -88,7 +88,10 @@ export interface Report {
 
 type Unsigned = Omit<Certificate, "sig">
 
-const signedBody = ({ sig: _, ...body }: Unsigned & { readonly sig?: string }): Uint8Array => CanonicalJson.bytes(body)
+const signedBody = (certificate: Unsigned & { readonly sig?: string }): Uint8Array => {
+  const { sig: _, ...body } = certificate
+  return CanonicalJson.bytes(body)
+}
 
 const refused = (reason: CertificateError["reason"]): CertificateError => new CertificateError({ reason })
 
