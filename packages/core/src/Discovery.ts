@@ -115,16 +115,22 @@ export const counted = (
     ? found
     : Stream.suspend(() => {
         let count = 0
+        let ended = false
+        const end = Stream.suspend(() => {
+          ended = true
+          return Stream.empty
+        })
         return found.pipe(
           Stream.map((one) => {
             count++
             return one
           }),
+          Stream.concat(end),
           Stream.onExit((exit) =>
             Effect.sync(() => {
-              if (Exit.isSuccess(exit)) return report({ source, count })
               const failed = Exit.findErrorOption(exit)
-              report(failed._tag === "Some" ? { source, count, error: failed.value } : { source, count, stopped: true })
+              if (failed._tag === "Some") report({ source, count, error: failed.value })
+              else report(ended ? { source, count } : { source, count, stopped: true })
             })
           )
         )

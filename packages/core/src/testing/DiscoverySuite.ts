@@ -168,13 +168,15 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
       })
     )
 
-    law("every search reports once how it went", (world) =>
+    law("every source reports once how its part of a search went", (world) =>
       Effect.gen(function* () {
         const a = yield* actor(world)
         const outcomes: Array<Outcome> = []
         const found = yield* Stream.runCollect(a.membership.find({}, (outcome) => void outcomes.push(outcome)))
-        expect(outcomes.length).toBe(1)
-        expect(outcomes[0]?.count).toBe(found.length)
+        expect(outcomes.length > 0).toBe(true)
+        expect(new Set(outcomes.map(({ source }) => source)).size).toBe(outcomes.length)
+        // A merge may pass on fewer than its sources have said.
+        expect(outcomes.reduce((sum, { count }) => sum + count, 0) >= found.length).toBe(true)
       })
     )
 

@@ -206,12 +206,9 @@ export class ServiceCache {
   #takeAddresses(entries: ReadonlyArray<Entry>, touched: Set<Instance>): void {
     const addresses = entries.filter(({ type }) => type === "A" || type === "AAAA")
     if (addresses.length === 0) return
-    const byHost = new Map<string, Array<Instance>>()
+    const byHost = new Map<string, Array<Instance>>(addresses.map(({ name }) => [name, []]))
     for (const instance of this.#instances.values()) {
-      if (instance.host === undefined) continue
-      const sharing = byHost.get(instance.host)
-      if (sharing === undefined) byHost.set(instance.host, [instance])
-      else sharing.push(instance)
+      if (instance.host !== undefined) byHost.get(instance.host)?.push(instance)
     }
     const flushed = new Set<string>()
     for (const { data, flush, name, ttl } of addresses) {
