@@ -48,6 +48,8 @@ export class Connections extends Context.Service<
   Connections,
   {
     readonly nodeId: NodeId
+    /** Only holders of the network key can connect. */
+    readonly isPrivate: boolean
     /** Where this node can be reached now. */
     readonly addresses: () => ReadonlyArray<Address>
     /** The live connection to a peer. */
@@ -257,6 +259,7 @@ export const make = Effect.fnUntraced(function* (
 
   return Connections.of({
     nodeId,
+    isPrivate: transport.isPrivate ?? false,
     addresses: () => addresses,
     get,
     list: () => [...live.values()].map((held) => held.connection).filter((each) => each.state() === "open"),

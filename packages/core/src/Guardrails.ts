@@ -61,7 +61,7 @@ export const defaults: Settings = {
   attempts: 5,
   hops: 3,
   searchMs: 5_000,
-  settleMs: 150,
+  settleMs: 250,
   records: 200_000,
   topics: { perPeer: 1_024, pending: 1_024 },
   drainMs: 5_000

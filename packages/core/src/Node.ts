@@ -8,19 +8,24 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { AgentRecord } from "./AgentRecord.ts"
 import type { Capability } from "./Capability.ts"
+import * as ConnectionsModule from "./Connections.ts"
 import type { Connections } from "./Connections.ts"
-import type { Match } from "./Matcher.ts"
+import type { Discovery } from "./Discovery.ts"
+import type { Identity } from "./Identity.ts"
+import * as NodeLive from "./internal/NodeLive.ts"
+import type { Match, Matcher } from "./Matcher.ts"
 import type { NodeError, NodeErrorReason, Tried } from "./NodeError.ts"
 import type { NodeId } from "./NodeId.ts"
 import type { Query } from "./Query.ts"
 import type { Receipt } from "./Receipt.ts"
-import type { Aggregation, Answer, Failure, Selection, Shape, StrategyError, Verdict } from "./Strategy.ts"
-import type { Address } from "./Transport.ts"
+import type { Aggregation, Answer, Failure, Selection, Shape, Strategies, StrategyError, Verdict } from "./Strategy.ts"
+import type { Address, Transport, TransportError } from "./Transport.ts"
 import type { Entry, Move } from "./Trust.ts"
 
 /** What a handler may know of the task besides its input. */
@@ -89,7 +94,7 @@ export interface CallOptions<Out = unknown> {
   readonly deadline?: Duration.Input
   /** Same key, same caller, same executor: runs once. Any text; default: a fresh random one. */
   readonly idempotencyKey?: string
-  /** Asks for the executor's signed receipt. Default: false for `call`, true for `ask`. */
+  /** Asks for the executor's signed receipt, and checks it. Signing and checking cost about 100 µs an answer. Default: false. */
   readonly receipt?: boolean
   /** What it may cost, and how far it may be passed on. */
   readonly budget?: { readonly costUsd?: number; readonly hops?: number }
@@ -130,7 +135,7 @@ export type VerdictValue<Out, S extends Shape> = S extends "answer"
     : Schema.Json
 
 /** What happens while several are asked: each answer and failure as it comes, and the verdict last. */
-export type AskEvent<out V = unknown> =
+export type AskEvent<V = unknown> =
   | { readonly _tag: "Invited"; readonly nodes: ReadonlyArray<NodeId> }
   | { readonly _tag: "Answer"; readonly answer: Answer }
   | { readonly _tag: "Failure"; readonly failure: Failure }
@@ -288,3 +293,26 @@ export class Node extends Context.Service<
     readonly drain: Effect.Effect<void>
   }
 >()("@parley/core/Node") {}
+
+/** What may be said of a node besides the services it is composed of. */
+export interface Options {
+  /** For people; not unique. Default: the end of the NodeId. */
+  readonly name?: string
+  /** Uniform in [0, 1), for selections that draw; a seeded one makes them repeatable. */
+  readonly random?: () => number
+}
+
+/** A node over given connections. */
+export const layerNoDeps = (
+  options: Options = {}
+): Layer.Layer<Node, TransportError, Connections | Discovery | Matcher | Strategies | Identity> =>
+  Layer.effect(Node, NodeLive.make(options))
+
+/**
+ * A node, and its connections over the deployment's transport. Trust begins empty unless the deployment has a `Trust`
+ * layer; guardrails are the defaults unless it has a `Guardrails` layer.
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<Node | Connections, TransportError, Transport | Discovery | Matcher | Strategies | Identity> =>
+  Layer.provideMerge(layerNoDeps(options), ConnectionsModule.layer)

@@ -222,6 +222,8 @@ export class Transport extends Context.Service<
   {
     /** Address schemes, without the colon. */
     readonly schemes: ReadonlyArray<string>
+    /** Only holders of a network key can connect. Absent means anyone can. */
+    readonly isPrivate?: boolean
     /**
      * Starts accepting for an owner and gives the addresses where this node can be reached (none for one that only dials).
      * Called once, before any `dial`. Closing the scope stops accepting and closes every connection.
@@ -240,6 +242,7 @@ export const merge = (transports: ReadonlyArray<Transport["Service"]>): Transpor
   const schemes = transports.flatMap((transport) => transport.schemes)
   return Transport.of({
     schemes,
+    isPrivate: transports.length > 0 && transports.every((transport) => transport.isPrivate === true),
     listen: (owner) => {
       const current = transports.map((): ReadonlyArray<Address> => [])
       return Effect.map(

@@ -1,0 +1,753 @@
+/**
+ * The caller: places a task at an executor, learns from what comes of it, and finds the next one when it must.
+ */
+import { createHash } from "node:crypto"
+import { Buffer } from "node:buffer"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Breaker } from "../Breaker.ts"
+import * as CanonicalJson from "../CanonicalJson.ts"
+import type { Capability } from "../Capability.ts"
+import type { Connections } from "../Connections.ts"
+import type { Settings } from "../Guardrails.ts"
+import type { Identity } from "../Identity.ts"
+import type { Match, MatchContext, Matcher } from "../Matcher.ts"
+import type { Answered, CallOptions, TaskEvent } from "../Node.ts"
+import { NodeError, type NodeErrorReason, type Tried } from "../NodeError.ts"
+import * as NodeId from "../NodeId.ts"
+import * as Query from "../Query.ts"
+import * as Receipt from "../Receipt.ts"
+import type { Address, Connection, Target } from "../Transport.ts"
+import type { Trust } from "../Trust.ts"
+import type { Deadlines } from "./Deadlines.ts"
+import type { Directory } from "./Directory.ts"
+import { Chunks } from "./Chunks.ts"
+import type { Request, Trace } from "./Envelope.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+import { newTask, Outgoing } from "./Outgoing.ts"
+import type { Peers } from "./Peers.ts"
+
+/** Counters that one agent may make for one task before it counts as unwilling. */
+const MAX_COUNTERS = 5
+
+/** What the caller needs of its node. */
+export interface Deps {
+  readonly identity: Identity["Service"]
+  readonly connections: Connections["Service"]
+  readonly matcher: Matcher["Service"]
+  readonly directory: Directory
+  readonly trust: Trust["Service"]
+  readonly breaker: Breaker
+  readonly peers: Peers
+  readonly settings: Settings
+  readonly deadlines: Deadlines
+  readonly context: () => MatchContext
+  /** A connection of the node to itself. */
+  readonly self: () => Connection
+  /** Counts what came of tasks, for metrics. */
+  readonly count: (outcome: "answered" | "failed" | "failedOver") => void
+}
+
+/** A task as the caller places it, the same for every agent tried. */
+export interface Job {
+  readonly wanted: string
+  readonly query: Query.Query
+  readonly task: Uint8Array
+  readonly taskId: () => string
+  readonly input: Schema.Json
+  readonly body: string
+  readonly output: JsonCodec.JsonCodec<unknown>
+  readonly stream: boolean
+  readonly receipt: boolean
+  /** By `performance.now()`. */
+  readonly startedAt: number
+  readonly deadlineMs: number
+  readonly hops: number
+  readonly budget: number | undefined
+  readonly trace: Trace | undefined
+  readonly evaluate: ((output: never, latencyMs: number) => number) | undefined
+  readonly emit: ((event: TaskEvent) => void) | undefined
+  readonly via: Address | undefined
+  /** Whether an answer is judged at once, or later by the verdict that it is part of. */
+  readonly judge: boolean
+}
+
+/** Whom to place a task at. */
+export interface Candidate {
+  readonly node: NodeId.NodeId
+  /** `name@version`, or `name@range` where no record is known. */
+  readonly capability: string
+  readonly name: string
+  readonly addresses: ReadonlyArray<Address>
+}
+
+/** An answer before it is decoded for the caller. */
+export interface Placed {
+  readonly output: unknown
+  readonly json: Schema.Json
+  readonly peer: NodeId.NodeId
+  readonly capability: string
+  readonly latencyMs: number
+  readonly relayed: boolean
+  readonly receipt: Receipt.Receipt | undefined
+}
+
+/** Tries to get a job done by one agent; `others` says whether there are more to try. */
+export type Place<A, R> = (job: Job, candidate: Candidate, others: boolean) => Effect.Effect<A, NodeErrorReason, R>
+
+/** What was placed, and what failed before. */
+export type Found<A> = readonly [A, ReadonlyArray<NodeErrorReason>]
+
+/** What a string or a definition stands for. */
+export type Wanted = Capability<never, unknown> | string
+
+/** A task id of any text: itself when it is one, else the beginning of its SHA-256. */
+const taskOf = (key: string): Uint8Array =>
+  /^[0-9a-f]{32}$/.test(key)
+    ? Buffer.from(key, "hex")
+    : createHash("sha256").update(key, "utf8").digest().subarray(0, 16)
+
+const toHex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
+
+/** The query behind what is wanted: a definition is met by its own version and compatible later ones (`^version`). */
+export const queryOf = (wanted: Wanted, kind: "call" | "stream", where: CallOptions["where"]): Query.Query => ({
+  ...(typeof wanted === "string" ? Query.fromId(wanted) : { name: wanted.name, version: `^${wanted.version}` }),
+  stream: kind === "stream",
+  ...where
+})
+
+/** Makes the job, or says why there is none. */
+export const makeJob = (
+  settings: Settings,
+  wanted: Wanted,
+  kind: "call" | "stream",
+  input: unknown,
+  options: CallOptions<never>,
+  trace: Trace | undefined,
+  judge: boolean
+): Job | NodeErrorReason => {
+  const query = queryOf(wanted, kind, options.where)
+  const wrong = Query.check(query)
+  if (wrong !== undefined) return { _tag: "BadQuery", detail: wrong }
+  const name = typeof wanted === "string" ? wanted : wanted.id
+  const json: Result.Result<Schema.Json, string> =
+    typeof wanted === "string"
+      ? Result.succeed(input as Schema.Json)
+      : JsonCodec.of(wanted.input).encode(input as never)
+  if (Result.isFailure(json)) return { _tag: "InputInvalid", capability: name, detail: json.failure }
+  const body = JsonCodec.stringify(json.success)
+  if (body === undefined) return { _tag: "InputInvalid", capability: name, detail: "it has no JSON form" }
+  const limit = settings.maxPayloadBytes
+  if (body.length * 3 > limit) {
+    const bytes = Buffer.byteLength(body)
+    if (bytes > limit) return { _tag: "TooLarge", bytes, limit }
+  }
+  const hops = options.budget?.hops ?? settings.hops
+  if (hops < 0)
+    return { _tag: "BudgetExceeded", what: "hops", detail: "the task has been passed on as often as it may" }
+  const task = options.idempotencyKey === undefined ? newTask() : taskOf(options.idempotencyKey)
+  return {
+    wanted: name,
+    query,
+    task,
+    taskId: () => toHex(task),
+    input: json.success,
+    body,
+    output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
+    stream: kind === "stream",
+    receipt: options.receipt ?? false,
+    startedAt: performance.now(),
+    deadlineMs: options.deadline === undefined ? settings.deadlineMs : Duration.toMillis(options.deadline),
+    hops: Math.min(hops, 255),
+    budget: options.budget?.costUsd,
+    trace,
+    evaluate: options.evaluate,
+    emit: options.onEvent,
+    via: options.via,
+    judge
+  }
+}
+
+const anyJson: JsonCodec.JsonCodec<unknown> = {
+  encode: (value) => Result.succeed(value as Schema.Json),
+  decode: Result.succeed
+}
+
+/** Whether another agent may do better after this failure. */
+const goesOn = (reason: NodeErrorReason): boolean => {
+  switch (reason._tag) {
+    case "HandlerFailed":
+    case "InputInvalid":
+    case "TooLarge":
+    case "BadQuery":
+    case "NoPeer":
+    case "CannotServe":
+      return false
+    default:
+      return true
+  }
+}
+
+/** Whether the peer is to blame: a caller that it refused does not punish it. */
+const blames = (reason: NodeErrorReason): boolean => {
+  switch (reason._tag) {
+    case "Unreachable":
+    case "Disconnected":
+    case "DeadlineExceeded":
+    case "HandlerFailed":
+    case "OutputInvalid":
+    case "BadAnswer":
+      return true
+    default:
+      return false
+  }
+}
+
+const short: Partial<Record<NodeErrorReason["_tag"], string>> = {
+  Unreachable: "unreachable",
+  Disconnected: "connection lost",
+  DeadlineExceeded: "too late",
+  HandlerFailed: "failed",
+  OutputInvalid: "invalid output",
+  BadAnswer: "broke the protocol"
+}
+
+/** Places tasks. */
+export class Caller {
+  readonly #deps: Deps
+
+  constructor(deps: Deps) {
+    this.#deps = deps
+  }
+
+  /** What is left of a job's deadline, in ms. */
+  left(job: Job): number {
+    return job.deadlineMs - (performance.now() - job.startedAt)
+  }
+
+  candidateOf(match: Match): Candidate {
+    return {
+      node: match.node,
+      capability: `${match.capability.name}@${match.capability.version}`,
+      name: match.capability.name,
+      addresses: match.record.addresses
+    }
+  }
+
+  known(job: Job, limit: number): ReadonlyArray<Candidate> {
+    const matches = this.#deps.matcher.match({ ...job.query, limit }, this.#deps.context())
+    const seen = new Set<string>()
+    const candidates: Array<Candidate> = []
+    for (const match of matches) {
+      if (seen.has(match.node)) continue
+      seen.add(match.node)
+      candidates.push(this.candidateOf(match))
+    }
+    return candidates
+  }
+
+  /** Finds somebody for a job, and one after the other tries to place it there; what failed before comes along. */
+  find<A, R>(job: Job, to: CallOptions["to"], place: Place<A, R>): Effect.Effect<Found<A>, NodeError, R> {
+    if (to !== undefined) {
+      return Effect.flatMap(this.#direct(job, to), (candidate) => this.#inTurn(job, [candidate], false, place))
+    }
+    return Effect.suspend(() => this.#inTurn(job, this.known(job, this.#deps.settings.attempts), true, place))
+  }
+
+  #inTurn<A, R>(
+    job: Job,
+    first: ReadonlyArray<Candidate>,
+    mayBeOthers: boolean,
+    place: Place<A, R>
+  ): Effect.Effect<Found<A>, NodeError, R> {
+    const { settings } = this.#deps
+    const head = first[0]
+    const failed: Array<NodeErrorReason> = []
+    const tried = new Set<string>()
+    const slowly = Effect.gen({ self: this }, function* () {
+      let queue = head === undefined ? [] : first.slice(1)
+      let searched: ReadonlyArray<Tried> | undefined
+      while (tried.size < settings.attempts) {
+        const next = queue.find((candidate) => !tried.has(candidate.node))
+        if (next === undefined) {
+          const last = failed.at(-1)
+          if (!mayBeOthers || searched !== undefined || this.left(job) <= 0) break
+          if (last !== undefined && !goesOn(last)) break
+          searched = yield* this.search(job)
+          queue = [...this.known(job, settings.attempts * 2)]
+          continue
+        }
+        tried.add(next.node)
+        const others = queue.some((candidate) => !tried.has(candidate.node))
+        const result = yield* Effect.result(place(job, next, others))
+        if (Result.isSuccess(result)) {
+          this.#deps.count("failedOver")
+          return [result.success, failed] as const
+        }
+        failed.push(result.failure)
+        job.emit?.({ _tag: "Failed", peer: next.node, reason: result.failure, next: others })
+        if (!goesOn(result.failure) || this.left(job) <= 0) break
+      }
+      return yield* this.#giveUp(job, failed, searched ?? [])
+    })
+    if (head === undefined) return slowly
+    tried.add(head.node)
+    return place(job, head, first.length > 1).pipe(
+      Effect.map((placed) => [placed, noAttempts] as const),
+      Effect.catch((reason) => {
+        failed.push(reason)
+        const next = goesOn(reason) && (first.length > 1 || mayBeOthers) && this.left(job) > 0
+        job.emit?.({ _tag: "Failed", peer: head.node, reason, next })
+        return next ? slowly : this.#giveUp(job, failed, [])
+      })
+    )
+  }
+
+  #giveUp(
+    job: Job,
+    failed: ReadonlyArray<NodeErrorReason>,
+    searched: ReadonlyArray<Tried>
+  ): Effect.Effect<never, NodeError> {
+    this.#deps.count("failed")
+    const last = failed.at(-1)
+    if (last === undefined) return Effect.fail(new NodeError({ reason: this.noPeer(job, searched) }))
+    if (this.left(job) <= 0 && last._tag !== "DeadlineExceeded") {
+      const reason: NodeErrorReason = { _tag: "DeadlineExceeded", deadlineMs: job.deadlineMs, where: "caller" }
+      return Effect.fail(new NodeError({ reason, attempts: [...failed] }))
+    }
+    return Effect.fail(new NodeError({ reason: last, attempts: failed.length > 1 ? [...failed] : [] }))
+  }
+
+  noPeer(job: Job, searched: ReadonlyArray<Tried>): NodeErrorReason {
+    const { matcher } = this.#deps
+    const known = matcher.size().records - 1
+    return {
+      _tag: "NoPeer",
+      wanted: Query.describe(withoutKind(job.query)),
+      tried: [{ step: "known records", detail: `${known} ${known === 1 ? "agent" : "agents"}` }, ...searched],
+      closest: job.query.name === undefined ? [] : [...matcher.closest(job.query.name, 3)]
+    }
+  }
+
+  /** Searches the mesh for a job; what is found is then among the known records. */
+  search(job: Job): Effect.Effect<ReadonlyArray<Tried>> {
+    const { directory, matcher, settings } = this.#deps
+    return Effect.suspend(() => {
+      job.emit?.({ _tag: "Searching", wanted: job.wanted })
+      const withinMs = Math.min(settings.searchMs, Math.max(1, this.left(job)))
+      return matcher
+        .prepare(job.query)
+        .pipe(
+          Effect.andThen(directory.search(job.query, { withinMs, settleMs: settings.settleMs, hops: settings.hops }))
+        )
+    })
+  }
+
+  #direct(job: Job, to: string): Effect.Effect<Candidate, NodeError> {
+    const { connections, directory, matcher, settings } = this.#deps
+    const wanted = job.query.name ?? ""
+    const capability = job.query.version === undefined ? wanted : `${wanted}@${job.query.version}`
+    const at = (node: NodeId.NodeId): Candidate => ({
+      node,
+      name: wanted,
+      capability,
+      addresses: matcher.get(node)?.addresses ?? []
+    })
+    const node = NodeId.parse(to)
+    if (node === undefined) {
+      return connections.connect({ addresses: [to] }).pipe(
+        Effect.map((connection) => at(connection.peer)),
+        Effect.mapError((error) => new NodeError({ reason: { _tag: "Unreachable", peer: to, detail: error.message } }))
+      )
+    }
+    if (connections.get(node) !== undefined || matcher.get(node) !== undefined) return Effect.succeed(at(node))
+    return directory
+      .search({ node }, { withinMs: Math.min(settings.searchMs, this.left(job)), settleMs: 0, hops: settings.hops })
+      .pipe(Effect.map(() => at(node)))
+  }
+
+  /** Places a job at one agent for one answer. */
+  readonly place: Place<Placed, never> = (job, candidate, others) =>
+    this.#negotiated(job, candidate, (connection, deadlineMs) =>
+      this.#attempt(job, candidate, connection, deadlineMs, others)
+    )
+
+  /** Places a job at one agent for an answer in chunks; it stands once the first chunk is there. */
+  readonly open: Place<Chunks, Scope.Scope> = (job, candidate, others) =>
+    this.#negotiated(job, candidate, (connection, deadlineMs) =>
+      this.#openChunks(job, candidate, connection, deadlineMs, others)
+    )
+
+  /** Connects, asks, and takes up counters as far as the caller allows. */
+  #negotiated<A, R>(
+    job: Job,
+    candidate: Candidate,
+    ask: (connection: Connection, deadlineMs: number) => Effect.Effect<A, NodeErrorReason, R>
+  ): Effect.Effect<A, NodeErrorReason, R> {
+    const once = (deadlineMs: number): Effect.Effect<A, NodeErrorReason, R> => {
+      const live = this.#live(job, candidate)
+      return live !== undefined
+        ? ask(live, deadlineMs)
+        : Effect.flatMap(this.#connect(job, candidate), (connection) => ask(connection, deadlineMs))
+    }
+    return Effect.suspend(() => once(this.left(job))).pipe(
+      Effect.catchTag("Countered", (terms) => this.#counter(job, candidate, terms, once))
+    )
+  }
+
+  #live(job: Job, candidate: Candidate): Connection | undefined {
+    if (candidate.node === this.#deps.identity.nodeId) return this.#deps.self()
+    const live = this.#deps.connections.get(candidate.node)
+    return live !== undefined && (job.via === undefined || live.relayed) ? live : undefined
+  }
+
+  #connect(job: Job, candidate: Candidate): Effect.Effect<Connection, NodeErrorReason> {
+    const { connections } = this.#deps
+    const target: Effect.Effect<Target, NodeErrorReason> =
+      job.via === undefined
+        ? Effect.succeed({ node: candidate.node, addresses: candidate.addresses })
+        : this.#throughRelay(job.via, candidate.node)
+    return target.pipe(
+      Effect.flatMap((found) =>
+        Effect.mapError(connections.connect(found), (error): NodeErrorReason => ({
+          _tag: "Unreachable",
+          peer: candidate.node,
+          detail: error.message
+        }))
+      ),
+      Effect.timeoutOrElse({
+        duration: Math.max(1, this.left(job)),
+        orElse: () =>
+          Effect.fail<NodeErrorReason>({
+            _tag: "Unreachable",
+            peer: candidate.node,
+            detail: "no connection before the deadline"
+          })
+      }),
+      Effect.tapError((reason) => Effect.sync(() => this.#blame(candidate, reason)))
+    )
+  }
+
+  #throughRelay(via: Address, node: NodeId.NodeId): Effect.Effect<Target, NodeErrorReason> {
+    return this.#deps.connections.connect({ addresses: [via] }).pipe(
+      Effect.map((tracker) => ({ node, addresses: [relayAddress(via, tracker.peer, node)] })),
+      Effect.mapError((error): NodeErrorReason => ({
+        _tag: "Unreachable",
+        peer: node,
+        detail: `the relay ${via}: ${error.message}`
+      }))
+    )
+  }
+
+  #counter<A, R>(
+    job: Job,
+    candidate: Candidate,
+    first: NodeErrorReason & { readonly _tag: "Countered" },
+    once: (deadlineMs: number) => Effect.Effect<A, NodeErrorReason, R>
+  ): Effect.Effect<A, NodeErrorReason, R> {
+    const { settings } = this.#deps
+    return Effect.gen({ self: this }, function* () {
+      let terms = first
+      for (let round = 0; round < MAX_COUNTERS; round++) {
+        const longest = job.deadlineMs * settings.counterFactor
+        const takenUp =
+          (terms.costUsd === undefined || job.budget === undefined || terms.costUsd <= job.budget) &&
+          (terms.deadlineMs ?? 0) <= longest &&
+          (terms.retryAfterMs ?? 0) < longest - (performance.now() - job.startedAt)
+        this.#busy(candidate, terms.retryAfterMs ?? terms.deadlineMs ?? 0)
+        job.emit?.({ _tag: "Countered", peer: candidate.node, terms, takenUp })
+        if (!takenUp) break
+        yield* Effect.sleep(terms.retryAfterMs ?? 0)
+        const left = longest - (performance.now() - job.startedAt)
+        const result = yield* Effect.result(once(left))
+        if (Result.isSuccess(result)) return result.success
+        if (result.failure._tag !== "Countered") return yield* Effect.fail(result.failure)
+        terms = result.failure
+      }
+      return yield* Effect.fail<NodeErrorReason>(terms)
+    })
+  }
+
+  #attempt(
+    job: Job,
+    candidate: Candidate,
+    connection: Connection,
+    deadlineMs: number,
+    others: boolean
+  ): Effect.Effect<Placed, NodeErrorReason> {
+    const { breaker, deadlines, peers } = this.#deps
+    return Effect.callback<Placed, NodeErrorReason>((resume) => {
+      const { node, name } = candidate
+      const admitted = breaker.admit(node, name)
+      if (!admitted.ok) {
+        return resume(Effect.fail({ _tag: "CircuitOpen", peer: node, retryAfterMs: Math.ceil(admitted.retryAfterMs) }))
+      }
+      if (deadlineMs <= 0) {
+        return resume(Effect.fail({ _tag: "DeadlineExceeded", deadlineMs: job.deadlineMs, where: "caller" }))
+      }
+      const sentAt = performance.now()
+      const over = (): void => {
+        timer.cancel()
+        silence?.cancel()
+        peers.ended(node)
+      }
+      const fail = (reason: NodeErrorReason): void => {
+        over()
+        this.#blame(candidate, reason)
+        resume(Effect.fail(reason))
+      }
+      const tooLate = (): void => {
+        outgoing.cancel()
+        fail({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
+      }
+      const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs), {
+        onAccepted: (estimateMs, waiting) => {
+          silence?.cancel()
+          job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
+        },
+        onResult: (body, receipt) => {
+          over()
+          const latencyMs = performance.now() - sentAt
+          const placed = this.#receive(job, candidate, connection, body, receipt, latencyMs)
+          if ("_tag" in placed) {
+            this.#blame(candidate, placed)
+            return resume(Effect.fail(placed))
+          }
+          this.#praise(job, candidate, placed)
+          job.emit?.({ _tag: "Answered", peer: node, latencyMs })
+          resume(Effect.succeed(placed))
+        },
+        onFailure: fail,
+        onChunk: () => {},
+        onEnd: () => {}
+      })
+      const timer = deadlines.after(deadlineMs, tooLate)
+      const silence = others ? deadlines.after(deadlineMs / 2, tooLate) : undefined
+      peers.began(node)
+      if (!outgoing.start(connection, job.body)) {
+        return fail({ _tag: "Overloaded", peer: node, retryAfterMs: 100, detail: "no more streams on its connection" })
+      }
+      job.emit?.({ _tag: "Sent", peer: node, relayed: connection.relayed })
+      return Effect.sync(() => {
+        over()
+        outgoing.cancel()
+        breaker.note(node, name, "abandoned")
+        job.emit?.({ _tag: "Cancelled", peer: node })
+      })
+    })
+  }
+
+  #openChunks(
+    job: Job,
+    candidate: Candidate,
+    connection: Connection,
+    deadlineMs: number,
+    others: boolean
+  ): Effect.Effect<Chunks, NodeErrorReason, Scope.Scope> {
+    const { breaker, deadlines, peers, settings } = this.#deps
+    const { node, name } = candidate
+    const began = Deferred.makeUnsafe<void, NodeErrorReason>()
+    const chunks = new Chunks()
+    const sentAt = performance.now()
+    let over = false
+    const end = (): void => {
+      if (over) return
+      over = true
+      timer.cancel()
+      silence?.cancel()
+      peers.ended(node)
+    }
+    const fail = (reason: NodeErrorReason): void => {
+      end()
+      this.#blame(candidate, reason)
+      Deferred.doneUnsafe(began, Effect.fail(reason))
+      chunks.end(reason)
+    }
+    const stop = (reason: NodeErrorReason): void => {
+      outgoing.cancel()
+      fail(reason)
+    }
+    const tooLate = (): void =>
+      stop({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
+    const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs), {
+      onAccepted: (estimateMs, waiting) => {
+        silence?.cancel()
+        job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
+      },
+      onChunk: (body) => {
+        silence?.cancel()
+        const json = JsonCodec.parse(body, settings.maxJsonDepth)
+        const output = Result.isFailure(json) ? json : job.output.decode(json.success)
+        if (Result.isFailure(output)) {
+          return stop({ _tag: "OutputInvalid", capability: candidate.capability, peer: node, detail: output.failure })
+        }
+        Deferred.doneUnsafe(began, Effect.void)
+        chunks.push(output.success)
+      },
+      onEnd: () => {
+        end()
+        breaker.note(node, name, "success")
+        this.#deps.count("answered")
+        const latencyMs = performance.now() - sentAt
+        if (node !== this.#deps.identity.nodeId) {
+          job.emit?.({ _tag: "Trust", move: this.#deps.trust.learn(node, name, 1, "streamed") })
+        }
+        job.emit?.({ _tag: "Answered", peer: node, latencyMs })
+        Deferred.doneUnsafe(began, Effect.void)
+        chunks.end(undefined)
+      },
+      onResult: () => {},
+      onFailure: fail
+    })
+    const timer = deadlines.after(Math.max(deadlineMs, 0), tooLate)
+    const silence = others ? deadlines.after(deadlineMs / 2, tooLate) : undefined
+    return Effect.gen({ self: this }, function* () {
+      peers.began(node)
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          if (over) return
+          end()
+          outgoing.cancel()
+          breaker.note(node, name, "abandoned")
+          job.emit?.({ _tag: "Cancelled", peer: node })
+        })
+      )
+      const admitted = breaker.admit(node, name)
+      if (!admitted.ok) {
+        fail({ _tag: "CircuitOpen", peer: node, retryAfterMs: Math.ceil(admitted.retryAfterMs) })
+      } else if (!outgoing.start(connection, job.body)) {
+        fail({ _tag: "Overloaded", peer: node, retryAfterMs: 100, detail: "no more streams on its connection" })
+      } else {
+        chunks.flow(outgoing)
+        job.emit?.({ _tag: "Sent", peer: node, relayed: connection.relayed })
+      }
+      yield* Deferred.await(began)
+      return chunks
+    })
+  }
+
+  #requestOf(job: Job, candidate: Candidate, deadlineMs: number): Request {
+    return {
+      task: job.task,
+      capability: candidate.capability,
+      deadlineMs,
+      hops: job.hops === 0 ? 0 : job.hops - 1,
+      receipt: job.receipt,
+      stream: job.stream,
+      budget: job.budget,
+      trace: job.trace
+    }
+  }
+
+  #receive(
+    job: Job,
+    candidate: Candidate,
+    connection: Connection,
+    body: string,
+    receiptText: string | undefined,
+    latencyMs: number
+  ): Placed | NodeErrorReason {
+    const { settings, identity } = this.#deps
+    const peer = candidate.node
+    if (body.length > settings.maxPayloadBytes) {
+      return { _tag: "TooLarge", bytes: body.length, limit: settings.maxPayloadBytes }
+    }
+    const json = JsonCodec.parse(body, settings.maxJsonDepth)
+    const output = Result.isFailure(json) ? json : job.output.decode(json.success)
+    if (Result.isFailure(json) || Result.isFailure(output)) {
+      const detail = Result.isFailure(output) ? output.failure : "not JSON"
+      return { _tag: "OutputInvalid", capability: candidate.capability, peer, detail }
+    }
+    let receipt: Receipt.Receipt | undefined
+    if (job.receipt) {
+      const checked = checkReceipt(job, candidate, identity.nodeId, json.success, receiptText)
+      if (typeof checked === "string") return { _tag: "BadAnswer", peer, detail: checked }
+      receipt = checked
+    }
+    return {
+      output: output.success,
+      json: json.success,
+      peer,
+      capability: receipt?.capability ?? candidate.capability,
+      latencyMs,
+      relayed: connection.relayed,
+      receipt
+    }
+  }
+
+  #praise(job: Job, candidate: Candidate, placed: Placed): void {
+    const { breaker, trust } = this.#deps
+    breaker.note(candidate.node, candidate.name, "success")
+    if (!job.judge) return
+    this.#deps.count("answered")
+    if (candidate.node === this.#deps.identity.nodeId) return
+    const quality = qualityOf(job, placed)
+    const move = trust.learn(candidate.node, candidate.name, quality, "answered")
+    job.emit?.({ _tag: "Trust", move })
+  }
+
+  #busy(candidate: Candidate, forMs: number): void {
+    this.#deps.peers.busy(candidate.node, Date.now() + forMs)
+  }
+
+  #blame(candidate: Candidate, reason: NodeErrorReason): void {
+    const { breaker, trust } = this.#deps
+    if (reason._tag === "Overloaded") this.#busy(candidate, reason.retryAfterMs)
+    if (!blames(reason)) return breaker.note(candidate.node, candidate.name, "abandoned")
+    breaker.note(candidate.node, candidate.name, "failure")
+    if (candidate.node === this.#deps.identity.nodeId) return
+    trust.learn(candidate.node, candidate.name, 0, short[reason._tag] ?? reason._tag)
+  }
+}
+
+const noAttempts: ReadonlyArray<NodeErrorReason> = []
+
+/** What an answer is worth, 0 to 1: the caller's evaluator, or 1, since it is valid and on time. */
+export const qualityOf = (job: Job, placed: Placed): number =>
+  job.evaluate === undefined ? 1 : job.evaluate(placed.output as never, placed.latencyMs)
+
+const withoutKind = ({ stream: _, ...query }: Query.Query): Query.Query => query
+
+/** `relay://HOST:PORT/TRACKER/NODE`, from the tracker's own address. */
+export const relayAddress = (via: Address, tracker: NodeId.NodeId, node: NodeId.NodeId): Address =>
+  `relay://${/^[a-z]+:\/\/([^/]+)/.exec(via)?.[1] ?? via}/${tracker}/${node}`
+
+const checkReceipt = (
+  job: Job,
+  candidate: Candidate,
+  caller: NodeId.NodeId,
+  output: Schema.Json,
+  text: string | undefined
+): Receipt.Receipt | string => {
+  if (text === undefined) return "it gave no receipt"
+  let outputHash: string
+  try {
+    outputHash = CanonicalJson.hash(output)
+  } catch {
+    return "its output has no canonical form"
+  }
+  const receipt = Receipt.decode(text, {
+    task: job.taskId(),
+    executor: candidate.node,
+    caller,
+    inputHash: CanonicalJson.hash(job.input),
+    outputHash
+  })
+  return receipt instanceof Receipt.ReceiptRefused ? receipt.message : receipt
+}
+
+/** The answer as the caller sees it. */
+export const answered = (job: Job, placed: Placed, attempts: ReadonlyArray<NodeErrorReason>): Answered<unknown> => ({
+  output: placed.output,
+  peer: placed.peer,
+  capability: placed.capability,
+  task: job.taskId(),
+  latencyMs: placed.latencyMs,
+  relayed: placed.relayed,
+  receipt: placed.receipt,
+  attempts
+})

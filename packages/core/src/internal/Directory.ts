@@ -1,0 +1,483 @@
+/**
+ * The directory: which agents this node knows, and how it learns of more.
+ *
+ * Peers tell each other their own records as soon as they connect and whenever these change. A query goes to every
+ * discovery and to every peer, which asks its own peers in turn as far as the hops go. Whatever comes back is believed only
+ * by its own signature.
+ */
+import { randomBytes } from "node:crypto"
+import { Buffer } from "node:buffer"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as AgentRecord from "../AgentRecord.ts"
+import * as CanonicalJson from "../CanonicalJson.ts"
+import type { CapabilityRecord } from "../Capability.ts"
+import type { Connections } from "../Connections.ts"
+import type { DiscoveryError, Found, Membership } from "../Discovery.ts"
+import type { Settings } from "../Guardrails.ts"
+import type { Identity } from "../Identity.ts"
+import type { MatchContext, Matcher } from "../Matcher.ts"
+import type { Tried } from "../NodeError.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as Protocol from "../Protocol.ts"
+import { Query } from "../Query.ts"
+import { type Connection, ResetCode, type Stream as PeerStream, type StreamHandler } from "../Transport.ts"
+import { RateLimit } from "./RateLimit.ts"
+
+/** Records that one peer may answer to one query. */
+export const MAX_ANSWERS = 50
+/** Peers that one query is passed on to. */
+export const MAX_FANOUT = 32
+/** Queries remembered, so that one that comes back is not passed on again. */
+const MAX_SEEN = 10_000
+/** Nodes that one search connects to, to ask for records that a discovery does not carry. */
+const MAX_HINTS = 64
+/** Records that a peer may announce of itself in a second. */
+const ANNOUNCEMENTS_PER_SECOND = 20
+
+const RECORD = 1
+const QUERY = 2
+const MAX_QUERY_BYTES = 16 * 1024
+
+const Asked = Schema.Struct({
+  id: Schema.String.check(Schema.isPattern(/^[0-9a-f]{16}$/)),
+  hops: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 16 })),
+  ms: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 60_000 })),
+  query: Query
+})
+type Asked = typeof Asked.Type
+const decodeAsked = Schema.decodeUnknownResult(Asked)
+
+const head = { record: Uint8Array.of(RECORD), query: Uint8Array.of(QUERY) }
+const silent: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }
+
+/** What the directory needs of its node. */
+export interface Deps {
+  readonly name: string
+  readonly identity: Identity["Service"]
+  readonly connections: Connections["Service"]
+  readonly matcher: Matcher["Service"]
+  readonly settings: Settings
+  readonly context: () => MatchContext
+  readonly capabilities: () => ReadonlyArray<CapabilityRecord>
+}
+
+/** How long and how widely to search. */
+export interface SearchOptions {
+  /** Upper bound, in ms. */
+  readonly withinMs: number
+  /** End this long after the first match, in ms; undefined searches to the end. */
+  readonly settleMs: number | undefined
+  readonly hops: number
+}
+
+/** Which agents a node knows. */
+export interface Directory {
+  /** The node's own record, as signed last. */
+  readonly own: () => AgentRecord.AgentRecord
+  /** Signs the record anew and tells everybody; the reason when it would be refused. */
+  readonly refresh: () => AgentRecord.RecordRefused | undefined
+  /** Withdraws the record: peers hear a tombstone. */
+  readonly withdraw: () => void
+  /** Waits until a connected peer has told its record. */
+  readonly recordOf: (peer: NodeId) => Effect.Effect<AgentRecord.AgentRecord>
+  readonly search: (query: Query, options: SearchOptions) => Effect.Effect<ReadonlyArray<Tried>>
+  /** Which step of a search told of a node last. */
+  readonly sourceOf: (node: NodeId) => string
+  /** Gives the directory its discovery, once that has joined. */
+  readonly attach: (membership: Membership) => Effect.Effect<void, never, Scope.Scope>
+  /** How many queries of others were answered. */
+  readonly answered: () => number
+}
+
+/** Makes the directory, and exchanges records with peers until the scope closes. */
+export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Directory, never, Scope.Scope> {
+  const { connections, identity, matcher, settings } = deps
+  const run = Effect.runForkWith(yield* Effect.context())
+  const announcing = new Map<NodeId, PeerStream>()
+  const waiting = new Map<NodeId, Set<(record: AgentRecord.AgentRecord) => void>>()
+  const sources = new Map<NodeId, string>()
+  const seen = new Set<string>()
+  const announcements = new RateLimit(ANNOUNCEMENTS_PER_SECOND)
+  const queries = new RateLimit(settings.queriesPerSecond)
+  let membership: Membership | undefined
+  let withdrawn = false
+  let advertising = false
+  let answered = 0
+
+  const sign = (): AgentRecord.AgentRecord => {
+    const now = Date.now()
+    return AgentRecord.make(identity, {
+      name: deps.name,
+      seq: Math.max(now, (own?.seq ?? 0) + 1),
+      issuedAt: now,
+      addresses: connections.addresses().slice(0, AgentRecord.MAX_ADDRESSES),
+      capabilities: deps.capabilities()
+    })
+  }
+  let own: AgentRecord.AgentRecord | undefined
+  own = sign()
+  matcher.upsert(own)
+
+  const current = (): AgentRecord.AgentRecord => own ?? (own = sign())
+
+  /** Believes a record by its own signature alone. */
+  const learn = (
+    value: unknown,
+    source: string,
+    expect?: NodeId
+  ): AgentRecord.AgentRecord | AgentRecord.RecordRefused => {
+    const node = typeof value === "object" && value !== null && "node" in value ? (value.node as NodeId) : expect
+    const known = node === undefined ? undefined : matcher.get(node)
+    const verified = AgentRecord.verify(value, {
+      now: Date.now(),
+      ...(known === undefined ? {} : { known }),
+      ...(expect === undefined ? {} : { expect })
+    })
+    if (verified instanceof AgentRecord.RecordRefused) return verified
+    if (verified.node === identity.nodeId) return verified
+    if (known === undefined && matcher.size().records >= settings.records) {
+      matcher.prune(Date.now())
+      if (matcher.size().records >= settings.records) return verified
+    }
+    matcher.upsert(verified)
+    if (AgentRecord.isTombstone(verified)) sources.delete(verified.node)
+    else if (verified !== known || !sources.has(verified.node)) remember(verified.node, source)
+    const waiters = waiting.get(verified.node)
+    waiting.delete(verified.node)
+    if (waiters !== undefined) for (const tell of waiters) tell(verified)
+    return verified
+  }
+  const remember = (node: NodeId, source: string): void => {
+    sources.delete(node)
+    sources.set(node, source)
+    if (sources.size > settings.records) {
+      const oldest = sources.keys().next()
+      if (oldest.done !== true) sources.delete(oldest.value)
+    }
+  }
+
+  const announceTo = (connection: Connection): void => {
+    const open =
+      announcing.get(connection.peer) ??
+      connection.open(Protocol.RECORDS, {
+        ...silent,
+        onClosed: () => announcing.delete(connection.peer)
+      })
+    if (open === undefined) return
+    announcing.set(connection.peer, open)
+    open.send(head.record, CanonicalJson.stringify(current()), false)
+  }
+
+  const advertise = (): void => {
+    if (membership === undefined || advertising) return
+    advertising = true
+    queueMicrotask(() => {
+      advertising = false
+      if (membership === undefined) return
+      run(
+        membership.advertise.pipe(
+          Effect.catch((error) => Effect.logInfo(`not advertised at ${error.source}: ${error.detail}`))
+        )
+      )
+    })
+  }
+
+  const tellAll = (): void => {
+    for (const connection of connections.list()) announceTo(connection)
+    advertise()
+  }
+
+  const refresh = (): AgentRecord.RecordRefused | undefined => {
+    if (withdrawn) return undefined
+    try {
+      own = sign()
+    } catch (error) {
+      if (error instanceof AgentRecord.RecordRefused) return error
+      throw error
+    }
+    matcher.upsert(own)
+    tellAll()
+    return undefined
+  }
+
+  const withdraw = (): void => {
+    if (withdrawn) return
+    withdrawn = true
+    const now = Date.now()
+    own = AgentRecord.tombstone(identity, Math.max(now, current().seq + 1), now)
+    matcher.remove(identity.nodeId)
+    tellAll()
+  }
+
+  /** Answers a peer's query from what is known, and from what its other peers answer while hops remain. */
+  const answer = (connection: Connection, stream: PeerStream, asked: Asked): void => {
+    answered += 1
+    let left = MAX_ANSWERS
+    const sent = new Set<NodeId>()
+    let over = false
+    const tell = (record: AgentRecord.AgentRecord): void => {
+      if (over || left === 0 || sent.has(record.node) || record.node === connection.peer) return
+      sent.add(record.node)
+      left -= 1
+      stream.send(head.record, JSON.stringify(record), false)
+    }
+    for (const match of matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: () => 1 })) {
+      tell(match.record)
+    }
+    const end = (): void => {
+      if (over) return
+      over = true
+      clearTimeout(timer)
+      stream.send(new Uint8Array(0), undefined, true)
+    }
+    const timer = setTimeout(() => {
+      stop()
+      end()
+    }, asked.ms)
+    const stop =
+      asked.hops > 0 && !seen.has(asked.id)
+        ? askPeers({ ...asked, hops: asked.hops - 1 }, connection.peer, tell, end)
+        : (queueMicrotask(end), () => {})
+    note(asked.id)
+  }
+  const note = (id: string): void => {
+    seen.add(id)
+    if (seen.size > MAX_SEEN) {
+      const oldest = seen.values().next()
+      if (oldest.done !== true) seen.delete(oldest.value)
+    }
+  }
+
+  /** Asks every peer but one; `done` is called when all have ended. Gives a way to stop. */
+  const askPeers = (
+    asked: Asked,
+    except: NodeId | undefined,
+    tell: (record: AgentRecord.AgentRecord, peer: NodeId) => void,
+    done: () => void
+  ): (() => void) => {
+    note(asked.id)
+    const body = JSON.stringify(asked)
+    const open = new Set<PeerStream>()
+    let finished = false
+    const close = (stream: PeerStream | undefined): void => {
+      if (stream !== undefined) open.delete(stream)
+      if (open.size === 0 && !finished) {
+        finished = true
+        done()
+      }
+    }
+    const others = connections.list().filter((connection) => connection.peer !== except)
+    for (const connection of others.slice(0, MAX_FANOUT)) {
+      let left = MAX_ANSWERS
+      const stream: PeerStream | undefined = connection.open(Protocol.RECORDS, {
+        onMessage: (message, last) => {
+          if (message.length > 0) {
+            const record = readRecord(message)
+            left -= 1
+            if (record === undefined || left < 0) {
+              stream?.reset(ResetCode.Malformed)
+              return close(stream)
+            }
+            const learned = learn(record, `query across the mesh`)
+            if (!(learned instanceof AgentRecord.RecordRefused)) tell(learned, connection.peer)
+          }
+          if (last) close(stream)
+        },
+        onWritable: () => {},
+        onClosed: () => close(stream)
+      })
+      if (stream === undefined) continue
+      open.add(stream)
+      stream.send(head.query, body, true)
+    }
+    if (open.size === 0) queueMicrotask(() => close(undefined))
+    return () => {
+      finished = true
+      for (const stream of open) stream.reset(ResetCode.Cancelled)
+      open.clear()
+    }
+  }
+
+  const accept = (connection: Connection, stream: PeerStream): StreamHandler => {
+    let queried = false
+    return {
+      onMessage: (message, last) => {
+        if (message.length === 0) return
+        if (message[0] === RECORD && !queried) {
+          if (announcements.take(connection.peer, Date.now()) > 0) return stream.reset(ResetCode.Overloaded)
+          const record = readRecord(message)
+          const learned = record === undefined ? undefined : learn(record, "connected", connection.peer)
+          if (learned === undefined) return stream.reset(ResetCode.Malformed)
+          if (learned instanceof AgentRecord.RecordRefused && learned.reason._tag !== "NotNewer") {
+            run(Effect.logInfo(`record of ${connection.peer} refused: ${learned.message}`))
+          }
+          return
+        }
+        if (message[0] !== QUERY || !last || queried || message.length > MAX_QUERY_BYTES) {
+          return stream.reset(ResetCode.Malformed)
+        }
+        queried = true
+        if (queries.take(connection.peer, Date.now()) > 0) return stream.reset(ResetCode.Overloaded)
+        const parsed = CanonicalJson.parse(Buffer.from(message.subarray(1)).toString("utf8"), { maxDepth: 8 })
+        const asked = Result.isSuccess(parsed) ? decodeAsked(parsed.success) : undefined
+        if (asked === undefined || Result.isFailure(asked)) return stream.reset(ResetCode.Malformed)
+        answer(connection, stream, asked.success)
+      },
+      onWritable: () => {},
+      onClosed: () => {}
+    }
+  }
+
+  /** Follows what a discovery says, to a record if it can. */
+  const follow = (found: Found): Effect.Effect<AgentRecord.AgentRecord | undefined> => {
+    if (found.gone === true || found.node === identity.nodeId) return Effect.succeed(undefined)
+    if (found.record !== undefined) {
+      const learned = learn(found.record, found.source, found.node)
+      return Effect.succeed(learned instanceof AgentRecord.RecordRefused ? undefined : learned)
+    }
+    const known = found.node === undefined ? undefined : matcher.get(found.node)
+    if (known !== undefined) return Effect.succeed(known)
+    return connections
+      .connect({ addresses: found.addresses, ...(found.node === undefined ? {} : { node: found.node }) })
+      .pipe(
+        Effect.flatMap((connection) => recordOf(connection.peer)),
+        Effect.tap((record) => Effect.sync(() => remember(record.node, found.source))),
+        Effect.timeout(settings.searchMs),
+        Effect.catch((error) =>
+          Effect.as(
+            Effect.logDebug(`${found.source} told of an agent that cannot be reached: ${error.message}`),
+            undefined
+          )
+        )
+      )
+  }
+
+  const recordOf = (peer: NodeId): Effect.Effect<AgentRecord.AgentRecord> =>
+    Effect.callback((resume) => {
+      const known = matcher.get(peer)
+      if (known !== undefined) return resume(Effect.succeed(known))
+      const tell = (record: AgentRecord.AgentRecord): void => resume(Effect.succeed(record))
+      const waiters = waiting.get(peer) ?? new Set()
+      waiting.set(peer, waiters.add(tell))
+      return Effect.sync(() => {
+        waiters.delete(tell)
+        if (waiters.size === 0 && waiting.get(peer) === waiters) waiting.delete(peer)
+      })
+    })
+
+  const search = Effect.fnUntraced(function* (
+    query: Query,
+    options: SearchOptions
+  ): Effect.fn.Return<ReadonlyArray<Tried>> {
+    const began = performance.now()
+    const tried: Array<Tried> = []
+    const settled = Deferred.makeUnsafe<void>()
+    let ended = false
+    let matches = 0
+    const hit = (): void => {
+      const found = matcher.match({ ...query, limit: 1 }, deps.context())[0]
+      if (found === undefined || options.settleMs === undefined) return
+      matches += 1
+      if (matches === 1) {
+        run(Effect.andThen(Effect.sleep(options.settleMs), Deferred.succeed(settled, undefined)))
+      }
+    }
+    const seconds = (): string => `${((performance.now() - began) / 1000).toFixed(1)} s`
+
+    const { minTrust: _minTrust, ...asked } = query
+    const peers = Math.min(connections.list().length, MAX_FANOUT)
+    let told = 0
+    const mesh = Effect.callback<void>((resume) => {
+      const stop = askPeers(
+        { id: randomBytes(8).toString("hex"), hops: options.hops, ms: Math.max(1, options.withinMs), query: asked },
+        undefined,
+        () => {
+          told += 1
+          hit()
+        },
+        () => resume(Effect.void)
+      )
+      return Effect.sync(stop)
+    })
+
+    const reports = new Map<string, string>()
+    const discovered =
+      membership === undefined
+        ? Effect.void
+        : membership
+            .find(query, ({ source, count, error }) => {
+              if (ended) return
+              reports.set(source, error === undefined ? answers(count) : `${answers(count)}, then ${error.detail}`)
+            })
+            .pipe(
+              Stream.take(MAX_HINTS),
+              Stream.mapEffect(follow, { concurrency: 8 }),
+              Stream.runForEach((record) => Effect.sync(() => void (record !== undefined && hit()))),
+              Effect.catch((error: DiscoveryError) =>
+                Effect.sync(() => void (reports.has(error.source) || reports.set(error.source, error.detail)))
+              )
+            )
+
+    hit()
+    const all = Effect.all([mesh, discovered], { concurrency: "unbounded", discard: true })
+    yield* Effect.raceFirst(all, Deferred.await(settled)).pipe(Effect.timeoutOption(options.withinMs))
+    ended = true
+    for (const [step, detail] of reports) tried.push({ step, detail })
+    tried.push({
+      step: "query across the mesh",
+      detail: peers === 0 ? "no peers" : `${peers} ${peers === 1 ? "peer" : "peers"}, ${answers(told)}, ${seconds()}`
+    })
+    return tried
+  })
+
+  yield* Effect.orDie(connections.handle(Protocol.RECORDS, accept))
+  yield* connections.observe({
+    onConnected: announceTo,
+    onDisconnected: (peer) => {
+      announcing.delete(peer)
+    },
+    onAddresses: () => void refresh()
+  })
+  const renew = setInterval(() => void refresh(), AgentRecord.DEFAULT_LIFETIME / 2)
+  yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(renew)))
+
+  return {
+    own: current,
+    refresh,
+    withdraw,
+    recordOf,
+    search,
+    sourceOf: (node) => sources.get(node) ?? "known records",
+    attach: (joined) =>
+      Effect.gen(function* () {
+        membership = joined
+        advertise()
+        yield* joined.changes.pipe(
+          Stream.mapEffect((found) =>
+            // An announcement with a record is taken in; one without is followed only when somebody searches.
+            Effect.sync(() => {
+              if (found.record !== undefined && found.gone !== true) learn(found.record, found.source, found.node)
+            })
+          ),
+          Stream.runDrain,
+          Effect.forkScoped
+        )
+      }),
+    answered: () => answered
+  }
+})
+
+const answers = (count: number): string => (count === 0 ? "no answer" : count === 1 ? "1 answer" : `${count} answers`)
+
+const readRecord = (message: Uint8Array): unknown => {
+  if (message[0] !== RECORD || message.length > AgentRecord.MAX_RECORD_BYTES + 1) return undefined
+  const parsed = CanonicalJson.parse(Buffer.from(message.subarray(1)).toString("utf8"), {
+    maxBytes: AgentRecord.MAX_RECORD_BYTES
+  })
+  return Result.isSuccess(parsed) ? parsed.success : undefined
+}

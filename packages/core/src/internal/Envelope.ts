@@ -1,0 +1,222 @@
+/**
+ * The messages of a task on its stream: a compact binary head, then a JSON body. `docs/protocol.md` describes every byte.
+ *
+ * Encoders write the head into one scratch buffer, which transports copy at once; decoders look at the message in place and
+ * copy nothing but what they return. A decoder returns undefined for whatever is not a message of its kind.
+ */
+import { Buffer } from "node:buffer"
+
+/** First byte of a message. */
+export const Kind = {
+  Request: 1,
+  Accepted: 2,
+  Result: 3,
+  Rejected: 4,
+  Countered: 5,
+  Failed: 6,
+  Chunk: 7,
+  End: 8
+} as const
+
+const Flag = { receipt: 1, trace: 2, budget: 4, stream: 8 } as const
+
+/** Bytes of a task id. */
+export const TASK_BYTES = 16
+const FIXED = 1 + 1 + 1 + 4 + TASK_BYTES + 1
+const TRACE_BYTES = 25
+
+/** A task as it goes to an executor. */
+export interface Request {
+  /** 16 bytes; also the idempotency key. */
+  readonly task: Uint8Array
+  /** `name@version`, or `name@range` where the caller has not seen the record. ASCII, at most 255 bytes. */
+  readonly capability: string
+  /** What is left of the deadline when the message is sent: clocks differ, durations do not. */
+  readonly deadlineMs: number
+  readonly hops: number
+  readonly receipt: boolean
+  readonly stream: boolean
+  /** US dollars. */
+  readonly budget: number | undefined
+  readonly trace: Trace | undefined
+}
+
+/** Trace context (W3C Trace Context: 16-byte trace id, 8-byte span id, flags). */
+export interface Trace {
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+}
+
+const scratch = Buffer.alloc(512)
+
+/** The head of a request; valid until the next one is encoded. */
+export const encodeRequest = (request: Request): Uint8Array => {
+  const { task, capability, budget, trace } = request
+  scratch[0] = Kind.Request
+  scratch[1] =
+    (request.receipt ? Flag.receipt : 0) |
+    (trace === undefined ? 0 : Flag.trace) |
+    (budget === undefined ? 0 : Flag.budget) |
+    (request.stream ? Flag.stream : 0)
+  scratch[2] = request.hops
+  scratch.writeUInt32BE(Math.min(Math.max(Math.ceil(request.deadlineMs), 0), 0xffff_ffff), 3)
+  scratch.set(task, 7)
+  const length = scratch.write(capability, FIXED, 255, "latin1")
+  scratch[FIXED - 1] = length
+  let at = FIXED + length
+  if (trace !== undefined) {
+    scratch.write(trace.traceId, at, 16, "hex")
+    scratch.write(trace.spanId, at + 16, 8, "hex")
+    scratch[at + 24] = trace.sampled ? 1 : 0
+    at += TRACE_BYTES
+  }
+  if (budget !== undefined) {
+    scratch.writeDoubleBE(budget, at)
+    at += 8
+  }
+  return scratch.subarray(0, at)
+}
+
+/** A received request: its head, and where the body lies. */
+export interface ReceivedRequest extends Request {
+  /** The task id as a string of 16 one-byte characters: a key for maps. */
+  readonly key: string
+  readonly body: string
+  readonly bodyBytes: number
+}
+
+/** Length of a request's body, or -1 when the message is no request; lets a bound be checked before anything is read. */
+export const requestBodyBytes = (message: Uint8Array): number => {
+  const at = bodyStart(message)
+  return at < 0 ? -1 : message.length - at
+}
+
+const bodyStart = (message: Uint8Array): number => {
+  if (message.length < FIXED || message[0] !== Kind.Request) return -1
+  const flags = message[1] as number
+  if (flags > 15) return -1
+  const at =
+    FIXED +
+    (message[FIXED - 1] as number) +
+    ((flags & Flag.trace) === 0 ? 0 : TRACE_BYTES) +
+    ((flags & Flag.budget) === 0 ? 0 : 8)
+  return at > message.length ? -1 : at
+}
+
+const asBuffer = (message: Uint8Array): Buffer =>
+  message instanceof Buffer ? message : Buffer.from(message.buffer, message.byteOffset, message.length)
+
+/** Reads a request. */
+export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined => {
+  const start = bodyStart(message)
+  if (start < 0) return undefined
+  const buffer = asBuffer(message)
+  const flags = message[1] as number
+  const idLength = message[FIXED - 1] as number
+  let at = FIXED + idLength
+  let trace: Trace | undefined
+  if ((flags & Flag.trace) !== 0) {
+    trace = {
+      traceId: buffer.toString("hex", at, at + 16),
+      spanId: buffer.toString("hex", at + 16, at + 24),
+      sampled: ((message[at + 24] as number) & 1) === 1
+    }
+    at += TRACE_BYTES
+  }
+  let budget: number | undefined
+  if ((flags & Flag.budget) !== 0) {
+    budget = buffer.readDoubleBE(at)
+    if (!(budget >= 0)) return undefined
+  }
+  return {
+    key: buffer.toString("latin1", 7, 7 + TASK_BYTES),
+    task: Uint8Array.prototype.slice.call(message, 7, 7 + TASK_BYTES),
+    capability: buffer.toString("latin1", FIXED, FIXED + idLength),
+    deadlineMs: buffer.readUInt32BE(3),
+    hops: message[2] as number,
+    receipt: (flags & Flag.receipt) !== 0,
+    stream: (flags & Flag.stream) !== 0,
+    budget,
+    trace,
+    body: buffer.toString("utf8", start, message.length),
+    bodyBytes: message.length - start
+  }
+}
+
+/** What an executor answers. Results and failures end the stream; the rest comes before. */
+export type Response =
+  | { readonly _tag: "Accepted"; readonly estimateMs: number; readonly waiting: number }
+  | { readonly _tag: "Result"; readonly body: string; readonly receipt: string | undefined }
+  | { readonly _tag: "Rejected" | "Countered" | "Failed"; readonly body: string }
+  | { readonly _tag: "Chunk"; readonly body: string }
+  | { readonly _tag: "End"; readonly receipt: string | undefined }
+
+const oneByte = (kind: number): Uint8Array => Uint8Array.of(kind)
+
+/** Heads that are the same in every message of their kind. */
+export const heads = {
+  rejected: oneByte(Kind.Rejected),
+  countered: oneByte(Kind.Countered),
+  failed: oneByte(Kind.Failed),
+  chunk: oneByte(Kind.Chunk)
+} as const
+
+const plainResult = Uint8Array.of(Kind.Result, 0, 0)
+
+/** The head of a result: the receipt as JSON, if there is one, goes before the body. */
+export const encodeResult = (receipt: string | undefined): Uint8Array => {
+  if (receipt === undefined) return plainResult
+  const bytes = Buffer.from(receipt, "utf8")
+  const head = Buffer.allocUnsafe(3 + bytes.length)
+  head[0] = Kind.Result
+  head.writeUInt16BE(bytes.length, 1)
+  head.set(bytes, 3)
+  return head
+}
+
+/** The head of the message that ends a stream of chunks; its body is the receipt as JSON, or nothing. */
+export const encodeEnd: Uint8Array = oneByte(Kind.End)
+
+/** An acceptance: how long the executor expects to take, and how many tasks wait before this one. */
+export const encodeAccepted = (estimateMs: number, waiting: number): Uint8Array => {
+  const head = Buffer.allocUnsafe(9)
+  head[0] = Kind.Accepted
+  head.writeUInt32BE(Math.min(Math.max(Math.ceil(estimateMs), 0), 0xffff_ffff), 1)
+  head.writeUInt32BE(Math.min(waiting, 0xffff_ffff), 5)
+  return head
+}
+
+/** Reads an answer. */
+export const decodeResponse = (message: Uint8Array): Response | undefined => {
+  const buffer = asBuffer(message)
+  switch (message[0]) {
+    case Kind.Result: {
+      if (message.length < 3) return undefined
+      const receiptBytes = buffer.readUInt16BE(1)
+      const at = 3 + receiptBytes
+      if (at > message.length) return undefined
+      return {
+        _tag: "Result",
+        receipt: receiptBytes === 0 ? undefined : buffer.toString("utf8", 3, at),
+        body: buffer.toString("utf8", at, message.length)
+      }
+    }
+    case Kind.Accepted:
+      return message.length === 9
+        ? { _tag: "Accepted", estimateMs: buffer.readUInt32BE(1), waiting: buffer.readUInt32BE(5) }
+        : undefined
+    case Kind.Rejected:
+      return { _tag: "Rejected", body: buffer.toString("utf8", 1, message.length) }
+    case Kind.Countered:
+      return { _tag: "Countered", body: buffer.toString("utf8", 1, message.length) }
+    case Kind.Failed:
+      return { _tag: "Failed", body: buffer.toString("utf8", 1, message.length) }
+    case Kind.Chunk:
+      return { _tag: "Chunk", body: buffer.toString("utf8", 1, message.length) }
+    case Kind.End:
+      return { _tag: "End", receipt: message.length === 1 ? undefined : buffer.toString("utf8", 1, message.length) }
+    default:
+      return undefined
+  }
+}

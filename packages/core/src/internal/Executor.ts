@@ -1,0 +1,586 @@
+/**
+ * The executor: takes tasks from streams, decides, runs handlers, and answers. Plain code; each handler is one fibre.
+ *
+ * A task goes through the same gates always: rate, size, capability, idempotency, hops and budget, input, negotiation,
+ * place. Whoever is turned away is told why. A handler is interrupted at its deadline and when nobody waits for it any more.
+ */
+import { Buffer } from "node:buffer"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import * as EffectStream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import * as CanonicalJson from "../CanonicalJson.ts"
+import { type Capability, parseId } from "../Capability.ts"
+import type { Settings } from "../Guardrails.ts"
+import type { Identity } from "../Identity.ts"
+import type { Decision, ServeOptions, Task } from "../Node.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as Receipt from "../Receipt.ts"
+import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
+import type { Deadlines, Entry } from "./Deadlines.ts"
+import * as Envelope from "./Envelope.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+import { RateLimit } from "./RateLimit.ts"
+import * as Refusal from "./Refusal.ts"
+import * as VersionRange from "./VersionRange.ts"
+
+/** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
+const ACCEPT_FROM_MS = 50
+/** It tells at the latest after this time, in ms, so that its caller knows that somebody is at work. */
+export const ACCEPT_AFTER_MS = 250
+/** How much of a new duration goes into a capability's average. */
+const AVERAGE_RATE = 0.1
+
+/** A handler in any of its forms, with its services already provided. */
+export type Run = (input: never, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
+
+/** A capability being served. */
+export class Served {
+  readonly capability: Capability<unknown, unknown>
+  readonly input: JsonCodec.JsonCodec<unknown>
+  readonly output: JsonCodec.JsonCodec<unknown>
+  readonly run: (input: unknown, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
+  readonly concurrency: number
+  readonly queue: number
+  readonly negotiate: ServeOptions["negotiate"]
+  readonly waiting: Array<Work> = []
+  running = 0
+  done = 0
+  failed = 0
+  /** The queue is being worked off: handlers that end at once must not begin it anew. */
+  advancing = false
+  averageMs: number
+
+  constructor(capability: Capability<never, unknown>, run: Run, options: ServeOptions, settings: Settings) {
+    const open = capability as unknown as Capability<unknown, unknown>
+    this.capability = open
+    this.input = JsonCodec.of(open.input)
+    this.output = JsonCodec.of(open.output)
+    this.run = run as Served["run"]
+    this.concurrency = options.concurrency ?? capability.record.concurrency ?? settings.concurrency
+    this.queue = options.queue ?? settings.queue
+    this.negotiate = options.negotiate
+    this.averageMs = capability.record.latencyMs ?? 0
+  }
+}
+
+/** What a finished task came to; enough to answer again, with a receipt for whoever asks for one. */
+interface Settled {
+  readonly kind: "result" | "failed"
+  readonly body: string
+  readonly input: string
+  readonly capability: string
+  readonly task: Uint8Array
+  readonly startedAt: number
+  readonly finishedAt: number
+}
+
+class TaskInfo implements Task {
+  readonly #bytes: Uint8Array
+  readonly caller: NodeId
+  readonly deadline: number
+  readonly hops: number
+  readonly maxCostUsd: number | undefined
+
+  constructor(request: Envelope.ReceivedRequest, caller: NodeId, deadline: number) {
+    this.#bytes = request.task
+    this.caller = caller
+    this.deadline = deadline
+    this.hops = request.hops
+    this.maxCostUsd = request.budget
+  }
+  get id(): string {
+    return hex(this.#bytes)
+  }
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
+
+/** One stream that waits for an answer. */
+class Waiter implements StreamHandler {
+  readonly #executor: Executor
+  readonly peer: NodeId
+  readonly stream: Stream
+  work: Work | undefined
+  receipt = false
+  wake: (() => void) | undefined
+  closed = false
+
+  constructor(executor: Executor, peer: NodeId, stream: Stream) {
+    this.#executor = executor
+    this.peer = peer
+    this.stream = stream
+  }
+  onMessage(message: Uint8Array, last: boolean): void {
+    if (this.work !== undefined || !last) return this.stream.reset(ResetCode.Malformed)
+    this.#executor.dispatch(this, message)
+  }
+  onWritable(): void {
+    const wake = this.wake
+    this.wake = undefined
+    wake?.()
+  }
+  onClosed(): void {
+    this.closed = true
+    this.onWritable()
+    const work = this.work
+    if (work !== undefined) this.#executor.leave(work, this)
+  }
+  refuse(
+    kind: "rejected" | "countered" | "failed",
+    body: Refusal.RejectedBody | Refusal.CounteredBody | Refusal.FailedBody
+  ) {
+    this.stream.send(Envelope.heads[kind], Refusal.encode(body), true)
+  }
+}
+
+/** A task between acceptance and answer. */
+interface Work {
+  readonly key: string
+  readonly served: Served
+  readonly request: Envelope.ReceivedRequest
+  readonly input: unknown
+  readonly task: TaskInfo
+  readonly waiters: Set<Waiter>
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  deadline: Entry | undefined
+  accept: Entry | undefined
+  accepted: boolean
+  startedAt: number
+  expired: boolean
+}
+
+/** What the executor needs of its node. */
+export interface Deps {
+  readonly identity: Identity["Service"]
+  readonly settings: Settings
+  readonly deadlines: Deadlines
+  readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  readonly now: () => number
+}
+
+/** Runs what a node serves. */
+export class Executor {
+  readonly #deps: Deps
+  readonly #served = new Map<string, Served>()
+  readonly #ranges = new Map<string, Served | undefined>()
+  readonly #rate: RateLimit
+  readonly #running = new Map<string, Work>()
+  readonly #settled = new Map<string, Settled>()
+  #settledBytes = 0
+  #draining = false
+  #idle: Array<() => void> = []
+
+  constructor(deps: Deps) {
+    this.#deps = deps
+    this.#rate = new RateLimit(deps.settings.ratePerSecond)
+  }
+
+  add(served: Served): boolean {
+    if (this.#draining || this.#served.has(served.capability.id)) return false
+    this.#served.set(served.capability.id, served)
+    this.#ranges.clear()
+    return true
+  }
+  remove(served: Served): void {
+    this.#served.delete(served.capability.id)
+    this.#ranges.clear()
+    for (const work of [...this.#running.values()]) {
+      if (work.served !== served) continue
+      for (const waiter of work.waiters) {
+        waiter.refuse("rejected", { code: "Draining", detail: "the agent serves this no more" })
+      }
+      this.#forget(work)
+      work.fiber?.interruptUnsafe()
+    }
+  }
+  get draining(): boolean {
+    return this.#draining
+  }
+  get running(): number {
+    return this.#running.size
+  }
+  /** Tasks run to an answer since the start. */
+  done = 0
+  /** Everything served. */
+  list(): ReadonlyArray<Served> {
+    return [...this.#served.values()]
+  }
+  /** Takes nothing new from now on; `idle` is called when the last task has ended. */
+  drain(idle: () => void): void {
+    this.#draining = true
+    if (this.#running.size === 0) idle()
+    else this.#idle.push(idle)
+  }
+
+  readonly accept = (connection: Connection, stream: Stream): StreamHandler => new Waiter(this, connection.peer, stream)
+
+  dispatch(waiter: Waiter, message: Uint8Array): void {
+    const { settings } = this.#deps
+    const bodyBytes = Envelope.requestBodyBytes(message)
+    if (bodyBytes < 0) return waiter.stream.reset(ResetCode.Malformed)
+    const now = this.#deps.now()
+    const retryAfterMs = this.#rate.take(waiter.peer, now)
+    if (retryAfterMs > 0) {
+      const detail = `more than ${settings.ratePerSecond} tasks a second from one peer`
+      return waiter.refuse("rejected", { code: "Overloaded", retryAfterMs, detail })
+    }
+    if (bodyBytes > settings.maxPayloadBytes) {
+      const limit = settings.maxPayloadBytes
+      return waiter.refuse("rejected", { code: "TooLarge", bytes: bodyBytes, limit, detail: `at most ${limit} bytes` })
+    }
+    const request = Envelope.decodeRequest(message)
+    if (request === undefined) return waiter.stream.reset(ResetCode.Malformed)
+    waiter.receipt = request.receipt
+    const served = this.#find(request.capability)
+    if (served === undefined) {
+      const known = [...this.#served.keys()].slice(0, 8).join(", ")
+      const detail = `it does not serve ${request.capability}${known === "" ? "" : `; it serves ${known}`}`
+      return waiter.refuse("rejected", { code: "UnknownCapability", detail })
+    }
+    if (request.stream !== (served.capability.kind === "stream")) {
+      const detail =
+        served.capability.kind === "stream" ? "it answers in chunks: use stream" : "it answers at once: use call"
+      return waiter.refuse("rejected", { code: "WrongKind", detail })
+    }
+    const key = `${waiter.peer}${request.key}`
+    const running = this.#running.get(key)
+    if (running !== undefined) return this.#join(running, waiter, request)
+    const settled = this.#settled.get(key)
+    if (settled !== undefined) {
+      if (now - settled.finishedAt <= settings.idempotency.ms) return this.#repeat(settled, waiter, request)
+      this.#unsettle(key, settled)
+    }
+    if (this.#draining) {
+      return waiter.refuse("rejected", { code: "Draining", detail: "the agent is closing and takes no new tasks" })
+    }
+    this.#admit(waiter, request, served, key, now)
+  }
+
+  #find(id: string): Served | undefined {
+    const exact = this.#served.get(id)
+    if (exact !== undefined) return exact
+    if (this.#ranges.has(id)) return this.#ranges.get(id)
+    const best = bestInRange(id, this.#served.values())
+    if (this.#ranges.size >= 256) this.#ranges.clear()
+    this.#ranges.set(id, best)
+    return best
+  }
+
+  #join(work: Work, waiter: Waiter, request: Envelope.ReceivedRequest): void {
+    if (work.request.body !== request.body || work.served.capability.kind === "stream") {
+      return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key is in use for another task" })
+    }
+    waiter.work = work
+    work.waiters.add(waiter)
+  }
+
+  #repeat(settled: Settled, waiter: Waiter, request: Envelope.ReceivedRequest): void {
+    if (settled.input !== request.body) {
+      return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key was used for another input" })
+    }
+    this.#answer(waiter, settled)
+  }
+
+  #admit(waiter: Waiter, request: Envelope.ReceivedRequest, served: Served, key: string, now: number): void {
+    const { settings } = this.#deps
+    const cost = served.capability.record.cost?.usdPerCall ?? 0
+    if (request.budget !== undefined && cost > request.budget) {
+      return waiter.refuse("countered", { costUsd: cost, detail: `it costs $${cost} a call` })
+    }
+    const json = JsonCodec.parse(request.body, settings.maxJsonDepth)
+    const input = Result.isFailure(json) ? json : served.input.decode(json.success)
+    if (Result.isFailure(input)) {
+      return waiter.refuse("rejected", { code: "InputInvalid", detail: input.failure })
+    }
+    const deadlineMs = Math.min(request.deadlineMs, settings.maxDeadlineMs)
+    const task = new TaskInfo(request, waiter.peer, now + deadlineMs)
+    if (served.negotiate !== undefined && Result.isSuccess(json)) {
+      const decision = decide(served.negotiate, task, json.success, served)
+      if (decision._tag === "Reject") {
+        return waiter.refuse("rejected", { code: decision.code, detail: decision.detail })
+      }
+      if (decision._tag === "Counter") {
+        const { _tag, ...terms } = decision
+        return waiter.refuse("countered", terms)
+      }
+    }
+    const queued = served.running >= served.concurrency
+    const waitMs = queued ? Math.ceil((served.waiting.length + 1) / served.concurrency) * served.averageMs : 0
+    const needMs = Math.ceil(waitMs + served.averageMs)
+    if (queued && (served.waiting.length >= served.queue || needMs > deadlineMs)) {
+      const retryAfterMs = Math.max(Math.ceil(served.averageMs), 1)
+      const detail = `all ${served.concurrency} places are taken and ${served.waiting.length} tasks wait`
+      return waiter.refuse("countered", { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail })
+    }
+    const work: Work = {
+      key,
+      served,
+      request,
+      input: input.success,
+      task,
+      waiters: new Set([waiter]),
+      fiber: undefined,
+      deadline: undefined,
+      accept: undefined,
+      accepted: false,
+      startedAt: now,
+      expired: false
+    }
+    waiter.work = work
+    this.#running.set(key, work)
+    work.deadline = this.#deps.deadlines.after(deadlineMs, () => this.#expire(work))
+    if (queued || needMs >= ACCEPT_FROM_MS) this.#tellAccepted(work, queued ? served.waiting.length + 1 : 0)
+    if (queued) served.waiting.push(work)
+    else this.#start(work)
+  }
+
+  #tellAccepted(work: Work, waiting: number): void {
+    work.accepted = true
+    const estimateMs = work.served.averageMs * (1 + waiting / work.served.concurrency)
+    for (const waiter of work.waiters) {
+      waiter.stream.send(Envelope.encodeAccepted(estimateMs, waiting), undefined, false)
+    }
+  }
+
+  #start(work: Work): void {
+    const { served } = work
+    served.running += 1
+    work.startedAt = this.#deps.now()
+    let effect: Effect.Effect<unknown, unknown>
+    try {
+      const made = served.run(work.input, work.task)
+      effect = EffectStream.isStream(made) ? this.#chunks(work, made) : made
+    } catch (error) {
+      effect = Effect.fail(error)
+    }
+    const trace = work.request.trace
+    if (trace !== undefined) {
+      effect = Effect.withSpan(effect, `serve ${served.capability.id}`, {
+        parent: Tracer.externalSpan(trace),
+        attributes: { "parley.caller": work.task.caller, "parley.task": work.task.id }
+      })
+    }
+    const fiber = this.#deps.fork(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.#finish(work, exit)
+    work.fiber = fiber
+    if (!work.accepted) work.accept = this.#deps.deadlines.after(ACCEPT_AFTER_MS, () => this.#tellAccepted(work, 0))
+    fiber.addObserver((ended) => this.#finish(work, ended))
+  }
+
+  #chunks(work: Work, chunks: EffectStream.Stream<unknown, unknown>): Effect.Effect<void, unknown> {
+    const [waiter] = work.waiters
+    if (waiter === undefined) return Effect.void
+    return EffectStream.runForEach(chunks, (chunk) =>
+      Effect.suspend(() => {
+        const json = work.served.output.encode(chunk)
+        const body = Result.isSuccess(json) ? JsonCodec.stringify(json.success) : undefined
+        if (body === undefined) {
+          const detail = Result.isFailure(json) ? json.failure : "it has no JSON form"
+          return Effect.fail(new OutputInvalid({ detail }))
+        }
+        if (waiter.stream.send(Envelope.heads.chunk, body, false) || waiter.closed) return Effect.void
+        return Effect.callback<void>((resume) => {
+          waiter.wake = () => resume(Effect.void)
+        })
+      })
+    )
+  }
+
+  #finish(work: Work, exit: Exit.Exit<unknown, unknown>): void {
+    const { served } = work
+    const now = this.#deps.now()
+    served.running -= 1
+    served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
+    this.#next(served)
+    if (!this.#forget(work)) return
+    const settled =
+      exit._tag === "Success" ? this.#succeeded(work, exit.value, now) : this.#failed(work, exit.cause, now)
+    this.done += 1
+    if (settled.kind === "result") served.done += 1
+    else served.failed += 1
+    if (served.capability.kind === "call") this.#settle(work.key, settled)
+    for (const waiter of work.waiters) this.#answer(waiter, settled)
+  }
+
+  #settledAs(work: Work, kind: Settled["kind"], body: string, now: number): Settled {
+    return {
+      kind,
+      body,
+      input: work.request.body,
+      capability: work.served.capability.id,
+      task: work.request.task,
+      startedAt: work.startedAt,
+      finishedAt: Math.max(now, work.startedAt)
+    }
+  }
+
+  #succeeded(work: Work, output: unknown, now: number): Settled {
+    if (work.served.capability.kind === "stream") return this.#settledAs(work, "result", "", now)
+    const json = work.served.output.encode(output)
+    if (Result.isFailure(json)) return this.#broken(work, "OutputInvalid", json.failure, now)
+    const body = JsonCodec.stringify(json.success)
+    if (body === undefined) return this.#broken(work, "OutputInvalid", "it has no JSON form", now)
+    const limit = this.#deps.settings.maxPayloadBytes
+    if (body.length * 3 > limit && Buffer.byteLength(body) > limit) {
+      const bytes = Buffer.byteLength(body)
+      return this.#settledAs(
+        work,
+        "failed",
+        Refusal.encode({ by: "executor", code: "TooLarge", detail: "the output", bytes, limit }),
+        now
+      )
+    }
+    return this.#settledAs(work, "result", body, now)
+  }
+
+  #broken(work: Work, code: string, detail: string, now: number): Settled {
+    return this.#settledAs(work, "failed", Refusal.encode({ by: "executor", code, detail }), now)
+  }
+
+  #failed(work: Work, cause: Cause.Cause<unknown>, now: number): Settled {
+    if (work.expired) return this.#broken(work, "DeadlineExceeded", "the handler was interrupted", now)
+    const error = Cause.squash(cause)
+    if (error instanceof OutputInvalid) return this.#broken(work, "OutputInvalid", error.detail, now)
+    const code = tagOf(error)
+    const detail = error instanceof Error ? error.message : typeof error === "string" ? error : describe(error)
+    return this.#settledAs(work, "failed", Refusal.encode({ by: "handler", code, detail }), now)
+  }
+
+  #answer(waiter: Waiter, settled: Settled): void {
+    if (waiter.closed) return
+    if (settled.kind === "failed") {
+      waiter.stream.send(Envelope.heads.failed, settled.body, true)
+    } else if (waiter.work !== undefined && waiter.work.served.capability.kind === "stream") {
+      waiter.stream.send(Envelope.encodeEnd, undefined, true)
+    } else {
+      const receipt = waiter.receipt ? this.#receipt(waiter.peer, settled) : undefined
+      waiter.stream.send(Envelope.encodeResult(receipt), settled.body, true)
+    }
+  }
+
+  #receipt(caller: NodeId, settled: Settled): string {
+    return JSON.stringify(
+      Receipt.make(this.#deps.identity, {
+        task: hex(settled.task),
+        capability: settled.capability,
+        caller,
+        inputHash: CanonicalJson.hash(JSON.parse(settled.input)),
+        outputHash: CanonicalJson.hash(JSON.parse(settled.body)),
+        startedAt: settled.startedAt,
+        finishedAt: settled.finishedAt
+      })
+    )
+  }
+
+  #expire(work: Work): void {
+    if (!this.#running.has(work.key)) return
+    work.expired = true
+    if (work.fiber !== undefined) return work.fiber.interruptUnsafe()
+    this.#unqueue(work)
+    this.#forget(work)
+    const settled = this.#broken(work, "DeadlineExceeded", "it was still waiting for a place", this.#deps.now())
+    for (const waiter of work.waiters) this.#answer(waiter, settled)
+  }
+
+  /** A caller has gone. Without anyone left to answer, the handler is interrupted. */
+  leave(work: Work, waiter: Waiter): void {
+    work.waiters.delete(waiter)
+    if (work.waiters.size > 0 || this.#running.get(work.key) !== work) return
+    this.#unqueue(work)
+    this.#forget(work)
+    work.fiber?.interruptUnsafe()
+  }
+
+  #unqueue(work: Work): void {
+    const at = work.served.waiting.indexOf(work)
+    if (at >= 0) work.served.waiting.splice(at, 1)
+  }
+
+  #next(served: Served): void {
+    if (served.advancing) return
+    served.advancing = true
+    while (served.running < served.concurrency) {
+      const next = served.waiting.shift()
+      if (next === undefined) break
+      this.#start(next)
+    }
+    served.advancing = false
+  }
+
+  #forget(work: Work): boolean {
+    work.deadline?.cancel()
+    work.accept?.cancel()
+    if (this.#running.get(work.key) !== work) return false
+    this.#running.delete(work.key)
+    if (this.#draining && this.#running.size === 0) {
+      const idle = this.#idle
+      this.#idle = []
+      queueMicrotask(() => {
+        for (const each of idle) each()
+      })
+    }
+    return true
+  }
+
+  #settle(key: string, settled: Settled): void {
+    const { entries, bytes } = this.#deps.settings.idempotency
+    this.#settled.set(key, settled)
+    this.#settledBytes += settled.body.length + settled.input.length
+    while (this.#settled.size > entries || this.#settledBytes > bytes) {
+      const oldest = this.#settled.entries().next()
+      if (oldest.done === true) return
+      this.#unsettle(oldest.value[0], oldest.value[1])
+    }
+  }
+
+  #unsettle(key: string, settled: Settled): void {
+    this.#settled.delete(key)
+    this.#settledBytes -= settled.body.length + settled.input.length
+  }
+}
+
+class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
+
+const tagOf = (error: unknown): string => {
+  if (typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string")
+    return error._tag
+  return error instanceof Error && error.name !== "" ? error.name : "Error"
+}
+
+const describe = (error: unknown): string => {
+  try {
+    return JSON.stringify(error) ?? String(error)
+  } catch {
+    return String(error)
+  }
+}
+
+const decide = (
+  negotiate: NonNullable<ServeOptions["negotiate"]>,
+  task: Task,
+  input: Schema.Json,
+  served: Served
+): Decision => {
+  try {
+    return negotiate({ task, input, running: served.running, waiting: served.waiting.length })
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error)
+    return { _tag: "Reject", code: "NegotiationFailed", detail }
+  }
+}
+
+const bestInRange = (id: string, all: Iterable<Served>): Served | undefined => {
+  const { name, version } = parseId(id)
+  const range = VersionRange.parse(version === undefined || version === "" ? "*" : version)
+  if (typeof range === "string") return undefined
+  return [...all]
+    .filter(({ capability }) => capability.name === name && range.has(capability.version))
+    .sort((a, b) => VersionRange.newerFirst(a.capability.version, b.capability.version))[0]
+}

@@ -1,0 +1,71 @@
+/**
+ * A schema as two plain functions between a value and its JSON, compiled once; `Schema.Json` itself costs nothing.
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as CanonicalJson from "../CanonicalJson.ts"
+import type { Codec } from "../Capability.ts"
+
+/** Longest text of why a value does not fit. */
+const MAX_DETAIL = 600
+
+/** Encodes to and decodes from JSON data; a failure is the reason as text. */
+export interface JsonCodec<T> {
+  readonly encode: (value: T) => Result.Result<Schema.Json, string>
+  readonly decode: (json: Schema.Json) => Result.Result<T, string>
+}
+
+const compiled = new WeakMap<object, JsonCodec<never>>()
+
+const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, MAX_DETAIL)
+
+const guarded =
+  <A, B>(run: (value: A) => Result.Result<B, unknown>) =>
+  (value: A): Result.Result<B, string> => {
+    try {
+      const result = run(value)
+      return Result.isSuccess(result) ? Result.succeed(result.success) : Result.fail(reason(result.failure))
+    } catch (error) {
+      return Result.fail(reason(error))
+    }
+  }
+
+const asIs: JsonCodec<Schema.Json> = { encode: Result.succeed, decode: Result.succeed }
+
+/** The codec of a schema. */
+export const of = <T>(schema: Codec<T>): JsonCodec<T> => {
+  if ((schema as unknown) === Schema.Json) return asIs as unknown as JsonCodec<T>
+  const known = compiled.get(schema)
+  if (known !== undefined) return known as unknown as JsonCodec<T>
+  const json = Schema.toCodecJson(schema)
+  const codec: JsonCodec<T> = {
+    encode: guarded(Schema.encodeUnknownResult(json)),
+    decode: guarded(Schema.decodeUnknownResult(json))
+  }
+  compiled.set(schema, codec as unknown as JsonCodec<never>)
+  return codec
+}
+
+/** Reads a JSON text from outside, whose size is already bounded. Text too short to nest deeper than allowed is not scanned. */
+export const parse = (text: string, maxDepth: number): Result.Result<Schema.Json, string> => {
+  if (text.length > maxDepth) {
+    const parsed = CanonicalJson.parse(text, { maxBytes: Number.MAX_SAFE_INTEGER, maxDepth })
+    return Result.isSuccess(parsed)
+      ? Result.succeed(parsed.success as Schema.Json)
+      : Result.fail(parsed.failure.message)
+  }
+  try {
+    return Result.succeed(JSON.parse(text) as Schema.Json)
+  } catch (error) {
+    return Result.fail(`not JSON: ${reason(error)}`)
+  }
+}
+
+/** Writes JSON data as text; undefined when there is none for it. */
+export const stringify = (json: Schema.Json): string | undefined => {
+  try {
+    return JSON.stringify(json)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,354 @@
+/**
+ * The node at work: joins executor, caller, directory, topics and asking over the services of its deployment.
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Duration from "effect/Duration"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Breaker } from "../Breaker.ts"
+import type { Capability } from "../Capability.ts"
+import { Connections } from "../Connections.ts"
+import { Discovery, type Host } from "../Discovery.ts"
+import { Guardrails } from "../Guardrails.ts"
+import { Identity } from "../Identity.ts"
+import { Matcher } from "../Matcher.ts"
+import type { AskEvent, AskOptions, CallOptions, Node, Options, Peer, ServeOptions } from "../Node.ts"
+import { NodeError, type NodeErrorReason } from "../NodeError.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as Protocol from "../Protocol.ts"
+import * as Query from "../Query.ts"
+import { type Shape, Strategies, type StrategyError, type Verdict } from "../Strategy.ts"
+import { type Connection, type Owner, TransportError } from "../Transport.ts"
+import * as TransportMemory from "../TransportMemory.ts"
+import * as TrustModule from "../Trust.ts"
+import { Asking } from "./Asking.ts"
+import { answered, Caller, type Job, makeJob, type Wanted } from "./Caller.ts"
+import { Deadlines } from "./Deadlines.ts"
+import * as Directory from "./Directory.ts"
+import type { Trace } from "./Envelope.ts"
+import { Executor, type Run, Served } from "./Executor.ts"
+import { Peers } from "./Peers.ts"
+import * as Topics from "./Topics.ts"
+
+/** How often counters are handed to Effect's metrics, in ms; the hot paths only add. */
+const METRICS_EVERY_MS = 1_000
+
+const metrics = {
+  answered: Metric.counter("parley_tasks_answered", { description: "Tasks of this node that somebody answered" }),
+  failed: Metric.counter("parley_tasks_failed", { description: "Tasks of this node that nobody answered" }),
+  failedOver: Metric.counter("parley_tasks_failed_over", {
+    description: "Tasks answered by another than the first agent"
+  }),
+  executed: Metric.counter("parley_tasks_executed", { description: "Tasks that this node ran for others" }),
+  connections: Metric.gauge("parley_connections", { description: "Live connections to peers" })
+} as const
+
+const now = (): number => Date.now()
+
+const fail = (reason: NodeErrorReason) => Effect.fail(new NodeError({ reason }))
+
+/** A connection of a node to itself: its own capabilities are called like anybody else's. */
+const loopback = (nodeId: NodeId, executor: Executor): Connection => {
+  const refuse = new TransportError({ reason: { _tag: "NoAddress", node: nodeId } })
+  const owner: Owner = {
+    nodeId,
+    onConnection: () => {},
+    onStream: (connection, protocol, stream) =>
+      protocol === Protocol.CALL ? executor.accept(connection, stream) : undefined,
+    onClosed: () => {},
+    onRefused: () => {},
+    onAddresses: () => {},
+    connect: () => Effect.fail(refuse),
+    handle: () => Effect.fail(refuse)
+  }
+  return TransportMemory.pair(owner, owner)[0]
+}
+
+/** Starts a node over the services in context; it lives as long as the scope. */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<
+  Node["Service"],
+  TransportError,
+  Connections | Discovery | Matcher | Strategies | Identity | Scope.Scope
+> {
+  const identity = yield* Identity
+  const connections = yield* Connections
+  const discovery = yield* Discovery
+  const matcher = yield* Matcher
+  const strategies = yield* Strategies
+  const settings = yield* Guardrails
+  const trust = Option.getOrElse(yield* Effect.serviceOption(TrustModule.Trust), () => TrustModule.make())
+  const context = yield* Effect.context<never>()
+  const fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E> = Effect.runForkWith(context)
+
+  const startedAt = now()
+  const name = options.name ?? identity.nodeId.slice(-8)
+  const deadlines = new Deadlines()
+  const breaker = new Breaker(settings.circuit, now)
+  const peers = new Peers(breaker, settings)
+  const counts = { answered: 0, failed: 0, failedOver: 0 }
+  const executor = new Executor({ identity, settings, deadlines, fork, now })
+  const matchContext = () => ({ now: now(), trust: trust.get, availability: peers.availability })
+
+  const directory = yield* Directory.make({
+    name,
+    identity,
+    connections,
+    matcher,
+    settings,
+    context: matchContext,
+    capabilities: () => executor.list().map((served) => served.capability.record)
+  })
+  const topics = yield* Topics.make(connections, settings)
+
+  const self = loopback(identity.nodeId, executor)
+  const caller = new Caller({
+    identity,
+    connections,
+    matcher,
+    directory,
+    trust,
+    breaker,
+    peers,
+    settings,
+    deadlines,
+    context: matchContext,
+    self: () => self,
+    count: (outcome) => {
+      counts[outcome] += 1
+    }
+  })
+  const asking = new Asking({
+    nodeId: identity.nodeId,
+    caller,
+    matcher,
+    strategies,
+    trust,
+    peers,
+    deadlines,
+    context: matchContext,
+    random: options.random ?? Math.random,
+    sourceOf: directory.sourceOf,
+    fork
+  })
+
+  yield* connections.handle(Protocol.CALL, executor.accept)
+
+  const host: Host = {
+    nodeId: identity.nodeId,
+    record: directory.own,
+    addresses: connections.addresses,
+    connections,
+    isPrivate: connections.isPrivate
+  }
+  const membership = yield* Effect.result(discovery.join(host))
+  if (Result.isSuccess(membership)) yield* directory.attach(membership.success)
+  else yield* Effect.logWarning(`without discovery ${discovery.name}: ${membership.failure.message}`)
+
+  const drain = Effect.suspend(() => {
+    directory.withdraw()
+    return Effect.callback<void>((resume) => executor.drain(() => resume(Effect.void))).pipe(
+      Effect.timeoutOption(settings.drainMs),
+      Effect.asVoid
+    )
+  })
+  yield* Effect.addFinalizer(() => drain)
+
+  let executed = 0
+  const report = Effect.sync(() => {
+    const done = executor.done
+    metrics.executed.updateUnsafe(done - executed, context)
+    executed = done
+    for (const outcome of ["answered", "failed", "failedOver"] as const) {
+      metrics[outcome].updateUnsafe(counts[outcome], context)
+      counts[outcome] = 0
+    }
+    metrics.connections.updateUnsafe(connections.list().length, context)
+    matcher.prune(now())
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(METRICS_EVERY_MS), report)))
+
+  /** Runs with the trace of the span it stands in, as a span of its own; without one there is neither. */
+  const traced = <A, E, R>(
+    span: string,
+    run: (trace: Trace | undefined) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
+    Effect.withFiber((outer) =>
+      outer.cache.span === undefined
+        ? run(undefined)
+        : Effect.withSpan(
+            Effect.withFiber((fiber) => {
+              const own = fiber.cache.span
+              return run(
+                own === undefined ? undefined : { traceId: own.traceId, spanId: own.spanId, sampled: own.sampled }
+              )
+            }),
+            span
+          )
+    )
+
+  const idOf = (wanted: Wanted): string => (typeof wanted === "string" ? wanted : wanted.id)
+
+  const withJob = <A, E, R>(
+    wanted: Wanted,
+    kind: "call" | "stream",
+    input: unknown,
+    callOptions: CallOptions<never>,
+    judge: boolean,
+    run: (job: Job) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | NodeError, R> =>
+    traced(`${kind} ${idOf(wanted)}`, (trace): Effect.Effect<A, E | NodeError, R> => {
+      const job = makeJob(settings, wanted, kind, input, callOptions, trace, judge)
+      return "_tag" in job ? fail(job) : run(job)
+    })
+
+  const request = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
+    withJob(wanted, "call", input, callOptions, true, (job) =>
+      Effect.map(caller.find(job, callOptions.to, caller.place), ([placed, attempts]) =>
+        answered(job, placed, attempts)
+      )
+    )
+
+  const stream = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
+    Stream.unwrap(
+      withJob(wanted, "stream", input, callOptions, true, (job) =>
+        Effect.map(caller.find(job, callOptions.to, caller.open), ([chunks]) =>
+          Stream.fromPull(Effect.succeed(chunks.pull)).pipe(Stream.mapError((reason) => new NodeError({ reason })))
+        )
+      )
+    )
+
+  const ask = (
+    wanted: Wanted,
+    input: unknown,
+    askOptions: AskOptions<never, Shape> = {},
+    emit: (event: AskEvent<never>) => void = () => {}
+  ): Effect.Effect<Verdict, NodeError | StrategyError> =>
+    withJob(wanted, "call", input, askOptions, false, (job) =>
+      Effect.map(asking.ask(job, askOptions, emit), (verdict) => decoded(verdict, job, shapeOf(askOptions)))
+    )
+  const shapeOf = (askOptions: AskOptions<never, Shape>): Shape | string =>
+    typeof askOptions.aggregate === "object" ? askOptions.aggregate.shape : (askOptions.aggregate ?? "majority-vote")
+
+  /** The verdict's value as the capability's own type, where it is made of outputs. */
+  const decoded = (verdict: Verdict, job: Job, shape: Shape | string): Verdict => {
+    if (verdict.value === undefined || shape === "other") return verdict
+    const one = (value: unknown): unknown => {
+      const output = job.output.decode(value as Schema.Json)
+      return Result.isSuccess(output) ? output.success : value
+    }
+    const isList = shape === "answers" || shape === "ensemble"
+    return { ...verdict, value: isList && Array.isArray(verdict.value) ? verdict.value.map(one) : one(verdict.value) }
+  }
+
+  const answers = (wanted: Wanted, input: unknown, askOptions: AskOptions<never, Shape> = {}) =>
+    Stream.callback<AskEvent, NodeError | StrategyError>((queue) =>
+      Effect.matchCauseEffect(
+        ask(wanted, input, askOptions, (event) => void Queue.offerUnsafe(queue, event)),
+        {
+          onFailure: (cause) => Queue.failCause(queue, cause),
+          onSuccess: (verdict) =>
+            Effect.andThen(Queue.offer(queue, { _tag: "Verdict" as const, verdict }), Queue.end(queue))
+        }
+      )
+    )
+
+  const serve = (capability: Capability<never, unknown>, handler: Run, serveOptions: ServeOptions = {}) =>
+    Effect.gen(function* () {
+      const services = yield* Effect.context<never>()
+      const provided: Run = (input, task) => {
+        const made = handler(input, task)
+        return Stream.isStream(made) ? Stream.provideContext(made, services) : Effect.provideContext(made, services)
+      }
+      const served = new Served(capability, provided, serveOptions, settings)
+      yield* Effect.acquireRelease(
+        Effect.suspend(() => {
+          if (!executor.add(served)) {
+            const detail = executor.draining ? "the node is closing" : "this node already serves it"
+            return fail({ _tag: "CannotServe", capability: capability.id, detail })
+          }
+          const refused = directory.refresh()
+          if (refused === undefined) return Effect.void
+          executor.remove(served)
+          return fail({ _tag: "CannotServe", capability: capability.id, detail: refused.message })
+        }),
+        () =>
+          Effect.sync(() => {
+            executor.remove(served)
+            directory.refresh()
+          })
+      )
+    })
+
+  const discover: Node["Service"]["discover"] = (query, { within, onTried } = {}) =>
+    Effect.gen(function* () {
+      const wrong = Query.check(query)
+      if (wrong !== undefined) return yield* new NodeError({ reason: { _tag: "BadQuery", detail: wrong } })
+      yield* matcher.prepare(query)
+      const withinMs = within === undefined ? settings.searchMs : Duration.toMillis(within)
+      if (withinMs > 0) {
+        const settleMs = within === undefined ? settings.settleMs : undefined
+        const tried = yield* directory.search(query, { withinMs, settleMs, hops: settings.hops })
+        if (onTried !== undefined) for (const each of tried) onTried(each)
+      }
+      return matcher.match(query, matchContext()).filter((match) => match.node !== identity.nodeId)
+    })
+
+  const peerOf = (connection: Connection): Peer => {
+    const record = matcher.get(connection.peer)
+    return {
+      node: connection.peer,
+      name: record?.name,
+      address: connection.address,
+      relayed: connection.relayed,
+      direction: connection.direction,
+      capabilities: record?.capabilities.map((each) => `${each.name}@${each.version}`) ?? []
+    }
+  }
+
+  yield* Effect.addFinalizer(() => Effect.sync(() => self.close("the node closed")))
+
+  const service = {
+    nodeId: identity.nodeId,
+    name,
+    connections,
+    record: directory.own,
+    serve,
+    call: (wanted: Wanted, input: unknown, callOptions?: CallOptions<never>) =>
+      Effect.map(request(wanted, input, callOptions), (answer) => answer.output),
+    request,
+    stream,
+    ask,
+    answers,
+    discover,
+    publish: topics.publish,
+    subscribe: topics.subscribe,
+    peers: Effect.sync(() => connections.list().map(peerOf)),
+    status: Effect.sync(() => ({
+      node: identity.nodeId,
+      name,
+      addresses: connections.addresses(),
+      peers: connections.list().length,
+      known: matcher.size(),
+      serving: executor.list().map((served) => ({
+        id: served.capability.id,
+        running: served.running,
+        waiting: served.waiting.length,
+        done: served.done,
+        failed: served.failed
+      })),
+      trust: trust.entries(),
+      openCircuits: breaker.open(),
+      startedAt
+    })),
+    drain
+  }
+  return service as unknown as Node["Service"]
+})

@@ -1,0 +1,42 @@
+/**
+ * Token buckets, one per peer: a burst of one second's worth, refilled at the rate.
+ */
+
+/** Peers remembered; the one longest unseen is forgotten, and would begin with a full bucket anyway after a second. */
+const MAX_PEERS = 10_000
+
+interface Bucket {
+  tokens: number
+  at: number
+}
+
+/** A limit per key. */
+export class RateLimit {
+  readonly #buckets = new Map<string, Bucket>()
+  readonly #perSecond: number
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond
+  }
+
+  /** Takes a token. Zero when there was one, else the milliseconds until there will be. */
+  take(key: string, now: number): number {
+    let bucket = this.#buckets.get(key)
+    if (bucket === undefined) {
+      bucket = { tokens: this.#perSecond, at: now }
+      this.#buckets.set(key, bucket)
+      if (this.#buckets.size > MAX_PEERS) {
+        const oldest = this.#buckets.keys().next()
+        if (oldest.done !== true) this.#buckets.delete(oldest.value)
+      }
+    } else if (now > bucket.at) {
+      bucket.tokens = Math.min(this.#perSecond, bucket.tokens + ((now - bucket.at) * this.#perSecond) / 1000)
+      bucket.at = now
+    }
+    if (bucket.tokens >= 1) {
+      bucket.tokens -= 1
+      return 0
+    }
+    return Math.max(1, Math.ceil(((1 - bucket.tokens) * 1000) / this.#perSecond))
+  }
+}
