@@ -4,12 +4,10 @@
  * Everything is an option with a default that needs nothing: without any, a node gets a fresh key, a free port, and finds
  * others on the local network. Where that network has no multicast, the node starts all the same and says so in the log.
  */
-import { hostname } from "node:os"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Consensus from "@parley/consensus/Consensus"
-import { MAX_NAME_LENGTH } from "@parley/core/AgentRecord"
 import type { Connections } from "@parley/core/Connections"
 import * as Discovery from "@parley/core/Discovery"
 import * as Guardrails from "@parley/core/Guardrails"
@@ -30,7 +28,7 @@ import * as TrustFile from "./TrustFile.ts"
 
 /** How a node is put together. */
 export interface Options {
-  /** For people; not unique. Default: the host's name. */
+  /** For people; not unique. Default: the end of the NodeId. */
   readonly name?: string
   /**
    * The key: a key file's path (made where there is none; `~` is the home folder), or a 32-byte seed. Default: a new key that
@@ -71,10 +69,6 @@ export type Services = Node.Node | Connections | Identity.Identity | Trust.Trust
 /** Why they cannot be built: the key file, another file, or the port. */
 export type StartError = KeyStoreError | FileError | TransportError | Discovery.DiscoveryError
 
-/** The host's name without its domain, cut to what a record holds. */
-export const defaultName = (): string =>
-  (hostname().split(".")[0] ?? "").replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/gu, "").slice(0, MAX_NAME_LENGTH) || "agent"
-
 const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Identity, KeyStoreError> => {
   if (identity === undefined) return Identity.layerEphemeral
   if (typeof identity !== "string") return Identity.layerSeed(identity)
@@ -87,7 +81,9 @@ const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Ident
 }
 
 /** A discovery whose failure to join is said aloud; the others go on without it. */
-const loud = (layer: Layer.Layer<Discovery.Discovery, never, never>): Layer.Layer<Discovery.Discovery, never, never> =>
+const loud = (
+  layer: Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError>
+): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> =>
   Layer.effect(
     Discovery.Discovery,
     Effect.map(Discovery.Discovery, (discovery) =>
@@ -98,7 +94,7 @@ const loud = (layer: Layer.Layer<Discovery.Discovery, never, never>): Layer.Laye
     )
   ).pipe(Layer.provide(layer))
 
-const discovery = (options: Options): Layer.Layer<Discovery.Discovery> =>
+const discovery = (options: Options): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> =>
   Discovery.layerMerge([
     // Always there, and never fails: with it a node starts where no other discovery works.
     Static.layer(options.peers ?? []),
@@ -123,10 +119,7 @@ export const layer = (options: Options = {}): Layer.Layer<Services, StartError> 
     identity(options),
     options.trust === undefined ? Trust.layer : TrustFile.layer(options.trust),
     Matcher.layer,
-    Layer.effect(
-      Strategy.Strategies,
-      Effect.map(Strategy.Strategies, (known) => withMore(known, options.strategies ?? []))
-    ).pipe(Layer.provide(Consensus.layer)),
+    Strategy.layer(Consensus.registered, ...(options.strategies ?? [])),
     Guardrails.layer(options.guardrails ?? {})
   )
   const key: Effect.Effect<Uint8Array | undefined, FileError> =
@@ -134,32 +127,8 @@ export const layer = (options: Options = {}): Layer.Layer<Services, StartError> 
   const network = Layer.unwrap(
     Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options)))
   )
-  return Node.layer({ name: options.name ?? defaultName() }).pipe(Layer.provide(network), Layer.provideMerge(ground))
-}
-
-/** A registry in which plugins come first, and what they do not know is asked of the one beneath. */
-const withMore = (
-  known: Strategy.Strategies["Service"],
-  plugins: ReadonlyArray<Strategy.Registered>
-): Strategy.Strategies["Service"] => {
-  if (plugins.length === 0) return known
-  const more = Strategy.makeStrategies(...plugins)
-  return Strategy.Strategies.of({
-    selection: (name) => unknownThen(more.selection(name), known.selection(name)),
-    aggregation: (name) => unknownThen(more.aggregation(name), known.aggregation(name)),
-    names: {
-      selections: [...new Set([...known.names.selections, ...more.names.selections])].sort(),
-      aggregations: [...new Set([...known.names.aggregations, ...more.names.aggregations])].sort()
-    }
-  })
-}
-
-const unknownThen = <A>(
-  first: Effect.Effect<A, Strategy.StrategyError>,
-  second: Effect.Effect<A, Strategy.StrategyError>
-): Effect.Effect<A, Strategy.StrategyError> =>
-  Effect.catchIf(
-    first,
-    ({ code }) => code === "Unknown",
-    () => second
+  return Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(
+    Layer.provide(network),
+    Layer.provideMerge(ground)
   )
+}

@@ -1,0 +1,218 @@
+/**
+ * What can be said on the command line, by group; commands take the groups they need. Importing this reads no part of the mesh.
+ */
+import * as Argument from "effect/cli/Argument"
+import type * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Option from "effect/Option"
+
+type Infer<A extends Command.Command.Config> = Command.Command.Config.Infer<A>
+
+const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+
+const number = (name: string, description: string) =>
+  Flag.Finite(name).pipe(
+    Flag.withMetavar("NUMBER"),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+
+const count = (name: string, description: string) =>
+  Flag.Int(name).pipe(
+    Flag.withMetavar("COUNT"),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+
+const several = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(`${description} (may be repeated)`),
+    Flag.atLeast(0)
+  )
+
+const yes = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
+
+const optionalArgument = (name: string, description: string) =>
+  Argument.String(name).pipe(
+    Argument.withDescription(description),
+    Argument.optional,
+    Argument.map(Option.getOrUndefined)
+  )
+
+/** Every command. */
+export const common = {
+  json: yes("json", "Print one JSON document (a line of JSON for each element of a stream); errors too, on stderr"),
+  quiet: yes("quiet", "Print results and errors only")
+}
+export type Common = Infer<typeof common>
+
+/** Whoever reads or makes a key file. */
+export const key = {
+  identity: text("identity", "FILE", "Key file to act under (default for serve: identity.json in PARLEY_HOME)"),
+  passphraseFile: text("passphrase-file", "FILE", "File whose first line opens the key file (or PARLEY_PASSPHRASE)")
+}
+export type Key = Infer<typeof key>
+
+/** Whoever joins the mesh. */
+export const joining = {
+  ...key,
+  name: text("name", "NAME", "Name that people see (default: the end of the NodeId)"),
+  peer: several("peer", "ADDRESS", "Peer to connect to, tcp://host:port[/z6Mk…]"),
+  tracker: several("tracker", "ADDRESS", "Tracker to register with and to ask; also in PARLEY_TRACKER"),
+  relay: several("relay", "ADDRESS", "Relay through which this node shall be reachable (default: the trackers)"),
+  noMdns: yes("no-mdns", "Do not look for peers on the local network"),
+  networkKey: text("network-key", "FILE", "Key file of a private network; also in PARLEY_NETWORK_KEY"),
+  trust: text("trust", "FILE", "File that keeps trust (default: trust.json in PARLEY_HOME)")
+}
+export type Joining = Infer<typeof joining>
+
+/** Whoever accepts connections. */
+export const listening = {
+  port: count("port", "TCP port to listen on, 0 for any (default: 7878; serve takes any where that is taken)"),
+  host: text("host", "HOST", "Interface to listen on (default: all)"),
+  advertise: several("advertise", "ADDRESS", "Address to publish in place of those listened on")
+}
+export type Listening = Infer<typeof listening>
+
+/** Whoever chooses among agents. */
+export const choosing = {
+  where: several(
+    "where",
+    "TEST",
+    "Constraint on metadata: 'language in en,de', 'size >= 7', 'gpu exists', 'model != x'"
+  ),
+  tag: several("tag", "TAG", "Tag that must be there"),
+  feature: several("feature", "FEATURE", "Feature that must be there"),
+  maxCost: number("max-cost", "Most it may cost, in US dollars"),
+  maxLatency: number("max-latency", "Longest typical latency, in milliseconds"),
+  minTrust: number("min-trust", "Least trust, 0 to 1"),
+  policy: Flag.Literals("policy", ["balanced", "cheapest", "fastest", "best"]).pipe(
+    Flag.withDescription("What counts most in the order"),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+}
+export type Choosing = Infer<typeof choosing>
+
+/** Whoever sends a task. */
+export const placing = {
+  ...choosing,
+  via: text("via", "TRACKER", "Through the relay of this tracker, tcp://host:port"),
+  deadline: text("deadline", "TIME", "How long the answer may take, such as 500ms, 2s or 1m (default: 30s)"),
+  budget: number("budget", "What all of it may cost, in US dollars"),
+  key: text("key", "TEXT", "Idempotency key: the same one at the same agent runs once"),
+  field: text("field", "NAME", "Wrap the text of @FILE or of stdin as {NAME: text}")
+}
+export type Placing = Infer<typeof placing>
+
+export const capability = Argument.String("capability").pipe(
+  Argument.withDescription("name, name@version or name@range, such as csv.describe@^1")
+)
+export const input = optionalArgument(
+  "input",
+  'JSON text, @FILE (.json as JSON, others as {extension: text}: @table.csv is {"csv": …}), or - for stdin; default {}'
+)
+
+export const init = {
+  ...key,
+  networkKey: text("network-key", "FILE", "Make a network key in this new file instead")
+}
+export type Init = Infer<typeof init>
+
+export const identity = {
+  ...key,
+  node: optionalArgument("node", "A NodeId or DID to tell of, instead of the key file's")
+}
+export type Identity = Infer<typeof identity>
+
+export const status = {
+  ...joining,
+  target: optionalArgument("peer", "ADDRESS or NODEID of a node to look at")
+}
+export type Status = Infer<typeof status>
+
+export const serve = {
+  ...joining,
+  ...listening,
+  noListen: yes("no-listen", "Accept no connections; be reached through a relay"),
+  capability: several("capability", "NAME@VERSION", "Capability to serve with the --exec at the same place"),
+  exec: several("exec", "COMMAND", "Program that does it: JSON on stdin, JSON on stdout, exit code 0"),
+  module: several("module", "FILE", "Module that exports what is served"),
+  concurrency: count("concurrency", "Tasks run at once (default: 4 for --exec)"),
+  queue: count("queue", "Tasks that may wait; one more is countered (default: 64 for --exec)"),
+  description: text("description", "TEXT", "What it does, in words that people search for"),
+  tag: several("tag", "TAG", "Tag"),
+  feature: several("feature", "FEATURE", "Feature"),
+  meta: several("meta", "KEY=VALUE", "Metadata; a value with commas is a list"),
+  cost: number("cost", "US dollars for one call"),
+  latency: number("latency", "Typical latency, in milliseconds")
+}
+export type Serve = Infer<typeof serve>
+
+export const tracker = { ...key, ...listening, networkKey: joining.networkKey, name: joining.name }
+export type Tracker = Infer<typeof tracker>
+
+export const peers = joining
+export type Peers = Infer<typeof peers>
+
+export const discover = {
+  ...joining,
+  ...choosing,
+  within: text("within", "TIME", "How long to search (default: until matches have settled, at most 5s)"),
+  limit: count("limit", "Most matches to show"),
+  wanted: Argument.String("wanted").pipe(
+    Argument.withDescription("A name (csv.describe@^1, text.*) or plain words; nothing finds all"),
+    Argument.variadic()
+  )
+}
+export type Discover = Infer<typeof discover>
+
+export const call = {
+  ...joining,
+  ...placing,
+  to: text("to", "NODE", "This agent and no other: a NodeId, or an address"),
+  receipt: yes("receipt", "Ask for the executor's signed receipt (shown with --json)"),
+  capability,
+  input
+}
+export type Call = Infer<typeof call>
+
+export const stream = { ...joining, ...placing, to: call.to, capability, input }
+export type Stream = Infer<typeof stream>
+
+export const ask = {
+  ...joining,
+  ...placing,
+  select: text("select", "SELECTION", "Whom to ask: all, top-N, random-N, diverse-N, … (default: top-5)"),
+  aggregate: text("aggregate", "AGGREGATION", "How the answers become one (default: majority-vote)"),
+  hedge: text("hedge", "TIME", "Ask one more when an invited agent has not answered after this time, or failed"),
+  certificate: text("certificate", "FILE", "Write the verdict with its receipts, for parley verify"),
+  capability,
+  input
+}
+export type Ask = Infer<typeof ask>
+
+export const verify = {
+  file: Argument.String("file").pipe(Argument.withDescription("Certificate file, or - for stdin"))
+}
+export type Verify = Infer<typeof verify>
+
+export const completions = {
+  shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"])
+}
+export type Completions = Infer<typeof completions>
+
+export const passedOn = {
+  args: Argument.String("arguments").pipe(Argument.withDescription("Passed on as they are"), Argument.variadic())
+}
+export type PassedOn = Infer<typeof passedOn>

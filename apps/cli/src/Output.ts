@@ -1,0 +1,64 @@
+/**
+ * Results go to stdout, everything else to stderr.
+ */
+import * as Effect from "effect/Effect"
+import type { Common } from "./Flags.ts"
+
+const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    // Whether the reader has gone is told by the stream's error event; see main.ts.
+    stream.write(text, () => resume(Effect.void))
+  })
+
+/** Prints a result. */
+export const print = (text: string): Effect.Effect<void> =>
+  Effect.suspend(() => write(process.stdout, text.endsWith("\n") ? text : `${text}\n`))
+
+/** Prints a result: as one line of JSON with `--json`, else as text. */
+export const result = (options: Common, json: unknown, text: string): Effect.Effect<void> =>
+  options.json ? print(JSON.stringify(json)) : print(text)
+
+/** Says something beside the result, unless `--quiet`. */
+export const note = (options: Common, text: string): Effect.Effect<void> =>
+  options.quiet || options.json ? Effect.void : Effect.suspend(() => write(process.stderr, `${text}\n`))
+
+/** `note` for callbacks, which do not wait. */
+export const noteNow = (options: Common, text: string): void => {
+  if (!options.quiet && !options.json) process.stderr.write(`${text}\n`)
+}
+
+/** Prints an error. */
+export const error = (text: string): Effect.Effect<void> => Effect.suspend(() => write(process.stderr, `${text}\n`))
+
+/** Columns, two spaces apart, the last one as long as it is. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths: Array<number> = []
+  for (const row of rows) row.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, cell.length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at] ?? 0)))
+        .join("  ")
+        .trimEnd()
+    )
+    .join("\n")
+}
+
+/** A NodeId's beginning, enough to tell agents apart by eye. */
+export const short = (node: string): string => (node.length > 14 ? `${node.slice(0, 12)}…` : node)
+
+/** A figure with at most six significant digits. */
+export const figure = (value: number): string => String(Number(value.toPrecision(6)))
+
+/** A JSON value for a person: `mean 812.4  sd 139.8` for an object of scalars, else as JSON. */
+export const plain = (value: unknown): string => {
+  if (typeof value === "string") return value
+  if (typeof value === "number") return figure(value)
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    const entries = Object.entries(value)
+    if (entries.length > 0 && entries.every(([, part]) => typeof part !== "object" || part === null)) {
+      return entries.map(([name, part]) => `${name} ${plain(part)}`).join("  ")
+    }
+  }
+  return JSON.stringify(value) ?? "nothing"
+}

@@ -1,0 +1,51 @@
+/**
+ * The flags that place a task, as options of a call.
+ */
+import * as Effect from "effect/Effect"
+import type { CallOptions, TaskEvent } from "@parley/core/Node"
+import { parse } from "@parley/core/NodeId"
+import { explain } from "@parley/core/NodeError"
+import type { Move } from "@parley/core/Trust"
+import * as Choosing from "./Choosing.ts"
+import type * as Flags from "./Flags.ts"
+import * as Output from "./Output.ts"
+import * as Settings from "./Settings.ts"
+
+/** What happened while a task was placed: moves of trust, for the end. */
+export interface Heard {
+  readonly moves: Array<Move>
+}
+
+const line = (event: TaskEvent): string | undefined => {
+  switch (event._tag) {
+    case "Countered":
+      return `${Output.short(event.peer)} countered: ${explain(event.terms)}${event.takenUp ? "; taken up" : ""}`
+    case "Failed":
+      return `${explain(event.reason)}${event.next ? "; trying the next" : ""}`
+    default:
+      return undefined
+  }
+}
+
+/** The options of a call, and what is heard while it is placed; failures and counters are told on stderr. */
+export const options = Effect.fnUntraced(function* (
+  flags: Flags.Placing & Flags.Common & { readonly to?: string | undefined }
+) {
+  const where = yield* Choosing.query(flags)
+  const deadline = yield* Settings.time("deadline", flags.deadline)
+  const heard: Heard = { moves: [] }
+  const made: CallOptions = {
+    ...(Object.keys(where).length === 0 ? {} : { where }),
+    ...(deadline === undefined ? {} : { deadline }),
+    ...(flags.to === undefined ? {} : { to: parse(flags.to) ?? flags.to }),
+    ...(flags.via === undefined ? {} : { via: flags.via }),
+    ...(flags.budget === undefined ? {} : { budget: { costUsd: flags.budget } }),
+    ...(flags.key === undefined ? {} : { idempotencyKey: flags.key }),
+    onEvent: (event) => {
+      if (event._tag === "Trust") heard.moves.push(event.move)
+      const told = line(event)
+      if (told !== undefined) Output.noteNow(flags, told)
+    }
+  }
+  return { call: made, heard }
+})

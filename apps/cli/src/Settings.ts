@@ -1,0 +1,106 @@
+/**
+ * The command line and the environment as options of a node.
+ *
+ * A command that asks acts under a new key each time, unless `--identity` names one: a peer takes a second connection of the
+ * same key for a restart and drops the first, so two commands at once need two keys.
+ */
+import * as fs from "node:fs"
+import { homedir } from "node:os"
+import { join, resolve } from "node:path"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { type UsageError, usage } from "./Failure.ts"
+import type * as Flags from "./Flags.ts"
+
+const environment = (name: string): string | undefined => {
+  const value = process.env[name]
+  return value === undefined || value === "" ? undefined : value
+}
+
+/** Where keys and trust are kept: `PARLEY_HOME`, or `~/.parley`. */
+export const home = (): string => resolve(environment("PARLEY_HOME") ?? join(homedir(), ".parley"))
+
+/** The key file of what runs for long: `--identity`, `PARLEY_IDENTITY`, or `identity.json` at home. */
+export const identityFile = (options: Flags.Key, name = "identity.json"): string =>
+  options.identity ?? environment("PARLEY_IDENTITY") ?? join(home(), name)
+
+/** The file that keeps trust. */
+export const trustFile = (options: Pick<Flags.Joining, "trust">): string => options.trust ?? join(home(), "trust.json")
+
+/** The passphrase of the key file, from `--passphrase-file` or `PARLEY_PASSPHRASE`. */
+export const passphrase = (options: Flags.Key): Effect.Effect<string | undefined, UsageError> =>
+  Effect.suspend(() => {
+    const path = options.passphraseFile
+    if (path === undefined) return Effect.succeed(environment("PARLEY_PASSPHRASE"))
+    try {
+      return Effect.succeed(fs.readFileSync(path, "utf8").split(/\r?\n/)[0])
+    } catch (cause) {
+      const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : String(cause)
+      return Effect.fail(usage("BadFile", `cannot read the passphrase file ${resolve(path)} (${code}): check the path`))
+    }
+  })
+
+/** What was given on the command line, or the comma-separated words of an environment variable. */
+const list = (given: ReadonlyArray<string>, variable: string): ReadonlyArray<string> =>
+  given.length > 0
+    ? given
+    : (environment(variable) ?? "")
+        .split(",")
+        .map((word) => word.trim())
+        .filter((word) => word !== "")
+
+/** Trackers, from `--tracker` or `PARLEY_TRACKER`. */
+export const trackers = (options: Pick<Flags.Joining, "tracker">): ReadonlyArray<string> =>
+  list(options.tracker, "PARLEY_TRACKER")
+
+/** Peers, from `--peer` or `PARLEY_PEER`. */
+export const peers = (options: Pick<Flags.Joining, "peer">): ReadonlyArray<string> => list(options.peer, "PARLEY_PEER")
+
+/** Whether the local network is searched. */
+export const usesMdns = (options: Pick<Flags.Joining, "noMdns">): boolean =>
+  !options.noMdns && environment("PARLEY_NO_MDNS") === undefined
+
+/** The network key's file, from `--network-key` or `PARLEY_NETWORK_KEY`. */
+export const networkKey = (options: Pick<Flags.Joining, "networkKey">): string | undefined =>
+  options.networkKey ?? environment("PARLEY_NETWORK_KEY")
+
+/** The options of a node that joins. */
+export const node = (options: Flags.Joining) =>
+  Effect.map(passphrase(options), (secret) => {
+    const network = networkKey(options)
+    const name = options.name ?? environment("PARLEY_NAME")
+    return {
+      ...(name === undefined ? {} : { name }),
+      ...(secret === undefined ? {} : { passphrase: secret }),
+      ...(network === undefined ? {} : { networkKey: network }),
+      ...(options.relay.length === 0 ? {} : { relays: options.relay }),
+      mdns: usesMdns(options),
+      peers: peers(options),
+      trackers: trackers(options),
+      trust: trustFile(options)
+    }
+  })
+
+/** The options of a node that asks: it accepts no connections. */
+export const asker = (options: Flags.Joining) =>
+  Effect.map(node(options), (made) => ({
+    ...made,
+    ...(options.identity === undefined ? {} : { identity: options.identity }),
+    listen: false
+  }))
+
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+
+const absent: Effect.Effect<Duration.Duration | undefined> = Effect.map(Effect.void, () => undefined)
+
+/** Reads `500ms`, `2s`, `1.5m` or `1h`. */
+export const time = (
+  flag: string,
+  text: string | undefined
+): Effect.Effect<Duration.Duration | undefined, UsageError> => {
+  if (text === undefined) return absent
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim()) ?? []
+  return amount === undefined || unit === undefined
+    ? Effect.fail(usage("BadTime", `--${flag} ${JSON.stringify(text)} is no time: write 500ms, 2s, 1m or 1h`))
+    : Effect.succeed(Duration.millis(Number(amount) * units[unit as keyof typeof units]))
+}

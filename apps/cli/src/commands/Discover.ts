@@ -1,0 +1,85 @@
+/** `parley discover`: who can do something, best first, and why. */
+import * as Effect from "effect/Effect"
+import * as Wanted from "@parley/agent/Wanted"
+import type { Match } from "@parley/core/Matcher"
+import type * as Node from "@parley/core/Node"
+import type { Tried } from "@parley/core/NodeError"
+import { describe } from "@parley/core/Query"
+import { schemeOf } from "@parley/core/Transport"
+import * as Trust from "@parley/core/Trust"
+import * as Choosing from "../Choosing.ts"
+import { ExitCode, Unsuccessful } from "../Failure.ts"
+import type * as Flags from "../Flags.ts"
+import * as Joined from "../Joined.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+
+/** How the agent is reached: over the connection there is, else as its record says. */
+const via = (node: Node.Node["Service"], match: Match): string => {
+  const connection = node.connections.get(match.node)
+  const relayed = connection?.relayed ?? match.record.addresses.every((address) => schemeOf(address) === "relay")
+  return relayed ? "relayed" : "direct"
+}
+
+const cost = ({ capability }: Match): string => {
+  const price = capability.cost?.usdPerCall ?? 0
+  return price === 0 ? "free" : `$${price}`
+}
+
+const why = ({ parts }: Match): string =>
+  [parts.semantic.why, parts.trust.why, parts.availability.why].filter((part) => part !== "").join(", ")
+
+const show = (node: Node.Node["Service"], trust: Trust.Trust["Service"], matches: ReadonlyArray<Match>) =>
+  matches.map((match) => ({
+    node: match.node,
+    name: match.record.name,
+    capability: `${match.capability.name}@${match.capability.version}`,
+    description: match.capability.description ?? "",
+    score: match.score,
+    parts: match.parts,
+    why: why(match),
+    trust: trust.get(match.node, match.capability.name),
+    cost: cost(match),
+    via: via(node, match),
+    addresses: match.record.addresses
+  }))
+
+export const run = Effect.fnUntraced(function* (options: Flags.Discover & Flags.Common) {
+  const wanted = Wanted.parse(options.wanted.join(" "))
+  const query = yield* Choosing.query(options, {
+    ...wanted,
+    ...(options.limit === undefined ? {} : { limit: options.limit })
+  })
+  const within = yield* Settings.time("within", options.within)
+  const tried: Array<Tried> = []
+  const shown = yield* Joined.asker(options, (node) =>
+    Effect.gen(function* () {
+      const matches = yield* node.discover(query, {
+        ...(within === undefined ? {} : { within }),
+        onTried: (step) => tried.push(step)
+      })
+      return show(node, yield* Trust.Trust, matches)
+    })
+  )
+  if (shown.length === 0) {
+    const steps = tried.map(({ detail, step }) => `${step} (${detail})`).join(", ")
+    const text = `nothing matches ${describe(query)}\n  tried: ${steps || "known records"}`
+    if (options.json) yield* Output.print("[]")
+    else yield* Output.error(text)
+    return yield* new Unsuccessful({ exitCode: ExitCode.NoPeer })
+  }
+  const rows = shown.map((match) => [
+    match.name || Output.short(match.node),
+    match.capability,
+    match.score.toFixed(2),
+    match.why,
+    match.trust.toFixed(2),
+    match.cost,
+    match.via
+  ])
+  yield* Output.result(
+    options,
+    shown,
+    Output.table([["AGENT", "CAPABILITY", "SCORE", "WHY", "TRUST", "COST", "VIA"], ...rows])
+  )
+})

@@ -1,0 +1,87 @@
+/** `parley status`: the configuration and who can be reached, or one node. */
+import { existsSync } from "node:fs"
+import * as Effect from "effect/Effect"
+import type * as Node from "@parley/core/Node"
+import { fingerprint, parse } from "@parley/core/NodeId"
+import * as Trust from "@parley/core/Trust"
+import type * as Flags from "../Flags.ts"
+import * as Joined from "../Joined.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+import * as Identity from "./Identity.ts"
+import * as Peers from "./Peers.ts"
+
+const look = (node: Node.Node["Service"], target: string) =>
+  Effect.gen(function* () {
+    const id = parse(target)
+    const addresses =
+      id === undefined
+        ? [target]
+        : (yield* node.discover({ node: id, limit: 1 })).flatMap((match) => match.record.addresses)
+    const began = performance.now()
+    const connection = yield* node.connections.connect({ addresses, ...(id === undefined ? {} : { node: id }) })
+    const connectedMs = Math.round(performance.now() - began)
+    const matches = yield* node.discover({ node: connection.peer, limit: 1_000 })
+    return {
+      node: connection.peer,
+      name: matches[0]?.record.name ?? "",
+      fingerprint: fingerprint(connection.peer),
+      address: connection.address,
+      relayed: connection.relayed,
+      connectedMs,
+      capabilities: matches.map(({ capability }) => ({
+        id: `${capability.name}@${capability.version}`,
+        description: capability.description ?? ""
+      }))
+    }
+  })
+
+const lookAt = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common, target: string) {
+  const seen = yield* Joined.asker(options, (node) => look(node, target))
+  const how = `${seen.relayed ? "relayed" : "direct"}, connected in ${seen.connectedMs} ms`
+  yield* Output.result(
+    options,
+    seen,
+    [
+      `${seen.name === "" ? "" : `${seen.name}  `}${seen.node}`,
+      `fingerprint ${seen.fingerprint}`,
+      `${seen.address}  (${how})`,
+      ...(seen.capabilities.length === 0
+        ? ["serves nothing"]
+        : seen.capabilities.map(({ description, id }) => `serves ${id}${description === "" ? "" : `  ${description}`}`))
+    ].join("\n")
+  )
+})
+
+export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common) {
+  if (options.target !== undefined) return yield* lookAt(options, options.target)
+  const path = Settings.identityFile(options)
+  const own = existsSync(path) ? yield* Identity.own(options) : undefined
+  const network = Settings.networkKey(options)
+  const [found, trust] = yield* Joined.asker(options, (node) => Effect.all([Peers.find(node), Trust.Trust]))
+  const configuration = {
+    identity: own?.nodeId ?? null,
+    identityFile: path,
+    home: Settings.home(),
+    trackers: Settings.trackers(options),
+    peers: Settings.peers(options),
+    mdns: Settings.usesMdns(options),
+    networkKey: network ?? null,
+    trustFile: Settings.trustFile(options),
+    trusted: trust.entries().length
+  }
+  const lines = [
+    own === undefined ? `no key file yet: parley init makes ${path}` : own.nodeId,
+    ...(own === undefined ? [] : [`fingerprint ${fingerprint(own.nodeId)}`]),
+    `home ${configuration.home}`,
+    `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}`,
+    `network ${network === undefined ? "open" : `private, key ${network}`}`,
+    `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
+    found.length === 0 ? "no agent was found" : Peers.table(found)
+  ]
+  yield* Output.result(
+    options,
+    { ...configuration, found: found.map(({ connected, ...rest }) => ({ ...rest, connected: connected ?? null })) },
+    lines.join("\n")
+  )
+})

@@ -1,0 +1,53 @@
+/**
+ * A tracker: a node that introduces peers (rendezvous) and relays between those that cannot reach each other. It serves no
+ * capability, believes nobody, and sees of what it relays ciphertext only.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type { FileError } from "@parley/agent/FileError"
+import * as NetworkKey from "@parley/agent/NetworkKey"
+import * as Connections from "@parley/core/Connections"
+import * as Identity from "@parley/core/Identity"
+import type { KeyStoreError } from "@parley/core/KeyStore"
+import type { Address, TransportError } from "@parley/core/Transport"
+import * as TrackerServer from "@parley/discovery/TrackerServer"
+import * as Relay from "@parley/transport-tcp/Relay"
+import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
+
+/** How a tracker is put together. */
+export interface Options {
+  /** Path of the key file, made where there is none. Default: a new key that lives as long as the process. */
+  readonly identity?: string
+  readonly passphrase?: string
+  /** Default: `TransportTcp.DEFAULT_PORT`. */
+  readonly port?: number
+  /** Interface to listen on. Default: all. */
+  readonly host?: string
+  /** Addresses to publish in place of those listened on. */
+  readonly advertise?: ReadonlyArray<Address>
+  /** Path of the private network's key file. */
+  readonly networkKey?: string
+}
+
+const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Identity, KeyStoreError> =>
+  identity === undefined
+    ? Identity.layerEphemeral
+    : Identity.layerFile(identity, passphrase === undefined ? {} : { passphrase: Redacted.make(passphrase) })
+
+/** A tracker that listens, registers and relays until the layer's scope closes. */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<Connections.Connections, TransportError | KeyStoreError | FileError> => {
+  const { networkKey: path, identity: _identity, passphrase: _passphrase, ...tcp } = options
+  const transport = Layer.unwrap(
+    Effect.map(path === undefined ? Effect.void : NetworkKey.load(path), (networkKey) =>
+      TransportTcp.layer(networkKey === undefined ? tcp : { ...tcp, networkKey })
+    )
+  )
+  return Layer.mergeAll(TrackerServer.layer(), Relay.layer()).pipe(
+    Layer.provideMerge(Connections.layer),
+    Layer.provide(transport),
+    Layer.provide(identity(options))
+  )
+}

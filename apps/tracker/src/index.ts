@@ -1,0 +1,1 @@
+export * as Tracker from "./Tracker.ts"
