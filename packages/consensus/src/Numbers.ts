@@ -105,8 +105,7 @@ export const median: Aggregation<"answer"> = combination({
     for (let more = 1; more <= pending; more++) {
       const low = (length + more - 1) >> 1
       const high = (length + more) >> 1
-      // All of them above every number, and all of them below.
-      if (high >= length || low < more) return false
+      // All of them above every number, then all below. Those counted are a majority, so the middle is always among them.
       if (between(sorted[low]!, sorted[high]!) !== now) return false
       if (between(sorted[low - more]!, sorted[high - more]!) !== now) return false
     }

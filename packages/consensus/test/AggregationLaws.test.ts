@@ -49,6 +49,12 @@ laws({ make: () => Aggregation.median, values: [1, 2, 7, "none"] })
 // Far apart on both sides of the rest, so that whatever can move the median is among the values.
 laws({ name: "median, exact", make: () => Aggregation.median, values: [-1000, 3, 4, 1000], exact: true })
 laws({
+  name: "median, exact, and not of numbers",
+  make: () => Aggregation.median,
+  values: [-1000, 1000, "none", { n: 1 }],
+  exact: true
+})
+laws({
   name: "median of objects",
   make: () => Aggregation.median,
   values: [{ n: 1, mean: 2 }, { mean: 4, n: 1 }, { n: 3, mean: 9 }, { mean: 4 }]

@@ -259,6 +259,8 @@ describe("Certificate", () => {
       _tag: "TooLarge",
       bytes: Certificate.MAX_BYTES + 1
     })
+    const long = JSON.stringify(certificate) + " ".repeat(2 * CanonicalJson.MAX_BYTES)
+    expect(reasonOf(long)).toEqual(undefined)
     let deep: unknown = 1
     for (let i = 0; i < Certificate.MAX_DEPTH; i++) deep = [deep]
     expect(reasonOf(forged(["input"], deep))?._tag).toEqual("Malformed")

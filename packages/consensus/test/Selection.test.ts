@@ -46,11 +46,13 @@ describe("Selection", () => {
     expect(shares(50, (turn) => Selection.roundRobin().select(five, context(1, undefined, turn)))).toEqual([
       10, 10, 10, 10, 10
     ])
-    expect(
-      shares(50, (turn) =>
-        Selection.roundRobin(2).select(turn % 2 === 0 ? five : five.toReversed(), context(1, undefined, turn))
+    const shuffled = (turn: number) => Selection.random(5).select(five, context(turn))
+    for (const each of [1, 2, 3]) {
+      const counts = shares(50, (turn) =>
+        Selection.roundRobin(each).select(shuffled(turn), context(1, undefined, turn))
       )
-    ).toEqual([20, 20, 20, 20, 20])
+      expect(counts).toEqual([10, 10, 10, 10, 10].map((count) => count * each))
+    }
     expect(Selection.roundRobin().select(five, context(1, undefined, 2 ** 40)).length).toEqual(1)
   })
 
@@ -81,6 +83,13 @@ describe("Selection", () => {
     // Of the ten pairs, 4 have the idlest as their better one, then 3, 2, 1 and 0.
     counts.forEach((count, i) => expect(Math.abs(count - (4 - i) * 500)).toBeLessThan(150))
     expect(counts[4]).toEqual(0)
+    const reversed = shares(5_000, (seed) =>
+      Selection.leastLoaded().select(
+        five,
+        context(seed, (match) => -load(match))
+      )
+    )
+    reversed.forEach((count, i) => expect(Math.abs(count - i * 500)).toBeLessThan(150))
   })
 
   test("diverse takes no second of a host before every host has one", () => {
