@@ -14,5 +14,7 @@ export const TOPICS = 3
 export const TRACKER = 4
 /** Relay control: reserve a slot, connect through. */
 export const RELAY = 5
+/** A relay circuit, opened by the relay to the node that reserved a slot. */
+export const CIRCUIT = 6
 /** First number that is free for plugins. */
 export const FIRST_PLUGIN = 128

@@ -21,6 +21,7 @@ import type { Cipher } from "./CipherSuite.ts"
 import * as Handshake from "./Handshake.ts"
 import { Endpoint } from "./internal/Endpoint.ts"
 import * as Addresses from "./internal/Addresses.ts"
+import * as RelayClient from "./internal/RelayClient.ts"
 import { SocketLink } from "./internal/SocketLink.ts"
 import { acceptDefaults, sessionDefaults } from "./Limits.ts"
 import type { AcceptLimits, SessionLimits } from "./Limits.ts"
@@ -165,7 +166,18 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
         Effect.sync(() => endpoint.open(owner)),
         () => Effect.sync(() => endpoint.close("this node shut down"))
       )
-      return options.listen === false ? (options.advertise ?? []) : yield* bind()
+      const direct = options.listen === false ? (options.advertise ?? []) : yield* bind()
+      const relays = options.relays ?? []
+      if (relays.length > 0) {
+        yield* RelayClient.reserve({
+          endpoint,
+          owner,
+          relays,
+          maxPending: accept.maxPendingHandshakes,
+          onAddresses: (relayed) => owner.onAddresses([...direct, ...relayed])
+        })
+      }
+      return direct
     })
 
   const dialTcp = (address: Address, expect: NodeId | undefined): Effect.Effect<Connection, TransportError> =>
@@ -211,14 +223,20 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
     })
 
   return Transport.of({
-    schemes: ["tcp"],
+    schemes: ["tcp", "relay"],
     listen,
     dial: (address, expect) =>
       Effect.suspend(() => {
-        if (endpoint.owner === undefined) return fail({ _tag: "NotListening", address })
-        const scheme = schemeOf(address)
-        if (scheme === "tcp") return dialTcp(address, expect)
-        return fail({ _tag: "UnknownScheme", address, known: ["tcp"] })
+        const owner = endpoint.owner
+        if (owner === undefined) return fail({ _tag: "NotListening", address })
+        switch (schemeOf(address)) {
+          case "tcp":
+            return dialTcp(address, expect)
+          case "relay":
+            return RelayClient.dial(endpoint, owner, address, expect, accept.handshakeTimeoutMs)
+          default:
+            return fail({ _tag: "UnknownScheme", address, known: ["tcp", "relay"] })
+        }
       })
   })
 }

@@ -147,6 +147,8 @@ class Node {
   readonly refused: Array<TransportError> = []
   readonly streams: Array<Heard> = []
   readonly acceptors = new Map<number, Acceptor>()
+  /** Links to helpers of the transport, such as a relay's tracker, which no law is about. */
+  readonly #helpers = new Set<Connection>()
   addresses: ReadonlyArray<Address> = []
   /** What happens to streams of the laws' protocol before they are recorded. */
   onStream: (heard: Heard, stream: Stream) => void = () => {}
@@ -177,7 +179,7 @@ class Node {
         return heard
       },
       onClosed: (connection) => {
-        this.closed.push(connection)
+        if (!this.#helpers.delete(connection)) this.closed.push(connection)
         events.happened()
       },
       onRefused: (_address, error) => {
@@ -188,7 +190,15 @@ class Node {
         this.addresses = addresses
         events.happened()
       },
-      connect: (target) => this.transport.dial(target.addresses[0] ?? "", target.node),
+      connect: (target) =>
+        Effect.suspend(() => {
+          const known = [...this.#helpers].find((helper) => helper.peer === target.node && helper.state() === "open")
+          if (known !== undefined) return Effect.succeed(known)
+          return Effect.map(this.transport.dial(target.addresses[0] ?? "", target.node), (helper) => {
+            this.#helpers.add(helper)
+            return helper
+          })
+        }),
       handle: (number, acceptor) =>
         Effect.acquireRelease(
           Effect.sync(() => void this.acceptors.set(number, acceptor)),

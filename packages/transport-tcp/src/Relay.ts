@@ -1,0 +1,69 @@
+/**
+ * Relay: forwards bytes between two nodes that cannot reach each other, and cannot read them.
+ *
+ * A node that wants to be reached reserves a slot, and publishes `relay://HOST:PORT/TRACKER/NODE`. Who dials that address asks the
+ * tracker for a circuit; the same handshake and session as on TCP then run end to end through it. The tracker holds no key, so
+ * whatever it alters, repeats, reorders or cuts makes the session fail at both ends.
+ *
+ * ```ts
+ * Relay.layer().pipe(Layer.provide(Connections.layer))
+ * ```
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Connections } from "@parley/core/Connections"
+import * as Protocol from "@parley/core/Protocol"
+import type { TransportError } from "@parley/core/Transport"
+import { RelayServer } from "./internal/RelayServer.ts"
+
+/** Nodes that hold a slot at once; each costs one stream. */
+export const MAX_RESERVATIONS = 4_096
+/** Circuits at once. Each may hold two stream windows, 512 KiB. */
+export const MAX_CIRCUITS = 1_024
+/** Circuits that one peer may have made at once. */
+export const MAX_CIRCUITS_PER_PEER = 64
+/** Bytes that go through one circuit, both ways together: enough for work to go on, too little for a free tunnel. */
+export const MAX_CIRCUIT_BYTES = 256 * 1024 * 1024
+/** How long one circuit lasts. */
+export const MAX_CIRCUIT_MS = 60 * 60 * 1_000
+/** Bytes through all circuits that one peer made within an hour. */
+export const MAX_PEER_BYTES_PER_HOUR = 1024 * 1024 * 1024
+
+/** What a relay does for others. */
+export interface Options {
+  /** Default `MAX_RESERVATIONS`. */
+  readonly maxReservations?: number
+  /** Default `MAX_CIRCUITS`. */
+  readonly maxCircuits?: number
+  /** Default `MAX_CIRCUITS_PER_PEER`. */
+  readonly maxCircuitsPerPeer?: number
+  /** Default `MAX_CIRCUIT_BYTES`. */
+  readonly maxCircuitBytes?: number
+  /** Default `MAX_CIRCUIT_MS`. */
+  readonly maxCircuitMs?: number
+  /** Default `MAX_PEER_BYTES_PER_HOUR`. */
+  readonly maxPeerBytesPerHour?: number
+}
+
+/** Relays on every connection of this node, as long as the layer lives. */
+export const layer = (options: Options = {}): Layer.Layer<never, TransportError, Connections> =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const connections = yield* Connections
+      const server = yield* Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new RelayServer({
+              maxReservations: options.maxReservations ?? MAX_RESERVATIONS,
+              maxCircuits: options.maxCircuits ?? MAX_CIRCUITS,
+              maxCircuitsPerPeer: options.maxCircuitsPerPeer ?? MAX_CIRCUITS_PER_PEER,
+              maxCircuitBytes: options.maxCircuitBytes ?? MAX_CIRCUIT_BYTES,
+              maxCircuitMs: options.maxCircuitMs ?? MAX_CIRCUIT_MS,
+              maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? MAX_PEER_BYTES_PER_HOUR
+            })
+        ),
+        (relay) => Effect.sync(() => relay.close())
+      )
+      yield* connections.handle(Protocol.RELAY, (connection, stream) => server.accept(connection, stream))
+    })
+  )
