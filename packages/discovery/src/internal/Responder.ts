@@ -18,7 +18,7 @@ const REPEAT_MS = 1_000
 /** How often the link is asked again, so that nobody who lives is forgotten: half of `DnsSd.TTL`. */
 const ASK_MS = 60_000
 /** How often interfaces and expired instances are looked at. */
-const TICK_MS = 5_000
+const TICK_MS = 1_000
 /** How long a goodbye may take. */
 const GOODBYE_MS = 200
 /** Known answers in a question: they fit into one packet beside it. */
