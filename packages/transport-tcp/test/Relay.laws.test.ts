@@ -2,8 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Connections } from "@parley/core/Connections"
-import * as ConnectionsLive from "@parley/core/Connections"
+import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import { Transport } from "@parley/core/Transport"
 import { suite } from "@parley/core/testing/TransportSuite"
@@ -15,13 +14,13 @@ const pair = Effect.gen(function* () {
   const transport = TransportTcp.make(tracker, { host: "127.0.0.1", port: 0 })
   const context = yield* Layer.build(
     Relay.layer().pipe(
-      Layer.provideMerge(ConnectionsLive.layer),
+      Layer.provideMerge(Connections.layer),
       Layer.provide(Layer.succeed(Transport, transport)),
       Layer.provide(Layer.succeed(Identity.Identity, tracker))
     )
   )
   const relays = yield* Effect.provide(
-    Connections.useSync((connections) => connections.addresses()),
+    Connections.Connections.useSync((connections) => connections.addresses()),
     context
   )
   const party = () => {

@@ -10,12 +10,12 @@ import type { NodeId } from "@parley/core/NodeId"
 import { ResetCode } from "@parley/core/Transport"
 import type { Address, Connection, Stream, StreamHandler } from "@parley/core/Transport"
 import type { CipherState } from "../CipherState.ts"
-import { tagLength } from "../CipherState.ts"
 import * as Frame from "../Frame.ts"
-import { LINK_HIGH_WATER_BYTES, MAX_UNSENT_BYTES } from "../Limits.ts"
 import type { SessionLimits } from "../Limits.ts"
 import type { ByteLink, LinkHandler } from "./ByteLink.ts"
-import { LENGTH_BYTES, RecordReader } from "./Records.ts"
+import { Outbox } from "./Outbox.ts"
+import type { OutboxOwner } from "./Outbox.ts"
+import { RecordReader } from "./Records.ts"
 import { SessionStream } from "./SessionStream.ts"
 import * as Settings from "./Settings.ts"
 
@@ -44,10 +44,7 @@ export interface SessionOptions {
 }
 
 const empty = new Uint8Array(0)
-/** A new session's send buffer; it doubles as turns send more, and comes back to this when idle. */
-const firstScratchBytes = 2_048
-
-export class Session implements Connection, Frame.FrameSink, LinkHandler {
+export class Session implements Connection, Frame.FrameSink, LinkHandler, OutboxOwner {
   readonly peer: NodeId
   readonly address: Address
   readonly direction: "outbound" | "inbound"
@@ -58,20 +55,17 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
   readonly maxBody: number
   /** What we may still send, over all streams. */
   credit: number
-  /** So much waits in front of the network that streams must queue. */
-  congested = false
   /** Streams with something to send that wait for the link or the connection's credit. */
   readonly blocked = new Set<SessionStream>()
 
   readonly #link: ByteLink
-  readonly #send: CipherState
   readonly #receive: CipherState
   readonly #limits: SessionLimits
   readonly #owner: SessionOwner
   readonly #peerMaxStreams: number
   readonly #reader: RecordReader
   readonly #streams = new Map<number, SessionStream>()
-  readonly #flush: () => void
+  readonly #out: Outbox
   #timer: ReturnType<typeof setInterval> | undefined
   #state: "open" | "draining" | "closed" = "open"
   #nextId: number
@@ -82,17 +76,10 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
   #owed = 0
   #queuedBytes = 0
   #reassemblyBytes = 0
-  #prefix: Uint8Array | undefined
-  #scratch: Buffer = Buffer.allocUnsafeSlow(firstScratchBytes)
-  #pending = 0
-  #scheduled = false
   #pong = false
   #heard = true
   #heardAt = performance.now()
   #pinged = false
-  #movedAt = this.#heardAt
-  #written = 0
-  #left = 0
   #sentGoAway = false
   #gotGoAway = false
   #onDrained: Array<() => void> = []
@@ -107,22 +94,24 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     this.maxBody = Math.min(Frame.MAX_BODY_BYTES, options.peerMaxFrame - Frame.HEADER_BYTES)
     this.credit = options.peerSettings.connectionWindowBytes
     this.#link = options.link
-    this.#send = options.send
     this.#receive = options.receive
     this.#limits = options.limits
     this.#owner = options.owner
     this.#peerMaxStreams = options.peerSettings.maxStreams
     this.#allowance = options.limits.connectionWindowBytes
     this.#nextId = options.direction === "outbound" ? 1 : 2
-    this.#prefix = options.prefix
+    this.#out = new Outbox(options.link, options.send, options.prefix, this.#heardAt, this)
     this.#reader = new RecordReader((record) => this.#open(record))
-    this.#flush = () => this.#flushNow()
     const { deadAfterMs, keepaliveMs, stallTimeoutMs } = options.limits
     const period = Math.max(5, Math.min(keepaliveMs, deadAfterMs, stallTimeoutMs) / 3)
     this.#timer = setInterval(() => this.#tick(performance.now()), period)
     this.#timer.unref()
     options.link.attach(this)
-    if (this.#prefix !== undefined) this.#schedule()
+  }
+
+  /** So much waits in front of the network that streams must queue. */
+  get congested(): boolean {
+    return this.#out.congested
   }
 
   readonly state = (): "open" | "draining" | "closed" => this.#state
@@ -138,7 +127,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     this.#streams.set(stream.id, stream)
     this.#ourStreams++
     this.#unannounced.push(stream)
-    this.#schedule()
+    this.#out.schedule()
     return stream
   }
 
@@ -155,7 +144,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
 
   readonly close = (why: string): void => {
     if (this.#state === "closed") return
-    this.#flushNow()
+    this.#out.flush()
     this.#end(why, true)
   }
 
@@ -178,12 +167,29 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
   }
 
   onDrain(): void {
-    this.congested = false
+    this.#out.congested = false
     this.#unblock()
   }
 
   onClose(why: string): void {
     this.#end(why, false)
+  }
+
+  // What the outbox asks for.
+
+  isUp(): boolean {
+    return this.#state !== "closed"
+  }
+
+  onFlush(): void {
+    if (this.#unannounced.length > 0) this.#announce()
+    if (!this.#pong) return
+    this.#pong = false
+    this.#out.writeBare(Frame.Type.Pong)
+  }
+
+  onFlushed(): void {
+    if (this.#sentGoAway && this.#gotGoAway && this.#streams.size === 0) this.#end("it was drained", true)
   }
 
   // What streams ask for.
@@ -196,8 +202,8 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     bound: number,
     last: boolean
   ): void {
-    const start = this.#reserve(bound + Frame.HEADER_BYTES + 1)
-    const out = this.#scratch
+    const start = this.#out.reserve(bound + Frame.HEADER_BYTES + 1)
+    const out = this.#out.buffer
     let at = start + Frame.HEADER_BYTES
     let kind: number = last ? Frame.Type.Data | Frame.Flag.Last : Frame.Type.Data
     if (!stream.announced) {
@@ -217,17 +223,17 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       at += body.length
     }
     Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
-    this.#pending = at
+    this.#out.pending = at
     const cost = at - from + Frame.FRAME_COST
     stream.credit -= cost
     this.credit -= cost
-    this.#schedule()
+    this.#out.schedule()
   }
 
   /** Encodes a part of a queued message. */
   writePiece(stream: SessionStream, message: Uint8Array, from: number, to: number, more: boolean, last: boolean): void {
-    const start = this.#reserve(to - from + Frame.HEADER_BYTES + 1)
-    const out = this.#scratch
+    const start = this.#out.reserve(to - from + Frame.HEADER_BYTES + 1)
+    const out = this.#out.buffer
     let at = start + Frame.HEADER_BYTES
     let kind: number = Frame.Type.Data | (more ? Frame.Flag.More : 0) | (last ? Frame.Flag.Last : 0)
     if (!stream.announced) {
@@ -238,16 +244,16 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     out.set(message.subarray(from, to), at)
     at += to - from
     Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
-    this.#pending = at
+    this.#out.pending = at
     const cost = to - from + Frame.FRAME_COST
     stream.credit -= cost
     this.credit -= cost
-    this.#schedule()
+    this.#out.schedule()
   }
 
   writeReset(stream: SessionStream, code: ResetCode): void {
     if (!stream.announced || this.#state === "closed") return
-    this.#writeReset(stream.id, code)
+    this.#out.writeReset(stream.id, code)
   }
 
   /** Both sides have said their last. */
@@ -267,7 +273,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       this.releaseConnection(stream.held)
       stream.held = 0
     }
-    if (this.#state === "draining" && this.#streams.size === 0) this.#schedule()
+    if (this.#state === "draining" && this.#streams.size === 0) this.#out.schedule()
   }
 
   /** The receiver is done with so much of a stream. */
@@ -318,7 +324,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       }
       if (this.#gotGoAway) return this.#violation(`stream ${id} was opened after GOAWAY`)
       if (this.#theirStreams >= this.#limits.maxStreams) {
-        this.#writeReset(id, ResetCode.Overloaded)
+        this.#out.writeReset(id, ResetCode.Overloaded)
         this.releaseConnection(cost)
         return true
       }
@@ -339,7 +345,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     stream.allowance -= cost
     if (stream.allowance < 0) return this.#violation(`more bytes than the window of stream ${id} came`)
     stream.take(bytes, start, end, (flags & Frame.Flag.More) !== 0, (flags & Frame.Flag.Last) !== 0, cost)
-    return this.#isUp()
+    return this.isUp()
   }
 
   onCreditFrame(id: number, amount: number): boolean {
@@ -354,7 +360,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       if (stream.credit > 0xffff_ffff) return this.#violation(`the credit of stream ${id} passed 4 GiB`)
       stream.pump()
     }
-    return this.#isUp()
+    return this.isUp()
   }
 
   onResetFrame(id: number, code: number): boolean {
@@ -363,12 +369,12 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     const handler = stream.handler
     this.remove(stream)
     handler.onClosed(code <= ResetCode.Disconnected ? (code as ResetCode) : ResetCode.Internal)
-    return this.#isUp()
+    return this.isUp()
   }
 
   onPing(): boolean {
     this.#pong = true
-    this.#schedule()
+    this.#out.schedule()
     return true
   }
 
@@ -384,8 +390,8 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
 
   // Inside.
 
-  #isUp(): boolean {
-    return this.#state !== "closed"
+  #writeCredit(id: number, amount: number): void {
+    if (this.isUp()) this.#out.writeCredit(id, amount)
   }
 
   #violation(what: string): false {
@@ -405,7 +411,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       return false
     }
     this.#parse(plaintext)
-    return this.#isUp()
+    return this.isUp()
   }
 
   #parse(frames: Uint8Array): void {
@@ -422,28 +428,6 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
     const waiting = [...this.blocked]
     this.blocked.clear()
     for (const stream of waiting) stream.pump()
-  }
-
-  #writeReset(id: number, code: ResetCode): void {
-    const at = this.#reserve(Frame.RESET_BYTES)
-    Frame.writeReset(this.#scratch, at, id, code)
-    this.#pending = at + Frame.RESET_BYTES
-    this.#schedule()
-  }
-
-  #writeCredit(id: number, amount: number): void {
-    if (this.#state === "closed") return
-    const at = this.#reserve(Frame.CREDIT_BYTES)
-    Frame.writeCredit(this.#scratch, at, id, amount)
-    this.#pending = at + Frame.CREDIT_BYTES
-    this.#schedule()
-  }
-
-  #writeBare(kind: number): void {
-    const at = this.#reserve(Frame.HEADER_BYTES)
-    Frame.writeHeader(this.#scratch, at, kind, 0, 0)
-    this.#pending = at + Frame.HEADER_BYTES
-    this.#schedule()
   }
 
   /** Tells the peer of streams that were opened and have sent nothing. */
@@ -465,79 +449,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       if (!stream.closed && !stream.announced) stream.abort(ResetCode.Disconnected)
     this.#unannounced = []
     this.#state = "draining"
-    this.#writeBare(Frame.Type.GoAway)
-  }
-
-  /** Makes room for so many bytes and says where. */
-  #reserve(bytes: number): number {
-    let at = this.#pending
-    if (at + bytes <= this.#scratch.length) return at
-    if (at + bytes > Frame.MAX_RECORD_BYTES) {
-      this.#seal()
-      at = 0
-      if (bytes <= this.#scratch.length) return at
-    }
-    const size = Math.min(Frame.MAX_RECORD_BYTES, Math.max(2 * this.#scratch.length, at + bytes))
-    const grown = Buffer.allocUnsafeSlow(size)
-    grown.set(this.#scratch.subarray(0, at))
-    this.#scratch = grown
-    return at
-  }
-
-  #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    queueMicrotask(this.#flush)
-  }
-
-  #flushNow(): void {
-    this.#scheduled = false
-    if (this.#state === "closed") return
-    if (this.#unannounced.length > 0) this.#announce()
-    if (this.#pong) {
-      this.#pong = false
-      this.#writeBare(Frame.Type.Pong)
-    }
-    if (this.#pending > 0) this.#seal()
-    else if (this.#prefix !== undefined) this.#write(this.#takePrefix(0))
-    this.#scheduled = false
-    if (this.#sentGoAway && this.#gotGoAway && this.#streams.size === 0 && this.#isUp())
-      this.#end("it was drained", true)
-  }
-
-  /** Seals what is pending into one record. */
-  #seal(): void {
-    const bytes = this.#pending
-    const plaintext = this.#scratch.subarray(0, bytes)
-    this.#pending = 0
-    if (this.#state === "closed") return
-    const size = LENGTH_BYTES + bytes + tagLength
-    const out = this.#takePrefix(size)
-    let at = out.length - size
-    out[at++] = (bytes + tagLength) >>> 8
-    out[at++] = bytes + tagLength
-    this.#send.seal(out, at, plaintext)
-    this.#write(out)
-  }
-
-  /** A fresh buffer that begins with the prefix, once, and has so many bytes after it. */
-  #takePrefix(bytes: number): Uint8Array {
-    const prefix = this.#prefix
-    if (prefix === undefined) return Buffer.allocUnsafe(bytes)
-    this.#prefix = undefined
-    const out = Buffer.allocUnsafe(prefix.length + bytes)
-    out.set(prefix)
-    return out
-  }
-
-  #write(bytes: Uint8Array): void {
-    this.#written += bytes.length
-    this.#link.write(bytes)
-    const unsent = this.#link.unsent()
-    if (unsent > LINK_HIGH_WATER_BYTES) {
-      this.congested = true
-      if (unsent > MAX_UNSENT_BYTES) this.fail(`the peer stopped reading: ${unsent} bytes wait for it`)
-    }
+    this.#out.writeBare(Frame.Type.GoAway)
   }
 
   #tick(now: number): void {
@@ -549,20 +461,9 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler {
       return this.fail(`the peer was silent for ${Math.round(now - this.#heardAt)} ms`)
     } else if (!this.#pinged && now - this.#heardAt >= this.#limits.keepaliveMs) {
       this.#pinged = true
-      this.#writeBare(Frame.Type.Ping)
+      this.#out.writeBare(Frame.Type.Ping)
     }
-    const unsent = this.#link.unsent()
-    if (unsent === 0 || this.#written - unsent > this.#left) {
-      this.#left = this.#written - unsent
-      this.#movedAt = now
-    } else if (now - this.#movedAt >= this.#limits.stallTimeoutMs) {
-      return this.fail(
-        `the peer stopped reading: nothing of ${unsent} bytes left for ${Math.round(now - this.#movedAt)} ms`
-      )
-    }
-    if (this.#pending === 0 && this.#scratch.length > firstScratchBytes && !this.#scheduled) {
-      this.#scratch = Buffer.allocUnsafeSlow(firstScratchBytes)
-    }
+    this.#out.tick(now, this.#limits.stallTimeoutMs)
   }
 
   #end(why: string, graceful: boolean): void {
