@@ -13,6 +13,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, delimiter, dirname, join, relative } from "node:path"
+import * as Namespace from "./Namespace.ts"
 import { command, current, repository } from "./Runtime.ts"
 
 /** One fenced block: where it begins, its language, the words after it, and its text. */
@@ -111,14 +112,19 @@ export const matches = (shown: ReadonlyArray<string>, printed: string): boolean 
 
 type Ended = { readonly code: number; readonly output: string }
 
-/** A document being run: its own directory (also `HOME`), with `parley` on `PATH`, and what it left in the background. */
+/**
+ * A document being run: its own directory (also `HOME`), with `parley` on `PATH`, and what it left in the background. Where
+ * there are network namespaces it runs in one of its own, so that its multicast meets nobody else's.
+ */
 export class Session {
   readonly directory: string
   readonly #programs: string
   readonly #environment: NodeJS.ProcessEnv
   readonly #background: Array<ChildProcess> = []
+  readonly #network: Namespace.Namespace | undefined
 
   constructor() {
+    this.#network = Namespace.unavailable === undefined ? Namespace.alone("multicast") : undefined
     this.directory = mkdtempSync(join(tmpdir(), "parley-docs-"))
     const bin = join(this.directory, ".bin")
     mkdirSync(bin)
@@ -208,9 +214,15 @@ export class Session {
     throw new Error(`${what} ended with exit code ${ended.code} instead of ${expected}; it printed\n${ended.output}`)
   }
 
+  #command(program: string, args: ReadonlyArray<string>): readonly [string, ...Array<string>] {
+    const network = this.#network
+    return network === undefined ? [program, ...args] : ["ip", "netns", "exec", network.name, program, ...args]
+  }
+
   #spawn(program: string, args: ReadonlyArray<string>, cwd: string, limitMillis: number): Promise<Ended> {
     return new Promise((resolve, reject) => {
-      const child = spawn(program, args, {
+      const [inside, ...rest] = this.#command(program, args)
+      const child = spawn(inside, rest, {
         cwd,
         env: this.#environment,
         stdio: ["ignore", "pipe", "pipe"],
@@ -235,7 +247,8 @@ export class Session {
   /** Starts a command that stays; it counts as started with its first line of output. */
   #start(where: string, text: string, cwd: string, limitMillis: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const child = spawn("/bin/sh", ["-c", `exec ${text}`], {
+      const [inside, ...rest] = this.#command("/bin/sh", ["-c", `exec ${text}`])
+      const child = spawn(inside, rest, {
         cwd,
         env: this.#environment,
         stdio: ["ignore", "pipe", "pipe"],
@@ -273,6 +286,7 @@ export class Session {
         await ended
       })
     )
+    this.#network?.remove()
     rmSync(this.directory, { recursive: true, force: true })
     rmSync(this.#programs, { recursive: true, force: true })
   }

@@ -2,7 +2,7 @@
  * Connections: every authenticated link of this node, one per peer.
  *
  * Two nodes that dial each other at once keep the connection that the smaller NodeId dialled, and both know which without
- * a word; the other one is drained. A peer that connects anew has restarted, and its old connection is closed.
+ * a word; the other one is drained. When one of them connects anew, both go on with the new connection.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -79,7 +79,7 @@ interface Held {
 const keepsOld = (self: NodeId, old: Held, fresh: Connection, now: number): boolean => {
   if (old.connection.state() !== "open") return false
   if (old.connection.relayed !== fresh.relayed) return fresh.relayed
-  if (old.connection.direction === fresh.direction) return fresh.direction === "outbound"
+  if (old.connection.direction === fresh.direction) return false
   if (now - old.since > SIMULTANEOUS_MS) return false
   const dialler = old.connection.direction === "outbound" ? self : old.connection.peer
   const other = dialler === self ? old.connection.peer : self
@@ -128,6 +128,10 @@ export const make = Effect.fnUntraced(function* (
   let refusalSecond = 0
   let refusals = 0
 
+  const tellGone = (peer: NodeId, why: string): void => {
+    for (const observer of [...observers]) observer.onDisconnected?.(peer, why)
+  }
+
   const hold = (connection: Connection): Connection => {
     const now = Date.now()
     const old = live.get(connection.peer)
@@ -136,10 +140,12 @@ export const make = Effect.fnUntraced(function* (
         run(connection.drain(REPLACED_GRACE_MS))
         return old.connection
       }
-      run(old.connection.drain(old.connection.direction === connection.direction ? 0 : REPLACED_GRACE_MS))
+      run(old.connection.drain(REPLACED_GRACE_MS))
     }
     live.set(connection.peer, { connection, since: now })
-    if (old === undefined) for (const observer of observers) observer.onConnected?.(connection)
+    // A peer that connects anew may have restarted, so that all it was told must be told again.
+    if (old !== undefined) tellGone(connection.peer, "another connection took its place")
+    for (const observer of [...observers]) observer.onConnected?.(connection)
     return connection
   }
 
@@ -181,7 +187,7 @@ export const make = Effect.fnUntraced(function* (
       if (target.node === nodeId) {
         return fail({ _tag: "DialFailed", address: nodeId, detail: "that is this node itself" })
       }
-      const known = target.node === undefined ? undefined : get(target.node)
+      const known = target.node === undefined ? at(target.addresses) : get(target.node)
       if (known !== undefined) return Effect.succeed(known)
       const key = target.node ?? target.addresses.join(" ")
       const running = attempts.get(key)
@@ -201,6 +207,15 @@ export const make = Effect.fnUntraced(function* (
   const get = (peer: NodeId): Connection | undefined => {
     const held = live.get(peer)
     return held !== undefined && held.connection.state() === "open" ? held.connection : undefined
+  }
+
+  /** The live connection that was dialled at one of these addresses. */
+  const at = (wanted: ReadonlyArray<Address>): Connection | undefined => {
+    for (const { connection } of live.values()) {
+      if (connection.direction !== "outbound" || connection.state() !== "open") continue
+      if (wanted.includes(connection.address)) return connection
+    }
+    return undefined
   }
 
   const keep = (target: Target): Effect.Effect<void, never, Scope.Scope> =>
@@ -238,7 +253,7 @@ export const make = Effect.fnUntraced(function* (
     onClosed: (connection, why) => {
       if (live.get(connection.peer)?.connection !== connection) return
       live.delete(connection.peer)
-      for (const observer of [...observers]) observer.onDisconnected?.(connection.peer, why)
+      tellGone(connection.peer, why)
     },
     onRefused: (address, error) => {
       for (const observer of observers) observer.onRefused?.(address, error)
