@@ -135,7 +135,8 @@ export const make = Effect.fnUntraced(function* (
   const hold = (connection: Connection): Connection => {
     const now = Date.now()
     const old = live.get(connection.peer)
-    if (old !== undefined && old.connection !== connection) {
+    if (old !== undefined) {
+      if (old.connection === connection) return connection
       if (keepsOld(nodeId, old, connection, now)) {
         run(connection.drain(REPLACED_GRACE_MS))
         return old.connection
