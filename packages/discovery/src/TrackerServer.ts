@@ -175,7 +175,10 @@ const serve = Effect.fnUntraced(function* (options: Options) {
     }
   }
 
-  yield* connections.observe({ onDisconnected: (peer) => directory.disconnected(peer, now()) })
+  yield* connections.observe({
+    onConnected: ({ peer }) => directory.connected(peer),
+    onDisconnected: (peer) => directory.disconnected(peer, now())
+  })
   yield* connections.handle(Protocol.TRACKER, (connection: Connection, stream: Stream) => {
     const { peer } = connection
     return new Session(stream, (request, session) => {

@@ -61,7 +61,11 @@ describe("Directory", () => {
     directory.expire(now + 10_000)
     expect(directory.size).toBe(0)
     directory.register(key.nodeId, recordOf(key, 1), now + 11_000)
-    expect(found(now + 11_000)).toEqual([1])
+    directory.disconnected(key.nodeId, now + 11_000)
+    directory.connected(key.nodeId)
+    directory.expire(now + 70_999)
+    expect(found(now + 70_999)).toEqual([1])
+    expect(found(now + 71_000)).toEqual([])
   })
 
   test("is full for newcomers, not for those it holds", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { DiscoveryError } from "@parley/core/Discovery"
-import * as Discovery from "@parley/core/Discovery"
+import type * as Discovery from "@parley/core/Discovery"
 import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
 import { everything, suite } from "@parley/core/testing/DiscoverySuite"

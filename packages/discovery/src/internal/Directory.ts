@@ -21,13 +21,22 @@ export type Registered =
   | { readonly _tag: "Registered"; readonly leaseMs: number }
   | { readonly _tag: "Refused"; readonly code: "Record" | "Full"; readonly detail: string }
 
+interface Lease {
+  readonly until: number
+  /** The node's connection has gone, and this is how long it has to come back. */
+  readonly graceUntil?: number
+}
+
+const endOf = (lease: Lease | undefined): number =>
+  lease === undefined ? 0 : Math.min(lease.until, lease.graceUntil ?? lease.until)
+
 /** The records of a tracker, each with the time until which it is believed. Every record is the session holder's own. */
 export class Directory {
   readonly #options: Options
   readonly #matcher: Matcher.Matcher["Service"]
   readonly #listener: Listener
   /** In the order of registration, the latest last. */
-  readonly #leases = new Map<NodeId, number>()
+  readonly #leases = new Map<NodeId, Lease>()
 
   constructor(options: Options, listener: Listener) {
     this.#options = options
@@ -56,7 +65,7 @@ export class Directory {
     }
     const until = Math.min(now + this.#options.leaseMs, record.expiresAt)
     this.#leases.delete(peer)
-    this.#leases.set(peer, until)
+    this.#leases.set(peer, { until })
     if (record !== known) {
       this.#matcher.upsert(record)
       this.#listener.onRecord(record)
@@ -72,12 +81,18 @@ export class Directory {
 
   /** The node's connection is gone: it has a moment to come back. */
   disconnected(peer: NodeId, now: number): void {
-    const until = this.#leases.get(peer)
-    if (until !== undefined) this.#leases.set(peer, Math.min(until, now + this.#options.graceMs))
+    const lease = this.#leases.get(peer)
+    if (lease !== undefined) this.#leases.set(peer, { until: lease.until, graceUntil: now + this.#options.graceMs })
+  }
+
+  /** The node is back, or another connection took the place of its old one. */
+  connected(peer: NodeId): void {
+    const lease = this.#leases.get(peer)
+    if (lease?.graceUntil !== undefined) this.#leases.set(peer, { until: lease.until })
   }
 
   expire(now: number): void {
-    for (const [peer, until] of this.#leases) if (until <= now) this.withdraw(peer)
+    for (const [peer, lease] of this.#leases) if (endOf(lease) <= now) this.withdraw(peer)
   }
 
   /** The records that match, at most `limit`, without those of who asks. */
@@ -89,7 +104,7 @@ export class Directory {
   ): { readonly records: ReadonlyArray<AgentRecord.AgentRecord>; readonly more: boolean } {
     const records: Array<AgentRecord.AgentRecord> = []
     for (const record of this.#candidates(query, now)) {
-      if (record.node === asker || (this.#leases.get(record.node) ?? 0) <= now) continue
+      if (record.node === asker || endOf(this.#leases.get(record.node)) <= now) continue
       if (records.length === limit) return { records, more: true }
       records.push(record)
     }
@@ -101,7 +116,7 @@ export class Directory {
     const nodes = [...this.#leases.keys()].slice(-limit - 1).reverse()
     return nodes
       .flatMap((node) => this.#matcher.get(node) ?? [])
-      .filter(({ node }) => node !== asker && (this.#leases.get(node) ?? 0) > now)
+      .filter(({ node }) => node !== asker && endOf(this.#leases.get(node)) > now)
       .slice(0, limit)
   }
 

@@ -1,6 +1,6 @@
 import type { Connections, Observer } from "@parley/core/Connections"
 import * as NodeId from "@parley/core/NodeId"
-import { type Address, type Connection, TransportError } from "@parley/core/Transport"
+import type { Address, Connection, TransportError } from "@parley/core/Transport"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
