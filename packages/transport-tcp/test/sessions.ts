@@ -2,6 +2,7 @@
 import * as Identity from "@parley/core/Identity"
 import type { ResetCode, Stream, StreamHandler } from "@parley/core/Transport"
 import { CipherState } from "@parley/transport-tcp/CipherState"
+import * as CipherSuite from "@parley/transport-tcp/CipherSuite"
 import * as Frame from "@parley/transport-tcp/Frame"
 import { sessionDefaults } from "@parley/transport-tcp/Limits"
 import type { SessionLimits } from "@parley/transport-tcp/Limits"
@@ -81,7 +82,7 @@ export interface End {
 const key = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
 
 /** The cipher of one direction: both ends make the same. */
-export const cipher = (fill: number): CipherState => new CipherState("AESGCM", key(fill))
+export const cipher = (fill: number): CipherState => new CipherState(CipherSuite.available()[0]!, key(fill))
 
 /** One end; `outbound` sends under key 1 and reads under key 2. */
 export const makeEnd = (direction: "outbound" | "inbound", limits: Partial<SessionLimits> = {}): End => {

@@ -1,0 +1,301 @@
+/**
+ * Verifies: a relay cannot alter, repeat, reorder, cut or divert anything without both ends noticing; its refusals are typed; its quotas end
+ * circuits; a lost slot comes back.
+ */
+import { describe, expect, test } from "bun:test"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Connections from "@parley/core/Connections"
+import * as Identity from "@parley/core/Identity"
+import * as Protocol from "@parley/core/Protocol"
+import type { Address, Connection, Stream } from "@parley/core/Transport"
+import * as Relay from "@parley/transport-tcp/Relay"
+import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
+import { parseAddress } from "../src/internal/RelayClient.ts"
+import { RelayServer } from "../src/internal/RelayServer.ts"
+import { mutate, seeded } from "../../core/test/seeded.ts"
+import { call, empty, failure, until } from "./nodes.ts"
+
+type Side = "near" | "far"
+/** What a relay makes of the n-th message towards a side; the first one is its own. */
+type Evil = (side: Side, index: number, message: Uint8Array) => ReadonlyArray<Uint8Array>
+
+interface World {
+  readonly tracker: Connections.Connections["Service"]
+  readonly a: Connections.Connections["Service"]
+  readonly b: Connections.Connections["Service"]
+  readonly relayed: () => Address | undefined
+  readonly closed: Array<string>
+  readonly server: RelayServer
+}
+
+/** A tracker that relays, and two nodes; `b` answers in capitals and has a slot. */
+const world = async (
+  options: Relay.Options & { readonly evil?: Evil; readonly divert?: boolean },
+  body: (world: World) => Promise<void>
+): Promise<void> => {
+  const scope = Scope.makeUnsafe()
+  const run = <A>(effect: Effect.Effect<A, unknown, Scope.Scope>): Promise<A> =>
+    Effect.runPromise(effect.pipe(Scope.provide(scope)))
+  const node = (tcp: TransportTcp.Options) => {
+    const identity = Identity.generate()
+    return run(Connections.make(TransportTcp.make(identity, { host: "127.0.0.1", port: 0, ...tcp }), identity.nodeId))
+  }
+  try {
+    const tracker = await node({})
+    const server = new RelayServer({
+      maxReservations: options.maxReservations ?? Relay.MAX_RESERVATIONS,
+      maxCircuits: options.maxCircuits ?? Relay.MAX_CIRCUITS,
+      maxCircuitsPerPeer: options.maxCircuitsPerPeer ?? Relay.MAX_CIRCUITS_PER_PEER,
+      maxCircuitBytes: options.maxCircuitBytes ?? Relay.MAX_CIRCUIT_BYTES,
+      maxCircuitMs: options.maxCircuitMs ?? Relay.MAX_CIRCUIT_MS,
+      maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? Relay.MAX_PEER_BYTES_PER_HOUR
+    })
+    const twist = (stream: Stream, side: Side): Stream => {
+      let index = 0
+      return {
+        send: (head, content, last) => {
+          const at = index++
+          if (options.evil === undefined || at === 0) return stream.send(head, content, last)
+          let ok = true
+          for (const piece of options.evil(side, at, Uint8Array.from(head))) ok = stream.send(piece, undefined, false)
+          return last ? stream.send(empty, undefined, true) : ok
+        },
+        reset: (code) => stream.reset(code),
+        pause: () => stream.pause(),
+        resume: () => stream.resume()
+      }
+    }
+    await run(
+      tracker.handle(Protocol.RELAY, (connection, stream) => {
+        const twisted: Connection = {
+          peer: connection.peer,
+          address: connection.address,
+          direction: connection.direction,
+          relayed: connection.relayed,
+          state: connection.state,
+          streams: connection.streams,
+          drain: connection.drain,
+          close: connection.close,
+          open: (number, handler) => {
+            const diverted = options.divert === true ? tracker.get(a.nodeId) : connection
+            const opened = diverted?.open(number, handler)
+            return opened === undefined ? undefined : twist(opened, "far")
+          }
+        }
+        return server.accept(twisted, twist(stream, "near"))
+      })
+    )
+    const relays = tracker.addresses()
+    const b = await node({ listen: false, relays })
+    const a: World["a"] = await node({ listen: false, ...(options.divert === true ? { relays } : {}) })
+    await run(
+      b.handle(200, (_connection, stream) => ({
+        onMessage: (message, last) => void stream.send(empty, Buffer.from(message).toString().toUpperCase(), last),
+        onWritable: () => {},
+        onClosed: () => {}
+      }))
+    )
+    const closed: Array<string> = []
+    for (const each of [a, b]) {
+      await run(each.observe({ onDisconnected: (peer, why) => void (peer !== tracker.nodeId && closed.push(why)) }))
+    }
+    const relayed = (): Address | undefined => b.addresses().find((address) => address.startsWith("relay:"))
+    if (options.maxReservations !== 0) await until("b has a slot", () => relayed() !== undefined)
+    await body({ tracker, a, b, relayed, closed, server })
+  } finally {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+const connect = (from: World["a"], address: Address): Promise<Connection> =>
+  Effect.runPromise(from.connect({ addresses: [address] }))
+
+describe("relay", () => {
+  test("carries calls end to end, and both ends know that it is relayed", () =>
+    world({}, async ({ a, b, relayed, tracker }) => {
+      const connection = await connect(a, relayed()!)
+      expect([connection.peer, connection.relayed, connection.address]).toEqual([b.nodeId, true, relayed()!])
+      expect(await call(connection, "through")).toBe("THROUGH")
+      expect(await call(connection, "x".repeat(600_000))).toBe("X".repeat(600_000))
+      const far = b.get(a.nodeId)!
+      expect([far.relayed, far.direction, parseAddress(far.address)?.tracker]).toEqual([
+        true,
+        "inbound",
+        tracker.nodeId
+      ])
+    }))
+
+  test("the layer serves the connections of a node", async () => {
+    const identity = Identity.generate()
+    const transport = TransportTcp.layer({ host: "127.0.0.1", port: 0 })
+    const node = Connections.layer.pipe(
+      Layer.provide(transport),
+      Layer.provide(Layer.succeed(Identity.Identity, identity))
+    )
+    await Effect.runPromise(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const context = yield* Layer.build(Relay.layer().pipe(Layer.provideMerge(node)))
+          const connections = yield* Effect.provide(Connections.Connections, context)
+          const taken = yield* Effect.flip(Effect.scoped(connections.handle(Protocol.RELAY, () => undefined)))
+          expect(taken.reason._tag).toBe("ProtocolTaken")
+        })
+      )
+    )
+  })
+
+  const flip = (message: Uint8Array, at: number): Uint8Array => message.map((byte, i) => (i === at ? byte ^ 1 : byte))
+
+  // The handshake is message 1 (far), 1 (near) and 2 (far); what follows is sealed records.
+  const evils: ReadonlyArray<readonly [string, () => Evil]> = [
+    ["alters a byte towards the callee", () => (side, n, m) => [side === "far" && n === 4 ? flip(m, m.length - 3) : m]],
+    ["alters a byte towards the caller", () => (side, n, m) => [side === "near" && n === 3 ? flip(m, 5) : m]],
+    ["repeats a record", () => (side, n, m) => (side === "far" && n === 4 ? [m, m] : [m])],
+    ["leaves a record out", () => (side, n, m) => (side === "far" && n === 4 ? [] : [m])],
+    ["cuts a record short", () => (side, n, m) => [side === "near" && n === 3 ? m.subarray(0, m.length - 4) : m]],
+    [
+      "reorders records",
+      () => {
+        let kept: Uint8Array | undefined
+        return (side, n, m) => {
+          if (side !== "far" || n < 4) return [m]
+          if (kept === undefined) {
+            kept = m
+            return []
+          }
+          const both = [m, kept]
+          kept = undefined
+          return both
+        }
+      }
+    ]
+  ]
+  for (const [name, evil] of evils) {
+    test(`one that ${name} is noticed by both ends`, () =>
+      world({ evil: evil() }, async ({ a, b, closed, relayed }) => {
+        const connection = await connect(a, relayed()!)
+        const far = await new Promise<Connection>((resolve) => {
+          const look = (): void => {
+            const found = b.get(a.nodeId)
+            if (found === undefined) setTimeout(look, 1)
+            else resolve(found)
+          }
+          look()
+        })
+        // Answers are right or do not come; a few turns, so that there are records to play with.
+        const answers: Array<string> = []
+        const failures: Array<unknown> = []
+        for (let n = 0; n < 8 && connection.state() === "open"; n++) {
+          call(connection, `call ${n}`).then(
+            (text) => answers.push(text),
+            (error: unknown) => failures.push(error)
+          )
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        await until("both ends closed", () => connection.state() === "closed" && far.state() === "closed")
+        await until("every call ended", () => failures.length > 0)
+        expect(answers.every((text, n) => text === `CALL ${n}`)).toBe(true)
+        expect(closed.length).toBe(2)
+        expect(closed.some((why) => why.includes("does not open"))).toBe(true)
+      }))
+  }
+
+  for (const [side, index, name] of [
+    ["far", 1, "first"],
+    ["near", 1, "second"],
+    ["far", 2, "third"]
+  ] as const) {
+    test(`one that swaps key bytes in the ${name} handshake message is noticed`, () =>
+      world({ evil: (to, n, m) => [to === side && n === index ? flip(m, 20) : m] }, async ({ a, b, relayed }) => {
+        const outcome = await connect(a, relayed()!).catch(() => undefined)
+        if (outcome !== undefined) await until("the dialler learns of it", () => outcome.state() === "closed")
+        expect(b.get(a.nodeId)).toBe(undefined)
+      }))
+  }
+
+  test("one that connects to another node than asked is noticed", () =>
+    world({ divert: true }, async ({ a, relayed }) => {
+      const reason = await failure(connect(a, relayed()!))
+      expect(reason._tag === "HandshakeFailed" || reason._tag === "DialFailed").toBe(true)
+    }))
+
+  test("refusals are typed, and the dialler reads why", async () => {
+    const refused = async (options: Relay.Options, why: string): Promise<void> =>
+      world(options, async ({ a, relayed }) => {
+        const reason = await failure(connect(a, relayed()!))
+        expect([reason._tag, reason._tag === "DialFailed" && reason.detail.includes(why)]).toEqual(["DialFailed", true])
+      })
+    await refused({ maxCircuits: 0 }, "LimitReached")
+    await refused({ maxCircuitsPerPeer: 0 }, "LimitReached")
+    await refused({ maxPeerBytesPerHour: 0 }, "QuotaExceeded")
+    await world({}, async ({ a, relayed }) => {
+      const nobody = relayed()!.replace(/[^/]+$/, Identity.generate().nodeId)
+      const reason = await failure(connect(a, nobody))
+      expect(reason._tag === "DialFailed" && reason.detail).toContain("NoReservation")
+    })
+    await world({ maxReservations: 0 }, async ({ a, b, tracker }) => {
+      await until("b asked", () => tracker.get(b.nodeId) !== undefined)
+      const address = `relay://${tracker.addresses()[0]!.slice(6)}/${tracker.nodeId}/${b.nodeId}`
+      const reason = await failure(connect(a, address))
+      expect(reason._tag === "DialFailed" && reason.detail).toContain("NoReservation")
+      expect(b.addresses()).toEqual([])
+    })
+  })
+
+  test("a circuit ends when its bytes or its time are used up, and the node is free for another", async () => {
+    await world({ maxCircuitBytes: 100_000 }, async ({ a, closed, relayed, server }) => {
+      const connection = await connect(a, relayed()!)
+      expect(await call(connection, "small")).toBe("SMALL")
+      await call(connection, "x".repeat(200_000)).catch(() => {})
+      await until("both ends know", () => closed.length === 2)
+      expect([closed.every((why) => why.includes("quota")), server.circuits.size]).toEqual([true, 0])
+      expect(await call(await connect(a, relayed()!), "again")).toBe("AGAIN")
+    })
+    await world({ maxCircuitMs: 60 }, async ({ a, closed, relayed }) => {
+      await connect(a, relayed()!)
+      await until("both ends know", () => closed.length === 2)
+      expect(closed.every((why) => why.includes("quota"))).toBe(true)
+    })
+  })
+
+  test("a lost slot is asked for again", () =>
+    world({}, async ({ a, b, relayed, tracker }) => {
+      tracker.get(b.nodeId)!.close("the tracker stumbles")
+      await until("the address is gone", () => relayed() === undefined)
+      await until("the address is back", () => relayed() !== undefined)
+      expect(await call(await connect(a, relayed()!), "back")).toBe("BACK")
+    }))
+
+  test("closing a relayed connection frees the circuit", () =>
+    world({}, async ({ a, relayed, server }) => {
+      const connection = await connect(a, relayed()!)
+      expect(server.circuits.size).toBe(1)
+      connection.close("done")
+      await until("the relay has forgotten it", () => server.circuits.size === 0)
+    }))
+
+  test(
+    "addresses that are none, or go round in a circle",
+    () =>
+      world({}, async ({ a, b, relayed, tracker }) => {
+        const good = relayed()!
+        const bad = ["relay://", "relay://x", good.replace("z6Mk", "z6Mx"), `${good}/x`, good.replace(/:\d+/, ":0")]
+        for (const address of bad)
+          expect([address, (await failure(connect(a, address)))._tag]).toEqual([address, "DialFailed"])
+        const host = tracker.addresses()[0]!.slice(6)
+        for (const [via, to] of [
+          [a.nodeId, b.nodeId],
+          [tracker.nodeId, tracker.nodeId]
+        ]) {
+          expect((await failure(connect(a, `relay://${host}/${via}/${to}`)))._tag).toBe("DialFailed")
+        }
+        const random = seeded(31)
+        for (let n = 0; n < 100_000; n++)
+          parseAddress(Buffer.from(mutate(random, Buffer.from(good))).toString("latin1"))
+      }),
+    20_000
+  )
+})
