@@ -21,7 +21,7 @@ const line = (event: TaskEvent): string | undefined => {
     case "Countered":
       return `${Output.short(event.peer)} countered: ${explain(event.terms)}${event.takenUp ? "; taken up" : ""}`
     case "Failed":
-      return `${explain(event.reason)}${event.next ? "; trying the next" : ""}`
+      return event.next ? `${explain(event.reason)}; trying the next` : undefined
     default:
       return undefined
   }

@@ -91,7 +91,7 @@ export const asker = (options: Flags.Joining) =>
 
 const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
-const absent: Effect.Effect<Duration.Duration | undefined> = Effect.map(Effect.void, () => undefined)
+const absent: Effect.Effect<Duration.Duration | undefined> = Effect.void.pipe(Effect.as(undefined))
 
 /** Reads `500ms`, `2s`, `1.5m` or `1h`. */
 export const time = (

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import * as Consensus from "@parley/consensus/Consensus"
 import type { Connections } from "@parley/core/Connections"
 import * as Discovery from "@parley/core/Discovery"
@@ -61,6 +62,8 @@ export interface Options {
   readonly guardrails?: Partial<Guardrails.Settings>
   /** More strategies; these win where names are equal. */
   readonly strategies?: ReadonlyArray<Strategy.Registered>
+  /** Hears what each discovery finds, and which one it was. */
+  readonly onFound?: (found: Discovery.Found) => void
 }
 
 /** What the joined layers provide. */
@@ -80,27 +83,43 @@ const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Ident
   )
 }
 
-/** A discovery whose failure to join is said aloud; the others go on without it. */
-const loud = (
-  layer: Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError>
+/** A discovery whose failure to join is said aloud (the others go on without it), and whose finds are told. */
+const heard = (
+  layer: Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError>,
+  onFound: Options["onFound"]
 ): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> =>
   Layer.effect(
     Discovery.Discovery,
     Effect.map(Discovery.Discovery, (discovery) =>
       Discovery.Discovery.of({
         name: discovery.name,
-        join: (host) => Effect.tapError(discovery.join(host), (error) => Effect.logWarning(error.message))
+        join: (host) =>
+          discovery.join(host).pipe(
+            Effect.tapError((error) => Effect.logWarning(error.message)),
+            Effect.map((membership) => (onFound === undefined ? membership : told(membership, onFound)))
+          )
       })
     )
   ).pipe(Layer.provide(layer))
 
+const told = (membership: Discovery.Membership, onFound: NonNullable<Options["onFound"]>): Discovery.Membership => {
+  const tell = (found: Discovery.Found) => Effect.sync(() => onFound(found))
+  return {
+    advertise: membership.advertise,
+    find: (query, report) => Stream.tap(membership.find(query, report), tell),
+    changes: Stream.tap(membership.changes, tell)
+  }
+}
+
 const discovery = (options: Options): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> =>
-  Discovery.layerMerge([
-    // Always there, and never fails: with it a node starts where no other discovery works.
-    Static.layer(options.peers ?? []),
-    ...(options.mdns === false ? [] : [loud(Mdns.layer)]),
-    ...(options.trackers ?? []).map((at) => loud(Tracker.layer({ at })))
-  ])
+  Discovery.layerMerge(
+    [
+      // Always there, and never fails to join: with it a node starts where no other discovery works.
+      Static.layer(options.peers ?? []),
+      ...(options.mdns === false ? [] : [Mdns.layer]),
+      ...(options.trackers ?? []).map((at) => Tracker.layer({ at }))
+    ].map((layer) => heard(layer, options.onFound))
+  )
 
 const transport = (options: Options, networkKey: Uint8Array | undefined) =>
   TransportTcp.layer({

@@ -74,6 +74,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Ask & Flags.Commo
     Effect.gen(function* () {
       const verdict = yield* node.ask(options.capability, input, {
         ...call,
+        receipt: true,
         ...(options.select === undefined ? {} : { select: options.select }),
         ...(options.aggregate === undefined ? {} : { aggregate: options.aggregate }),
         ...(hedge === undefined ? {} : { hedge })

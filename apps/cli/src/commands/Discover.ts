@@ -1,8 +1,10 @@
 /** `parley discover`: who can do something, best first, and why. */
 import * as Effect from "effect/Effect"
 import * as Wanted from "@parley/agent/Wanted"
+import type { Found } from "@parley/core/Discovery"
 import type { Match } from "@parley/core/Matcher"
 import type * as Node from "@parley/core/Node"
+import type { NodeId } from "@parley/core/NodeId"
 import type { Tried } from "@parley/core/NodeError"
 import { describe } from "@parley/core/Query"
 import { schemeOf } from "@parley/core/Transport"
@@ -14,11 +16,20 @@ import * as Joined from "../Joined.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
-/** How the agent is reached: over the connection there is, else as its record says. */
-const via = (node: Node.Node["Service"], match: Match): string => {
+/** Which discoveries told of a node. */
+type Sources = Map<NodeId, Set<string>>
+
+const shortSource = (source: string): string => {
+  const [kind = source] = source.split(" ")
+  return kind === "mdns" ? "mDNS" : kind
+}
+
+/** Who told of the agent (the mesh, where no discovery did), and whether it is reached through a relay. */
+const via = (node: Node.Node["Service"], match: Match, sources: Sources): string => {
   const connection = node.connections.get(match.node)
   const relayed = connection?.relayed ?? match.record.addresses.every((address) => schemeOf(address) === "relay")
-  return relayed ? "relayed" : "direct"
+  const told = [...new Set([...(sources.get(match.node) ?? [])].map(shortSource))].sort()
+  return [...(told.length === 0 ? ["mesh"] : told), ...(relayed ? ["relayed"] : [])].join(", ")
 }
 
 const cost = ({ capability }: Match): string => {
@@ -29,7 +40,12 @@ const cost = ({ capability }: Match): string => {
 const why = ({ parts }: Match): string =>
   [parts.semantic.why, parts.trust.why, parts.availability.why].filter((part) => part !== "").join(", ")
 
-const show = (node: Node.Node["Service"], trust: Trust.Trust["Service"], matches: ReadonlyArray<Match>) =>
+const show = (
+  node: Node.Node["Service"],
+  trust: Trust.Trust["Service"],
+  matches: ReadonlyArray<Match>,
+  sources: Sources
+) =>
   matches.map((match) => ({
     node: match.node,
     name: match.record.name,
@@ -40,7 +56,7 @@ const show = (node: Node.Node["Service"], trust: Trust.Trust["Service"], matches
     why: why(match),
     trust: trust.get(match.node, match.capability.name),
     cost: cost(match),
-    via: via(node, match),
+    via: via(node, match, sources),
     addresses: match.record.addresses
   }))
 
@@ -52,13 +68,17 @@ export const run = Effect.fnUntraced(function* (options: Flags.Discover & Flags.
   })
   const within = yield* Settings.time("within", options.within)
   const tried: Array<Tried> = []
-  const shown = yield* Joined.asker(options, (node) =>
+  const sources: Sources = new Map()
+  const onFound = ({ node, source }: Found) => {
+    if (node !== undefined) sources.set(node, (sources.get(node) ?? new Set()).add(source))
+  }
+  const shown = yield* Joined.asker({ ...options, onFound }, (node) =>
     Effect.gen(function* () {
       const matches = yield* node.discover(query, {
         ...(within === undefined ? {} : { within }),
         onTried: (step) => tried.push(step)
       })
-      return show(node, yield* Trust.Trust, matches)
+      return show(node, yield* Trust.Trust, matches, sources)
     })
   )
   if (shown.length === 0) {
