@@ -148,9 +148,9 @@ export class SecureSocket {
   }
 
   #read(chunk: Uint8Array): void {
-    if (this.#phase === "over") return
+    if (this.#isOver()) return
     this.#rest = this.#rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#rest, chunk])
-    while (this.#phase !== "over") {
+    while (!this.#isOver()) {
       if (this.#phase === "hello") {
         const hello = this.#take(HELLO_BYTES)
         if (hello === undefined) return
@@ -162,6 +162,10 @@ export class SecureSocket {
         else this.#handler?.onRecord(record)
       }
     }
+  }
+
+  #isOver(): boolean {
+    return this.#phase === "over"
   }
 
   #take(bytes: number): Buffer | undefined {
