@@ -80,16 +80,16 @@ const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => new Uint8Array(
 describe("Frame", () => {
   test("every frame is these bytes", () => {
     const snapshot: ReadonlyArray<readonly [Event, string]> = [
-      [["data", 1, Frame.Flag.Open | Frame.Flag.Last, 5, "6869"], "30" + "00000001" + "0003" + "05" + "6869"],
-      [["data", 0xffff_fffe, 0, 0, "68"], "00" + "fffffffe" + "0001" + "68"],
-      [["data", 3, Frame.Flag.More, 0, ""], "40" + "00000003" + "0000"],
-      [["data", 2, Frame.Flag.Last, 0, "00"], "20" + "00000002" + "0001" + "00"],
-      [["credit", 0, 0x0080_0000], "01" + "00000000" + "0004" + "00800000"],
-      [["credit", 7, 0xffff_ffff], "01" + "00000007" + "0004" + "ffffffff"],
-      [["reset", 9, 4], "02" + "00000009" + "0001" + "04"],
-      [["ping"], "03" + "00000000" + "0000"],
-      [["pong"], "04" + "00000000" + "0000"],
-      [["goaway"], "05" + "00000000" + "0000"]
+      [["data", 1, Frame.Flag.Open | Frame.Flag.Last, 5, "6869"], "30000000010003056869"],
+      [["data", 0xffff_fffe, 0, 0, "68"], "00fffffffe000168"],
+      [["data", 3, Frame.Flag.More, 0, ""], "40000000030000"],
+      [["data", 2, Frame.Flag.Last, 0, "00"], "2000000002000100"],
+      [["credit", 0, 0x0080_0000], "0100000000000400800000"],
+      [["credit", 7, 0xffff_ffff], "01000000070004ffffffff"],
+      [["reset", 9, 4], "0200000009000104"],
+      [["ping"], "03000000000000"],
+      [["pong"], "04000000000000"],
+      [["goaway"], "05000000000000"]
     ]
     for (const [event, bytes] of snapshot) expect([event, hex(encode(event))]).toEqual([event, bytes])
     const recorder = new Recorder()
@@ -127,7 +127,7 @@ describe("Frame", () => {
   test("a frame that breaks a rule is named, and nothing of it is heard", () => {
     const cases: ReadonlyArray<readonly [string, string]> = [
       ["0000000001", "inside the head"],
-      ["00000000010002" + "61", "declares 2 bytes"],
+      ["0000000001000261", "declares 2 bytes"],
       ["00000000000000", "for stream 0"],
       ["60000000010000", "flags"],
       ["80000000010000", "flags"],

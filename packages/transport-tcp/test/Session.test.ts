@@ -101,6 +101,14 @@ describe("Session", () => {
     for (let at = 1; at <= length; at++) await talk(at)
   })
 
+  test("early data and bytes after the handshake are the session's first frames", () => {
+    const victim = makeEnd("inbound")
+    victim.session.receive(data(1, Frame.Flag.Open, latin1("early")), empty)
+    expect(victim.streams[0]!.messages).toEqual(["early"])
+    victim.session.receive(Uint8Array.of(0), empty)
+    expect(victim.closed[0]).toContain("inside the head")
+  })
+
   test("a turn's frames leave in one record", async () => {
     const [a] = makePair()
     for (let n = 0; n < 64; n++) open(a).stream.send(empty, "a request", true)

@@ -17,7 +17,7 @@ import { Outbox } from "./Outbox.ts"
 import type { OutboxOwner } from "./Outbox.ts"
 import { RecordReader } from "./Records.ts"
 import { SessionStream } from "./SessionStream.ts"
-import * as Settings from "./Settings.ts"
+import type * as Settings from "./Settings.ts"
 
 /** Whom a session serves. */
 export interface SessionOwner {
@@ -168,7 +168,11 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
 
   onDrain(): void {
     this.#out.congested = false
-    this.#unblock()
+    try {
+      this.#unblock()
+    } catch (cause) {
+      this.#broken(cause)
+    }
   }
 
   onClose(why: string): void {
@@ -419,8 +423,12 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
       const wrong = Frame.parse(frames, this)
       if (wrong !== undefined) this.#violation(wrong)
     } catch (cause) {
-      this.fail(`a handler of this node threw: ${cause instanceof Error ? cause.message : String(cause)}`)
+      this.#broken(cause)
     }
+  }
+
+  #broken(cause: unknown): void {
+    this.fail(`a handler of this node threw: ${cause instanceof Error ? cause.message : String(cause)}`)
   }
 
   #unblock(): void {
@@ -477,7 +485,11 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.blocked.clear()
     for (const stream of streams) {
       stream.drop()
-      stream.handler.onClosed(ResetCode.Disconnected)
+      try {
+        stream.handler.onClosed(ResetCode.Disconnected)
+      } catch {
+        // It may not throw; the others and the owner must hear all the same.
+      }
     }
     this.#owner.onClosed(this, why)
     for (const done of this.#onDrained) done()
