@@ -40,12 +40,25 @@ export const tags: ReadonlyArray<string> = ["csv", "statistics"]
 /** It tells missing cells from zeros: not every summary of a table does. */
 export const features: ReadonlyArray<string> = ["missing-values"]
 
-/** The capability. */
-export const Describe = Capability.make("csv.describe", {
-  version: "1.0.0",
-  description: words,
-  tags,
-  features,
-  input: Schema.Struct({ csv: Schema.String }),
-  output: Description
-})
+/** What an agent says of its own service besides. */
+export interface Serving {
+  /** Typical time to answer, in milliseconds. */
+  readonly latencyMs?: number
+  /** Tasks at once. */
+  readonly concurrency?: number
+}
+
+/** The capability as one agent serves it. */
+export const make = (serving: Serving = {}): Capability.Capability<{ readonly csv: string }, Description, "call"> =>
+  Capability.make("csv.describe", {
+    ...serving,
+    version: "1.0.0",
+    description: words,
+    tags,
+    features,
+    input: Schema.Struct({ csv: Schema.String }),
+    output: Description
+  })
+
+/** The capability as callers know it. */
+export const Describe = make()

@@ -1,0 +1,111 @@
+/** Runs the demo: arguments in, exit code out. */
+import { readFileSync, statSync } from "node:fs"
+import { join, resolve } from "node:path"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import { whenOrphaned } from "../../../scripts/setup.mjs"
+import * as Options from "./Options.ts"
+import * as Report from "./Report.ts"
+import * as Story from "./Story.ts"
+import { MAX_CSV_BYTES, read } from "./Table.ts"
+import { Timeline } from "./Timeline.ts"
+
+/** The longest that a run may take, in seconds. */
+const LIMIT_SECONDS = 20
+const exitCodes = { ok: 0, failed: 1, usage: 64, data: 65 }
+
+const stop = (exitCode: number, message: string): never => {
+  process.stderr.write(`${message}\n`)
+  return process.exit(exitCode)
+}
+
+/** A file as text: UTF-8, or UTF-16 where it says so, or else Windows-1252, as spreadsheets write it. */
+const textOf = (file: string): string => {
+  const { size } = statSync(file)
+  // UTF-16 takes two bytes for what UTF-8 takes one.
+  if (size > 2 * MAX_CSV_BYTES) throw new Error(`it has ${size} bytes, and at most ${MAX_CSV_BYTES} are read`)
+  const bytes = readFileSync(file)
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder("utf-16le").decode(bytes)
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder("utf-16be").decode(bytes)
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes)
+  }
+}
+
+const load = (given: string | undefined): { readonly csv: string; readonly what: string } => {
+  const file = given === undefined ? join(import.meta.dirname, "../data/elements.csv") : resolve(given)
+  try {
+    const csv = textOf(file)
+    const { columns, rows } = read(csv)
+    if (columns.length === 0) throw new Error("it has no numeric column, so there is nothing to describe")
+    const numeric = `${columns.length} numeric ${columns.length === 1 ? "column" : "columns"}`
+    return { csv, what: `${given ?? "the chemical elements"}: ${rows} rows, ${numeric}` }
+  } catch (cause) {
+    return stop(exitCodes.data, `cannot use ${file}: ${cause instanceof Error ? cause.message : String(cause)}`)
+  }
+}
+
+const options = Options.parse(process.argv.slice(2))
+if (typeof options === "string") {
+  stop(exitCodes.usage, `${options}\n  see: npm run demo -- --help`)
+} else if (options.help) {
+  process.stdout.write(Options.help)
+  process.exit(exitCodes.ok)
+} else {
+  run(options)
+}
+
+function run(options: Options.Options): void {
+  const { csv, what } = load(options.csv)
+  const line = new Timeline(options.json ? process.stderr : process.stdout)
+  // A reader that has seen enough, such as head, has closed the pipe.
+  process.stdout.on("error", () => process.exit(exitCodes.failed))
+  line.say("table", what)
+  const quiet = Layer.mergeAll(
+    Layer.succeed(References.MinimumLogLevel, "Error" as const),
+    Layer.succeed(Logger.LogToStderr, true)
+  )
+  const program = Story.play(options, csv, line).pipe(
+    Effect.timeoutOrElse({
+      duration: `${LIMIT_SECONDS} seconds`,
+      orElse: () => Effect.fail(new Error(`it took more than ${LIMIT_SECONDS} s`))
+    }),
+    Effect.provide(quiet)
+  )
+  const fiber = Effect.runFork(program)
+  let interrupted: number | undefined
+  const interrupt = (exitCode: number) => (): void => {
+    if (interrupted !== undefined) process.exit(exitCode)
+    interrupted = exitCode
+    fiber.interruptUnsafe()
+  }
+  process.on("SIGINT", interrupt(130))
+  process.on("SIGTERM", interrupt(143))
+  process.on("SIGHUP", interrupt(129))
+  whenOrphaned(interrupt(143))
+  fiber.addObserver((exit) => process.exit(interrupted ?? conclude(exit, options, line)))
+}
+
+function conclude(exit: Exit.Exit<Report.Report, Error>, options: Options.Options, line: Timeline): number {
+  if (Exit.isFailure(exit)) {
+    const [reason] = exit.cause.reasons
+    const what = reason?._tag === "Fail" ? reason.error.message : Cause.pretty(exit.cause)
+    process.stderr.write(`did not happen: the demo ended early: ${what}\n`)
+    return exitCodes.failed
+  }
+  const missing = Report.missing(exit.value)
+  line.head(
+    missing.length === 0
+      ? `All of it happened, in ${line.seconds.toFixed(1)} s; every process has ended.`
+      : `Not all of it happened (${line.seconds.toFixed(1)} s; every process has ended).`
+  )
+  for (const what of missing) process.stderr.write(`did not happen: ${what}\n`)
+  if (options.json) process.stdout.write(`${Report.toJson(exit.value)}\n`)
+  return missing.length === 0 ? exitCodes.ok : exitCodes.failed
+}
