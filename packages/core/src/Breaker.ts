@@ -2,7 +2,8 @@
  * Breaker: leaves a peer's capability alone after it has failed repeatedly.
  *
  * One circuit per peer and capability: closed, open, half-open (Nygard, *Release It!*). Failures in a row open it; after a
- * while one probe is let through, and its success closes the circuit. Nothing else does: no heartbeat, no new record.
+ * while one probe is let through, and its success closes the circuit. Nothing else does: no heartbeat, no new record, and
+ * no late answer to a task that was on its way when the circuit opened.
  */
 import type { NodeId } from "./NodeId.ts"
 
@@ -21,12 +22,15 @@ export interface Policy {
   readonly openMs: number
 }
 
+const closed: Circuit = { _tag: "Closed", failures: 0 }
+
 /** The next state. A probe that is neither answered nor abandoned frees its place after `openMs`. */
 export const step = (circuit: Circuit, event: Event, now: number, policy: Policy): Circuit => {
   switch (event) {
     case "success":
-      return { _tag: "Closed", failures: 0 }
+      return circuit._tag === "Open" ? circuit : closed
     case "failure": {
+      if (circuit._tag === "Open") return circuit
       const failures = circuit._tag === "Closed" ? circuit.failures + 1 : policy.failures
       return failures >= policy.failures ? { _tag: "Open", until: now + policy.openMs } : { _tag: "Closed", failures }
     }
@@ -42,8 +46,6 @@ export const admits = (circuit: Circuit, now: number): { readonly ok: boolean; r
   circuit._tag === "Closed" || now >= circuit.until
     ? { ok: true, retryAfterMs: 0 }
     : { ok: false, retryAfterMs: circuit.until - now }
-
-const closed: Circuit = { _tag: "Closed", failures: 0 }
 
 /** The circuits of a node; the one longest untouched is forgotten beyond `entries`. */
 export class Breaker {
@@ -63,12 +65,19 @@ export class Breaker {
     return this.#circuits.size === 0 ? closed : (this.#circuits.get(`${node} ${capability}`)?.circuit ?? closed)
   }
 
-  /** Asks to send a task. When it may go and the circuit was open, this task is the probe. */
-  admit(node: NodeId, capability: string): { readonly ok: boolean; readonly retryAfterMs: number } {
+  /**
+   * Asks to send a task. When it may go and the circuit was open, this task is the probe, and whoever sends it must note
+   * what came of it, if only that it was abandoned.
+   */
+  admit(
+    node: NodeId,
+    capability: string
+  ): { readonly ok: boolean; readonly probe: boolean; readonly retryAfterMs: number } {
     const circuit = this.#of(node, capability)
-    const answer = admits(circuit, this.#now())
-    if (answer.ok && circuit._tag !== "Closed") this.note(node, capability, "probe")
-    return answer
+    const { ok, retryAfterMs } = admits(circuit, this.#now())
+    const probe = ok && circuit._tag !== "Closed"
+    if (probe) this.note(node, capability, "probe")
+    return { ok, probe, retryAfterMs }
   }
 
   /** Whether the circuit is anything but closed. */

@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { Identity } from "./Identity.ts"
+import { keepsOld } from "./internal/Simultaneous.ts"
 import type { NodeId } from "./NodeId.ts"
 import {
   type Acceptor,
@@ -26,8 +27,7 @@ import {
 
 /** Pause between starting one address of a target and the next: the Connection Attempt Delay of RFC 8305. */
 export const ATTEMPT_DELAY_MS = 250
-/** Two connections of one pair made within this time count as dialled at once; later, the new one means a restart. */
-export const SIMULTANEOUS_MS = 10_000
+export { SIMULTANEOUS_MS } from "./internal/Simultaneous.ts"
 /** How long a connection that lost against another one of the same pair may take to finish its streams. */
 export const REPLACED_GRACE_MS = 5_000
 /** First and longest pause between attempts to come back to a kept target. Each pause doubles, with up to a half taken off at random. */
@@ -35,7 +35,10 @@ export const BACKOFF_MS = { first: 100, longest: 10_000 }
 /** Refused connection attempts that are logged each second; the rest is only counted. */
 export const LOGGED_REFUSALS_PER_SECOND = 10
 
-/** Hears of connections as they come and go. Called once each, in order; none of these may throw. */
+/**
+ * Hears of connections as they come and go, in order; none of these may throw. A connection that takes the place of another
+ * one of the same peer is told as `onDisconnected` and then `onConnected`, since streams do not move from one to the other.
+ */
 export interface Observer {
   readonly onConnected?: (connection: Connection) => void
   readonly onDisconnected?: (peer: NodeId, why: string) => void
@@ -75,22 +78,11 @@ interface Held {
   readonly since: number
 }
 
-/** Which of two live connections of one pair stays. Both ends come to the same answer. */
-const keepsOld = (self: NodeId, old: Held, fresh: Connection, now: number): boolean => {
-  if (old.connection.state() !== "open") return false
-  if (old.connection.relayed !== fresh.relayed) return fresh.relayed
-  if (old.connection.direction === fresh.direction) return false
-  if (now - old.since > SIMULTANEOUS_MS) return false
-  const dialler = old.connection.direction === "outbound" ? self : old.connection.peer
-  const other = dialler === self ? old.connection.peer : self
-  return dialler < other
-}
-
 const fail = (reason: TransportErrorReason) => Effect.fail(new TransportError({ reason }))
 
 /** Goes through addresses in order, each a moment after the last or as soon as it failed; the first connection wins. */
 const dialInTurn = (
-  transport: Transport["Service"],
+  dialOne: (address: Address) => Effect.Effect<Connection, TransportError>,
   addresses: ReadonlyArray<Address>,
   expect: NodeId | undefined,
   failed: Array<TransportError>
@@ -100,7 +92,7 @@ const dialInTurn = (
       const address = addresses[index]
       if (address === undefined) return fail({ _tag: "NoAddress", node: expect ?? "" })
       const gaveUp = Deferred.makeUnsafe<void>()
-      const attempt = transport.dial(address, expect).pipe(
+      const attempt = dialOne(address).pipe(
         Effect.tapError((error) => {
           failed.push(error)
           return Deferred.succeed(gaveUp, undefined)
@@ -132,12 +124,14 @@ export const make = Effect.fnUntraced(function* (
     for (const observer of [...observers]) observer.onDisconnected?.(peer, why)
   }
 
+  /** Takes a connection in, and gives the one that now stands for its peer. */
   const hold = (connection: Connection): Connection => {
-    const now = Date.now()
+    const now = performance.now()
     const old = live.get(connection.peer)
+    // One that closed before it came here has been reported closed already.
+    if (connection.state() === "closed" || old?.connection === connection) return connection
     if (old !== undefined) {
-      if (old.connection === connection) return connection
-      if (keepsOld(nodeId, old, connection, now)) {
+      if (keepsOld(nodeId, old.connection, connection, now - old.since)) {
         run(connection.drain(REPLACED_GRACE_MS))
         return old.connection
       }
@@ -151,17 +145,37 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const handle = (protocol: number, acceptor: Acceptor): Effect.Effect<void, TransportError, Scope.Scope> =>
-    acceptors[protocol] === undefined
-      ? Effect.acquireRelease(
-          Effect.sync(() => {
-            acceptors[protocol] = acceptor
-          }),
-          () =>
-            Effect.sync(() => {
-              acceptors[protocol] = undefined
-            })
-        )
-      : fail({ _tag: "ProtocolTaken", protocol })
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        if (acceptors[protocol] !== undefined) return fail({ _tag: "ProtocolTaken", protocol })
+        acceptors[protocol] = acceptor
+        return Effect.void
+      }),
+      () =>
+        Effect.sync(() => {
+          acceptors[protocol] = undefined
+        })
+    )
+
+  /** Dials one address for an attempt that takes the first connection only: a second one is closed, and none is lost. */
+  const dialFor =
+    (target: Target) =>
+    (found: { connection: Connection | undefined }) =>
+    (address: Address): Effect.Effect<Connection, TransportError> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(restore(transport.dial(address, target.node)), (connection) => {
+          if (connection.peer === nodeId) {
+            connection.close("a node does not connect to itself")
+            return fail({ _tag: "DialFailed", address, detail: "that is this node itself" })
+          }
+          if (found.connection !== undefined) {
+            connection.close("another address answered first")
+            return Effect.succeed(found.connection)
+          }
+          found.connection = hold(connection)
+          return Effect.succeed(found.connection)
+        })
+      )
 
   const dial = (target: Target): Effect.Effect<Connection, TransportError> =>
     Effect.suspend(() => {
@@ -170,8 +184,9 @@ export const make = Effect.fnUntraced(function* (
       const failed: Array<TransportError> = []
       const groups = [direct, relayed].filter((group) => group.length > 0)
       if (groups.length === 0) return fail({ _tag: "NoAddress", node: target.node ?? "the peer" })
+      const dialOne = dialFor(target)({ connection: undefined })
       return groups
-        .map((group) => dialInTurn(transport, group, target.node, failed))
+        .map((group) => dialInTurn(dialOne, group, target.node, failed))
         .reduce((first, second) => Effect.catch(first, () => second))
         .pipe(
           Effect.catch((last) => {
@@ -181,7 +196,7 @@ export const make = Effect.fnUntraced(function* (
               : fail({ _tag: "AllFailed", node: target.node ?? "the peer", causes })
           })
         )
-    }).pipe(Effect.map(hold))
+    })
 
   const connect = (target: Target): Effect.Effect<Connection, TransportError> =>
     Effect.suspend(() => {
@@ -193,6 +208,7 @@ export const make = Effect.fnUntraced(function* (
       const key = target.node ?? target.addresses.join(" ")
       const running = attempts.get(key)
       if (running !== undefined) return Deferred.await(running)
+      if (scope.state._tag === "Closed") return fail({ _tag: "NotListening", address: addresses.join(", ") })
       const attempt = Deferred.makeUnsafe<Connection, TransportError>()
       attempts.set(key, attempt)
       return dial(target).pipe(
@@ -225,8 +241,10 @@ export const make = Effect.fnUntraced(function* (
       while (true) {
         const exit = yield* Effect.exit(connect(target))
         if (Exit.isSuccess(exit)) {
-          pause = BACKOFF_MS.first
+          const since = performance.now()
           yield* lost(exit.value.peer)
+          // A peer that takes connections only to drop them is not dialled faster than one that takes none.
+          if (performance.now() - since > BACKOFF_MS.longest) pause = BACKOFF_MS.first
         } else {
           yield* Effect.logDebug(`not connected to ${target.node ?? target.addresses.join(", ")}`, exit.cause)
         }
@@ -237,7 +255,7 @@ export const make = Effect.fnUntraced(function* (
 
   const lost = (peer: NodeId): Effect.Effect<void> =>
     Effect.callback<void>((resume) => {
-      if (!live.has(peer)) return resume(Effect.void)
+      if ((live.get(peer)?.connection.state() ?? "closed") === "closed") return resume(Effect.void)
       const observer: Observer = {
         onDisconnected: (gone) => {
           if (gone === peer) resume(Effect.void)
@@ -249,7 +267,10 @@ export const make = Effect.fnUntraced(function* (
 
   const owner: Owner = {
     nodeId,
-    onConnection: hold,
+    onConnection: (connection) => {
+      if (connection.peer === nodeId) connection.close("a node does not connect to itself")
+      else hold(connection)
+    },
     onStream: (connection, protocol, stream) => acceptors[protocol]?.(connection, stream),
     onClosed: (connection, why) => {
       if (live.get(connection.peer)?.connection !== connection) return
@@ -257,7 +278,7 @@ export const make = Effect.fnUntraced(function* (
       tellGone(connection.peer, why)
     },
     onRefused: (address, error) => {
-      for (const observer of observers) observer.onRefused?.(address, error)
+      for (const observer of [...observers]) observer.onRefused?.(address, error)
       const second = Math.floor(Date.now() / 1000)
       refusals = second === refusalSecond ? refusals + 1 : 1
       refusalSecond = second
@@ -265,7 +286,7 @@ export const make = Effect.fnUntraced(function* (
     },
     onAddresses: (changed) => {
       addresses = changed
-      for (const observer of observers) observer.onAddresses?.(changed)
+      for (const observer of [...observers]) observer.onAddresses?.(changed)
     },
     connect,
     handle

@@ -96,7 +96,7 @@ export interface CallOptions<Out = unknown> {
   readonly idempotencyKey?: string
   /** Asks for the executor's signed receipt, and checks it. Signing and checking cost about 100 µs an answer. Default: false. */
   readonly receipt?: boolean
-  /** What it may cost, and how far it may be passed on. */
+  /** What it may cost, and how many hops it may take: this one, and each time that an executor passes it on. */
   readonly budget?: { readonly costUsd?: number; readonly hops?: number }
   /** Judges an answer, 0 to 1. Default: 1, since it came, on time, and fits the schema. Zero counts as failed. */
   readonly evaluate?: (output: Out, latencyMs: number) => number
@@ -198,7 +198,8 @@ export class Node extends Context.Service<
     readonly record: () => AgentRecord
     /**
      * Serves a capability until the scope closes; it stands in the record when this returns. The handler's input and
-     * output are validated, it is interrupted at the deadline and when the caller goes.
+     * output are validated, it is interrupted at the deadline and when the caller goes. What it calls in turn inherits what
+     * is left of its deadline, hops and budget. When the scope closes, running tasks have the guardrail's 5 s to end.
      */
     readonly serve: {
       <In, Out, R>(
@@ -289,7 +290,7 @@ export class Node extends Context.Service<
     readonly subscribe: (topic: string) => Stream.Stream<Message, NodeError>
     readonly peers: Effect.Effect<ReadonlyArray<Peer>>
     readonly status: Effect.Effect<Status>
-    /** Takes no new tasks (each is countered), withdraws its record, and waits for running ones, at most the guardrail's 5 s. */
+    /** Takes no new tasks (each is rejected, so that its caller goes on), withdraws its record, and waits for running ones, at most the guardrail's 5 s. */
     readonly drain: Effect.Effect<void>
   }
 >()("@parley/core/Node") {}

@@ -68,11 +68,12 @@ class MemoryStream implements Stream {
     const twin = this.twin
     if (this.closed || this.#sentLast || twin === undefined) return false
     const tail = typeof body === "string" ? Buffer.from(body, "utf8") : (body ?? new Uint8Array(0))
-    const bytes = new Uint8Array(head.length + tail.length)
-    if (bytes.length > MAX_MESSAGE_BYTES || this.#waitingBytes + bytes.length > MAX_QUEUED_BYTES) {
+    const size = head.length + tail.length
+    if (size > MAX_MESSAGE_BYTES || this.#waitingBytes + size > MAX_QUEUED_BYTES) {
       this.#fail(ResetCode.TooSlow)
       return false
     }
+    const bytes = new Uint8Array(size)
     bytes.set(head)
     bytes.set(tail, head.length)
     this.#sentLast = last
@@ -80,6 +81,7 @@ class MemoryStream implements Stream {
     this.#waitingBytes += bytes.length
     this.#pump()
     if (this.#waiting.length > 0 || this.#inFlight >= WINDOW_BYTES) this.#blocked = true
+    this.settle()
     return !this.#blocked
   }
 
@@ -106,7 +108,12 @@ class MemoryStream implements Stream {
     if (this.closed) return
     this.#gotLast = last
     this.#owed += bytes.length
-    this.handler?.onMessage(bytes, last)
+    try {
+      this.handler?.onMessage(bytes, last)
+    } catch {
+      // A handler must not throw; one that does loses its stream, and nobody else's.
+      this.reset(ResetCode.Internal)
+    }
     if (!this.#paused) this.resume()
     this.settle()
   }

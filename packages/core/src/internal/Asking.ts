@@ -4,6 +4,7 @@
  * Each invited agent has a seat. A seat whose agent fails, or is slower than the hedge allows, may be given to the next
  * match; whoever answers first has the seat's vote, so that the number of votes stays what the selection made it.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -22,14 +23,15 @@ import type {
   Outcome,
   Selection,
   Shape,
-  StrategyError,
   Strategies,
   Tally,
   Verdict
 } from "../Strategy.ts"
+import { StrategyError } from "../Strategy.ts"
 import type { Trust } from "../Trust.ts"
-import { type Caller, type Candidate, type Job, type Placed, qualityOf } from "./Caller.ts"
+import type { Caller, Candidate, Placed } from "./Caller.ts"
 import type { Deadlines } from "./Deadlines.ts"
+import type { Job } from "./Job.ts"
 import type { Peers } from "./Peers.ts"
 
 /** How many matches a selection chooses from. */
@@ -38,6 +40,8 @@ const MAX_CANDIDATES = 500
 const SEARCH_AGAIN_MS = 10_000
 /** Queries remembered as searched. */
 const MAX_SEARCHED = 1_000
+/** How long after its deadline an ask waits for the word of its own timers, in ms. */
+const GRACE_MS = 50
 
 /** What asking needs of its node. */
 export interface Deps {
@@ -50,6 +54,8 @@ export interface Deps {
   readonly deadlines: Deadlines
   readonly context: () => MatchContext
   readonly random: () => number
+  /** How many times the deadline a counter may take. */
+  readonly counterFactor: number
   /** Who told of a node. */
   readonly sourceOf: (node: NodeId) => string
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
@@ -66,9 +72,12 @@ interface Plan {
 
 interface Seat {
   /** Who may still answer for the seat. */
-  readonly holders: Map<NodeId, { readonly fiber: Fiber.Fiber<unknown, unknown> }>
-  readonly matches: Array<Match>
-  taken: Answer | undefined
+  readonly holders: Map<NodeId, Fiber.Fiber<unknown, unknown>>
+  /** Whose vote the seat is, as the count knows it. */
+  invited: Invited
+  taken: boolean
+  /** Why nobody will answer for it any more. */
+  failure: Failure | undefined
   hedged: boolean
 }
 
@@ -109,11 +118,7 @@ export class Asking {
       const turn = this.#turns.get(turnKey) ?? 0
       if (this.#turns.size > MAX_SEARCHED) this.#turns.clear()
       this.#turns.set(turnKey, turn + 1)
-      const chosen = selection.select(matches, {
-        random: this.#deps.random,
-        turn,
-        load: (match) => this.#deps.peers.load(match.node)
-      })
+      const chosen = yield* this.#select(selection, matches, turn)
       if (chosen.length === 0) return yield* new NodeError({ reason: caller.noPeer(job, tried) })
       const nodes = new Set(chosen.map((match) => match.node))
       return {
@@ -147,6 +152,22 @@ export class Asking {
     })
   }
 
+  /** What a selection chose, held to its law: some of the matches, none twice. */
+  #select(
+    selection: Selection,
+    matches: ReadonlyArray<Match>,
+    turn: number
+  ): Effect.Effect<ReadonlyArray<Match>, StrategyError> {
+    const { peers, random } = this.#deps
+    return Effect.try({
+      try: () => {
+        const chosen = selection.select(matches, { random, turn, load: (match) => peers.load(match.node) })
+        return [...new Set(chosen)].filter((match) => matches.includes(match))
+      },
+      catch: (error) => new StrategyError({ code: "Failed", strategy: selection.name, detail: messageOf(error) })
+    })
+  }
+
   #run(plan: Plan, emit: (event: AskEvent<never>) => void): Effect.Effect<Verdict> {
     return Effect.callback<Verdict>((resume) => {
       const { caller, deadlines, fork, trust } = this.#deps
@@ -154,6 +175,7 @@ export class Asking {
       const answers: Array<Answer> = []
       const placedBy = new Map<NodeId, Placed>()
       const failures: Array<Failure> = []
+      const timers: Array<{ cancel(): void }> = []
       const invitedOf = (match: Match): Invited => ({
         node: match.node,
         trust: trust.get(match.node, match.capability.name),
@@ -161,42 +183,56 @@ export class Asking {
       })
       const seats = plan.chosen.map((match): Seat => ({
         holders: new Map(),
-        matches: [match],
-        taken: undefined,
+        invited: invitedOf(match),
+        taken: false,
+        failure: undefined,
         hedged: false
       }))
-      const timers: Array<{ cancel(): void }> = []
-      const invitedBySeat = new Map(seats.map((seat, index) => [seat, invitedOf(plan.chosen[index] as Match)]))
-      let tally: Tally = aggregation.tally([...invitedBySeat.values()])
+      const count = (): Tally => aggregation.tally(seats.map((seat) => seat.invited))
+      let tally: Tally
+      /** All seats have been offered; before that, an early failure must not end the ask. */
+      let begun = false
       let over = false
+
+      /** A plugin's exception ends the ask as a defect, and not whatever called us: the transport, or a timer. */
+      const guarded = (step: () => void): void => {
+        if (over) return
+        try {
+          step()
+        } catch (defect) {
+          stop()
+          resume(Effect.die(defect))
+        }
+      }
 
       /** The seat's vote is now this node's; the count begins anew with what has come so far. */
       const reseat = (seat: Seat, match: Match): void => {
-        invitedBySeat.set(seat, invitedOf(match))
-        tally = aggregation.tally([...invitedBySeat.values()])
+        seat.invited = invitedOf(match)
+        tally = count()
         for (const answer of answers) tally.answer(answer)
-        for (const failure of failures) tally.failure(failure)
+        for (const { failure } of seats) if (failure !== undefined) tally.failure(failure)
       }
 
       const invite = (seat: Seat, match: Match): void => {
-        const candidate = caller.candidateOf(match)
-        const fiber = fork(Effect.result(this.#attempt(plan, candidate)))
-        seat.holders.set(match.node, { fiber })
+        const fiber = fork(Effect.result(this.#attempt(plan, caller.candidateOf(match))))
+        seat.holders.set(match.node, fiber)
         fiber.addObserver((exit) => {
           seat.holders.delete(match.node)
-          if (over || seat.taken !== undefined) return
-          if (exit._tag === "Failure") return failed(seat, match, "it was interrupted")
-          if (Result.isFailure(exit.value)) return failed(seat, match, exit.value.failure)
-          const { placed, answer } = exit.value.success
-          placedBy.set(match.node, placed)
-          took(seat, match, answer)
+          if (seat.taken) return
+          guarded(() => {
+            if (exit._tag === "Failure") return failed(seat, match, messageOf(Cause.squash(exit.cause)))
+            if (Result.isFailure(exit.value)) return failed(seat, match, exit.value.failure)
+            const { placed, answer } = exit.value.success
+            placedBy.set(match.node, placed)
+            took(seat, match, answer)
+          })
         })
       }
 
       const took = (seat: Seat, match: Match, answer: Answer): void => {
-        seat.taken = answer
-        if (invitedBySeat.get(seat)?.node !== match.node) reseat(seat, match)
-        for (const { fiber } of seat.holders.values()) fiber.interruptUnsafe()
+        seat.taken = true
+        if (seat.invited.node !== match.node) reseat(seat, match)
+        for (const fiber of seat.holders.values()) fiber.interruptUnsafe()
         answers.push(answer)
         tally.answer(answer)
         emit({ _tag: "Answer", answer })
@@ -208,22 +244,25 @@ export class Asking {
         failures.push(failure)
         emit({ _tag: "Failure", failure })
         if (seat.holders.size > 0) return
-        if (!next(seat)) tally.failure(failure)
+        if (!next(seat)) {
+          seat.failure = { node: seat.invited.node, reason }
+          tally.failure(seat.failure)
+        }
         check()
       }
 
       /** Gives the seat to the next match, if there is one. */
       const next = (seat: Seat): boolean => {
+        if (caller.left(job) <= 0) return false
         const spare = plan.spares.shift()
-        if (spare === undefined || caller.left(job) <= 0) return false
-        seat.matches.push(spare)
+        if (spare === undefined) return false
         if (seat.holders.size === 0) reseat(seat, spare)
         invite(seat, spare)
         return true
       }
 
       const check = (): void => {
-        if (over) return
+        if (over || !begun) return
         const decided = tally.decided()
         if (decided !== undefined) return conclude(decided)
         if (seats.every((seat) => seat.holders.size === 0)) conclude(tally.outcome())
@@ -232,34 +271,36 @@ export class Asking {
       const stop = (): void => {
         over = true
         for (const timer of timers) timer.cancel()
-        for (const seat of seats) for (const { fiber } of seat.holders.values()) fiber.interruptUnsafe()
+        for (const seat of seats) for (const fiber of seat.holders.values()) fiber.interruptUnsafe()
       }
 
       const conclude = (outcome: Outcome): void => {
         stop()
         this.#learn(plan, outcome, answers, placedBy)
-        const verdict = verdictOf(plan, outcome, [...invitedBySeat.values()], answers, failures)
-        resume(Effect.succeed(verdict))
+        const invited = seats.map((seat) => seat.invited)
+        resume(Effect.succeed(verdictOf(plan, outcome, invited, answers, failures)))
       }
 
-      emit({ _tag: "Invited", nodes: plan.chosen.map((match) => match.node) })
-      timers.push(deadlines.after(Math.max(0, caller.left(job) * 1.5 + 50), () => over || conclude(tally.outcome())))
-      seats.forEach((seat, index) => {
-        if (over) return
-        const match = plan.chosen[index]
-        if (match !== undefined) invite(seat, match)
-      })
-      if (plan.hedgeMs !== undefined) {
-        timers.push(
-          deadlines.after(plan.hedgeMs, () => {
+      guarded(() => {
+        tally = count()
+        emit({ _tag: "Invited", nodes: plan.chosen.map((match) => match.node) })
+        // Counters may take an agent to 1.5 times the deadline; whoever is silent beyond that has failed.
+        const longest = Math.max(0, caller.left(job) * this.#deps.counterFactor + GRACE_MS)
+        timers.push(deadlines.after(longest, () => guarded(() => conclude(tally.outcome()))))
+        seats.forEach((seat, index) => invite(seat, plan.chosen[index] as Match))
+        if (plan.hedgeMs !== undefined) {
+          const hedge = (): void => {
             for (const seat of seats) {
-              if (over || seat.taken !== undefined || seat.hedged) continue
+              if (over || seat.taken || seat.hedged) continue
               seat.hedged = true
               next(seat)
             }
-          })
-        )
-      }
+          }
+          timers.push(deadlines.after(plan.hedgeMs, () => guarded(hedge)))
+        }
+        begun = true
+        check()
+      })
       return Effect.sync(stop)
     })
   }
@@ -276,8 +317,9 @@ export class Asking {
         const answer = answerOf(placed, job)
         return aggregation.prepare === undefined
           ? Effect.succeed({ placed, answer })
-          : aggregation.prepare(answer, job.input).pipe(
-              Effect.map((prepared) => ({ placed, answer: prepared })),
+          : Effect.suspend(() => aggregation.prepare?.(answer, job.input) ?? Effect.succeed(answer)).pipe(
+              // What is prepared may change what is counted, never whose vote it is.
+              Effect.map((prepared) => ({ placed, answer: { ...prepared, node: answer.node } })),
               Effect.mapError((error) => error.message)
             )
       })
@@ -291,7 +333,7 @@ export class Asking {
       const placed = placedBy.get(answer.node)
       if (placed === undefined) continue
       const against = outcome.status === "reached" && dissent.has(answer.node)
-      const quality = against ? 0 : qualityOf(plan.job, placed)
+      const quality = against ? 0 : placed.quality
       const why = against ? "dissented" : outcome.status === "reached" ? "agreed" : "answered"
       const name = answer.capability.slice(0, Math.max(0, answer.capability.indexOf("@")))
       const move = this.#deps.trust.learn(answer.node, name, quality, why)
@@ -300,6 +342,8 @@ export class Asking {
   }
 }
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
 const keyOf = (job: Job): string => JSON.stringify(job.query)
 
 const answerOf = (placed: Placed, job: Job): Answer => ({
@@ -307,7 +351,7 @@ const answerOf = (placed: Placed, job: Job): Answer => ({
   capability: placed.capability,
   value: placed.json,
   latencyMs: placed.latencyMs,
-  ...(job.evaluate === undefined ? {} : { quality: qualityOf(job, placed) }),
+  ...(job.evaluate === undefined ? {} : { quality: placed.quality }),
   ...(placed.receipt === undefined ? {} : { receipt: placed.receipt })
 })
 

@@ -1,22 +1,20 @@
 /**
  * The caller: places a task at an executor, learns from what comes of it, and finds the next one when it must.
  */
-import { createHash } from "node:crypto"
 import { Buffer } from "node:buffer"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Breaker } from "../Breaker.ts"
 import * as CanonicalJson from "../CanonicalJson.ts"
-import type { Capability } from "../Capability.ts"
+import { parseId } from "../Capability.ts"
 import type { Connections } from "../Connections.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
 import type { Match, MatchContext, Matcher } from "../Matcher.ts"
-import type { Answered, CallOptions, TaskEvent } from "../Node.ts"
+import type { Answered, CallOptions } from "../Node.ts"
 import { NodeError, type NodeErrorReason, type Tried } from "../NodeError.ts"
 import * as NodeId from "../NodeId.ts"
 import * as Query from "../Query.ts"
@@ -26,9 +24,10 @@ import type { Trust } from "../Trust.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import type { Directory } from "./Directory.ts"
 import { Chunks } from "./Chunks.ts"
-import type { Request, Trace } from "./Envelope.ts"
+import type { Request } from "./Envelope.ts"
+import type { Job } from "./Job.ts"
 import * as JsonCodec from "./JsonCodec.ts"
-import { newTask, Outgoing } from "./Outgoing.ts"
+import { Outgoing } from "./Outgoing.ts"
 import type { Peers } from "./Peers.ts"
 
 /** Counters that one agent may make for one task before it counts as unwilling. */
@@ -52,30 +51,6 @@ export interface Deps {
   readonly count: (outcome: "answered" | "failed" | "failedOver") => void
 }
 
-/** A task as the caller places it, the same for every agent tried. */
-export interface Job {
-  readonly wanted: string
-  readonly query: Query.Query
-  readonly task: Uint8Array
-  readonly taskId: () => string
-  readonly input: Schema.Json
-  readonly body: string
-  readonly output: JsonCodec.JsonCodec<unknown>
-  readonly stream: boolean
-  readonly receipt: boolean
-  /** By `performance.now()`. */
-  readonly startedAt: number
-  readonly deadlineMs: number
-  readonly hops: number
-  readonly budget: number | undefined
-  readonly trace: Trace | undefined
-  readonly evaluate: ((output: never, latencyMs: number) => number) | undefined
-  readonly emit: ((event: TaskEvent) => void) | undefined
-  readonly via: Address | undefined
-  /** Whether an answer is judged at once, or later by the verdict that it is part of. */
-  readonly judge: boolean
-}
-
 /** Whom to place a task at. */
 export interface Candidate {
   readonly node: NodeId.NodeId
@@ -94,6 +69,8 @@ export interface Placed {
   readonly latencyMs: number
   readonly relayed: boolean
   readonly receipt: Receipt.Receipt | undefined
+  /** What the answer is worth, 0 to 1: the caller's evaluator, or 1, since it is valid and on time. */
+  readonly quality: number
 }
 
 /** Tries to get a job done by one agent; `others` says whether there are more to try. */
@@ -102,87 +79,11 @@ export type Place<A, R> = (job: Job, candidate: Candidate, others: boolean) => E
 /** What was placed, and what failed before. */
 export type Found<A> = readonly [A, ReadonlyArray<NodeErrorReason>]
 
-/** What a string or a definition stands for. */
-export type Wanted = Capability<never, unknown> | string
-
-/** A task id of any text: itself when it is one, else the beginning of its SHA-256. */
-const taskOf = (key: string): Uint8Array =>
-  /^[0-9a-f]{32}$/.test(key)
-    ? Buffer.from(key, "hex")
-    : createHash("sha256").update(key, "utf8").digest().subarray(0, 16)
-
-const toHex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
-
-/** The query behind what is wanted: a definition is met by its own version and compatible later ones (`^version`). */
-export const queryOf = (wanted: Wanted, kind: "call" | "stream", where: CallOptions["where"]): Query.Query => ({
-  ...(typeof wanted === "string" ? Query.fromId(wanted) : { name: wanted.name, version: `^${wanted.version}` }),
-  stream: kind === "stream",
-  ...where
-})
-
-/** Makes the job, or says why there is none. */
-export const makeJob = (
-  settings: Settings,
-  wanted: Wanted,
-  kind: "call" | "stream",
-  input: unknown,
-  options: CallOptions<never>,
-  trace: Trace | undefined,
-  judge: boolean
-): Job | NodeErrorReason => {
-  const query = queryOf(wanted, kind, options.where)
-  const wrong = Query.check(query)
-  if (wrong !== undefined) return { _tag: "BadQuery", detail: wrong }
-  const name = typeof wanted === "string" ? wanted : wanted.id
-  const json: Result.Result<Schema.Json, string> =
-    typeof wanted === "string"
-      ? Result.succeed(input as Schema.Json)
-      : JsonCodec.of(wanted.input).encode(input as never)
-  if (Result.isFailure(json)) return { _tag: "InputInvalid", capability: name, detail: json.failure }
-  const body = JsonCodec.stringify(json.success)
-  if (body === undefined) return { _tag: "InputInvalid", capability: name, detail: "it has no JSON form" }
-  const limit = settings.maxPayloadBytes
-  if (body.length * 3 > limit) {
-    const bytes = Buffer.byteLength(body)
-    if (bytes > limit) return { _tag: "TooLarge", bytes, limit }
-  }
-  const hops = options.budget?.hops ?? settings.hops
-  if (hops < 0)
-    return { _tag: "BudgetExceeded", what: "hops", detail: "the task has been passed on as often as it may" }
-  const task = options.idempotencyKey === undefined ? newTask() : taskOf(options.idempotencyKey)
-  return {
-    wanted: name,
-    query,
-    task,
-    taskId: () => toHex(task),
-    input: json.success,
-    body,
-    output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
-    stream: kind === "stream",
-    receipt: options.receipt ?? false,
-    startedAt: performance.now(),
-    deadlineMs: options.deadline === undefined ? settings.deadlineMs : Duration.toMillis(options.deadline),
-    hops: Math.min(hops, 255),
-    budget: options.budget?.costUsd,
-    trace,
-    evaluate: options.evaluate,
-    emit: options.onEvent,
-    via: options.via,
-    judge
-  }
-}
-
-const anyJson: JsonCodec.JsonCodec<unknown> = {
-  encode: (value) => Result.succeed(value as Schema.Json),
-  decode: Result.succeed
-}
-
 /** Whether another agent may do better after this failure. */
 const goesOn = (reason: NodeErrorReason): boolean => {
   switch (reason._tag) {
     case "HandlerFailed":
     case "InputInvalid":
-    case "TooLarge":
     case "BadQuery":
     case "NoPeer":
     case "CannotServe":
@@ -285,7 +186,7 @@ export class Caller {
         const others = queue.some((candidate) => !tried.has(candidate.node))
         const result = yield* Effect.result(place(job, next, others))
         if (Result.isSuccess(result)) {
-          this.#deps.count("failedOver")
+          if (failed.length > 0) this.#deps.count("failedOver")
           return [result.success, failed] as const
         }
         failed.push(result.failure)
@@ -324,7 +225,7 @@ export class Caller {
 
   noPeer(job: Job, searched: ReadonlyArray<Tried>): NodeErrorReason {
     const { matcher } = this.#deps
-    const known = matcher.size().records - 1
+    const known = Math.max(0, matcher.size().records - 1)
     return {
       _tag: "NoPeer",
       wanted: Query.describe(withoutKind(job.query)),
@@ -359,9 +260,15 @@ export class Caller {
     })
     const node = NodeId.parse(to)
     if (node === undefined) {
+      const unreachable = (detail: string) => new NodeError({ reason: { _tag: "Unreachable", peer: to, detail } })
       return connections.connect({ addresses: [to] }).pipe(
         Effect.map((connection) => at(connection.peer)),
-        Effect.mapError((error) => new NodeError({ reason: { _tag: "Unreachable", peer: to, detail: error.message } }))
+        Effect.mapError((error) => unreachable(error.message)),
+        Effect.timeoutOrElse({
+          duration: Math.max(1, this.left(job)),
+          orElse: () => Effect.fail(unreachable("no connection before the deadline"))
+        }),
+        Effect.tapError(() => Effect.sync(() => this.#deps.count("failed")))
       )
     }
     if (connections.get(node) !== undefined || matcher.get(node) !== undefined) return Effect.succeed(at(node))
@@ -372,29 +279,59 @@ export class Caller {
 
   /** Places a job at one agent for one answer. */
   readonly place: Place<Placed, never> = (job, candidate, others) =>
-    this.#negotiated(job, candidate, (connection, deadlineMs) =>
-      this.#attempt(job, candidate, connection, deadlineMs, others)
+    this.#negotiated(job, candidate, (connection, deadlineMs, budget) =>
+      this.#attempt(job, candidate, connection, deadlineMs, budget, others)
     )
 
   /** Places a job at one agent for an answer in chunks; it stands once the first chunk is there. */
   readonly open: Place<Chunks, Scope.Scope> = (job, candidate, others) =>
-    this.#negotiated(job, candidate, (connection, deadlineMs) =>
-      this.#openChunks(job, candidate, connection, deadlineMs, others)
+    this.#negotiated(job, candidate, (connection, deadlineMs, budget) =>
+      this.#openChunks(job, candidate, connection, deadlineMs, budget, others)
     )
 
-  /** Connects, asks, and takes up counters as far as the caller allows. */
+  /** Asks the circuit, connects, asks the agent, and takes up counters as far as the caller allows. */
   #negotiated<A, R>(
     job: Job,
     candidate: Candidate,
-    ask: (connection: Connection, deadlineMs: number) => Effect.Effect<A, NodeErrorReason, R>
+    ask: (
+      connection: Connection,
+      deadlineMs: number,
+      budget: number | undefined
+    ) => Effect.Effect<A, NodeErrorReason, R>
   ): Effect.Effect<A, NodeErrorReason, R> {
-    const once = (deadlineMs: number): Effect.Effect<A, NodeErrorReason, R> => {
-      const live = this.#live(job, candidate)
-      return live !== undefined
-        ? ask(live, deadlineMs)
-        : Effect.flatMap(this.#connect(job, candidate), (connection) => ask(connection, deadlineMs))
-    }
-    return Effect.suspend(() => once(this.left(job))).pipe(
+    const { breaker } = this.#deps
+    const { node, name } = candidate
+    const once: Once<A, R> = (deadlineMs, budget) =>
+      Effect.suspend(() => {
+        if (deadlineMs <= 0) {
+          return Effect.fail<NodeErrorReason>({
+            _tag: "DeadlineExceeded",
+            deadlineMs: job.deadlineMs,
+            where: "caller"
+          })
+        }
+        const { ok, probe, retryAfterMs } = breaker.admit(node, name)
+        if (!ok) {
+          const reason: NodeErrorReason = { _tag: "CircuitOpen", peer: node, retryAfterMs: Math.ceil(retryAfterMs) }
+          return Effect.fail(reason)
+        }
+        const began = performance.now()
+        const live = this.#live(job, candidate)
+        const asked =
+          live !== undefined
+            ? ask(live, deadlineMs, budget)
+            : Effect.flatMap(this.#connect(job, candidate), (connection) =>
+                Effect.suspend(() => ask(connection, deadlineMs - (performance.now() - began), budget))
+              )
+        // A probe that came to neither success nor failure leaves its place to the next one.
+        return probe
+          ? Effect.ensuring(
+              asked,
+              Effect.sync(() => breaker.note(node, name, "abandoned"))
+            )
+          : asked
+      })
+    return Effect.suspend(() => once(this.left(job), job.budget)).pipe(
       Effect.catchTag("Countered", (terms) => this.#counter(job, candidate, terms, once))
     )
   }
@@ -428,7 +365,12 @@ export class Caller {
             detail: "no connection before the deadline"
           })
       }),
-      Effect.tapError((reason) => Effect.sync(() => this.#blame(candidate, reason)))
+      Effect.tapError((reason) =>
+        Effect.sync(() => {
+          // A relay that cannot be reached is not its node's fault.
+          if (reason._tag === "Unreachable" && reason.peer === candidate.node) this.#blame(job, candidate, reason)
+        })
+      )
     )
   }
 
@@ -437,8 +379,8 @@ export class Caller {
       Effect.map((tracker) => ({ node, addresses: [relayAddress(via, tracker.peer, node)] })),
       Effect.mapError((error): NodeErrorReason => ({
         _tag: "Unreachable",
-        peer: node,
-        detail: `the relay ${via}: ${error.message}`
+        peer: via,
+        detail: `it was to relay to ${node}: ${error.message}`
       }))
     )
   }
@@ -447,11 +389,13 @@ export class Caller {
     job: Job,
     candidate: Candidate,
     first: NodeErrorReason & { readonly _tag: "Countered" },
-    once: (deadlineMs: number) => Effect.Effect<A, NodeErrorReason, R>
+    once: Once<A, R>
   ): Effect.Effect<A, NodeErrorReason, R> {
     const { settings } = this.#deps
     return Effect.gen({ self: this }, function* () {
       let terms = first
+      // Whoever names no budget takes up the cost that is asked, by sending it as the budget.
+      let budget = job.budget
       for (let round = 0; round < MAX_COUNTERS; round++) {
         const longest = job.deadlineMs * settings.counterFactor
         const takenUp =
@@ -463,7 +407,8 @@ export class Caller {
         if (!takenUp) break
         yield* Effect.sleep(terms.retryAfterMs ?? 0)
         const left = longest - (performance.now() - job.startedAt)
-        const result = yield* Effect.result(once(left))
+        if (job.budget === undefined && terms.costUsd !== undefined) budget = terms.costUsd
+        const result = yield* Effect.result(once(left, budget))
         if (Result.isSuccess(result)) return result.success
         if (result.failure._tag !== "Countered") return yield* Effect.fail(result.failure)
         terms = result.failure
@@ -477,18 +422,12 @@ export class Caller {
     candidate: Candidate,
     connection: Connection,
     deadlineMs: number,
+    budget: number | undefined,
     others: boolean
   ): Effect.Effect<Placed, NodeErrorReason> {
-    const { breaker, deadlines, peers } = this.#deps
+    const { deadlines, peers } = this.#deps
     return Effect.callback<Placed, NodeErrorReason>((resume) => {
-      const { node, name } = candidate
-      const admitted = breaker.admit(node, name)
-      if (!admitted.ok) {
-        return resume(Effect.fail({ _tag: "CircuitOpen", peer: node, retryAfterMs: Math.ceil(admitted.retryAfterMs) }))
-      }
-      if (deadlineMs <= 0) {
-        return resume(Effect.fail({ _tag: "DeadlineExceeded", deadlineMs: job.deadlineMs, where: "caller" }))
-      }
+      const { node } = candidate
       const sentAt = performance.now()
       const over = (): void => {
         timer.cancel()
@@ -497,14 +436,14 @@ export class Caller {
       }
       const fail = (reason: NodeErrorReason): void => {
         over()
-        this.#blame(candidate, reason)
+        this.#blame(job, candidate, reason)
         resume(Effect.fail(reason))
       }
       const tooLate = (): void => {
         outgoing.cancel()
         fail({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
       }
-      const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs), {
+      const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs, budget), {
         onAccepted: (estimateMs, waiting) => {
           silence?.cancel()
           job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
@@ -512,9 +451,15 @@ export class Caller {
         onResult: (body, receipt) => {
           over()
           const latencyMs = performance.now() - sentAt
-          const placed = this.#receive(job, candidate, connection, body, receipt, latencyMs)
+          let placed: Placed | NodeErrorReason
+          try {
+            placed = this.#receive(job, candidate, connection, body, receipt, latencyMs)
+          } catch (defect) {
+            // The caller's own evaluator broke: that is the caller's bug, and not to be swallowed here.
+            return resume(Effect.die(defect))
+          }
           if ("_tag" in placed) {
-            this.#blame(candidate, placed)
+            this.#blame(job, candidate, placed)
             return resume(Effect.fail(placed))
           }
           this.#praise(job, candidate, placed)
@@ -528,14 +473,11 @@ export class Caller {
       const timer = deadlines.after(deadlineMs, tooLate)
       const silence = others ? deadlines.after(deadlineMs / 2, tooLate) : undefined
       peers.began(node)
-      if (!outgoing.start(connection, job.body)) {
-        return fail({ _tag: "Overloaded", peer: node, retryAfterMs: 100, detail: "no more streams on its connection" })
-      }
+      if (!outgoing.start(connection, job.body)) return fail(noMoreStreams(connection))
       job.emit?.({ _tag: "Sent", peer: node, relayed: connection.relayed })
       return Effect.sync(() => {
         over()
         outgoing.cancel()
-        breaker.note(node, name, "abandoned")
         job.emit?.({ _tag: "Cancelled", peer: node })
       })
     })
@@ -546,99 +488,97 @@ export class Caller {
     candidate: Candidate,
     connection: Connection,
     deadlineMs: number,
+    budget: number | undefined,
     others: boolean
   ): Effect.Effect<Chunks, NodeErrorReason, Scope.Scope> {
     const { breaker, deadlines, peers, settings } = this.#deps
     const { node, name } = candidate
-    const began = Deferred.makeUnsafe<void, NodeErrorReason>()
-    const chunks = new Chunks()
-    const sentAt = performance.now()
-    let over = false
-    const end = (): void => {
-      if (over) return
-      over = true
-      timer.cancel()
-      silence?.cancel()
-      peers.ended(node)
-    }
-    const fail = (reason: NodeErrorReason): void => {
-      end()
-      this.#blame(candidate, reason)
-      Deferred.doneUnsafe(began, Effect.fail(reason))
-      chunks.end(reason)
-    }
-    const stop = (reason: NodeErrorReason): void => {
-      outgoing.cancel()
-      fail(reason)
-    }
-    const tooLate = (): void =>
-      stop({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
-    const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs), {
-      onAccepted: (estimateMs, waiting) => {
-        silence?.cancel()
-        job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
-      },
-      onChunk: (body) => {
-        silence?.cancel()
-        const json = JsonCodec.parse(body, settings.maxJsonDepth)
-        const output = Result.isFailure(json) ? json : job.output.decode(json.success)
-        if (Result.isFailure(output)) {
-          return stop({ _tag: "OutputInvalid", capability: candidate.capability, peer: node, detail: output.failure })
-        }
-        Deferred.doneUnsafe(began, Effect.void)
-        chunks.push(output.success)
-      },
-      onEnd: () => {
-        end()
-        breaker.note(node, name, "success")
-        this.#deps.count("answered")
-        const latencyMs = performance.now() - sentAt
-        if (node !== this.#deps.identity.nodeId) {
-          job.emit?.({ _tag: "Trust", move: this.#deps.trust.learn(node, name, 1, "streamed") })
-        }
-        job.emit?.({ _tag: "Answered", peer: node, latencyMs })
-        Deferred.doneUnsafe(began, Effect.void)
-        chunks.end(undefined)
-      },
-      onResult: () => {},
-      onFailure: fail
-    })
-    const timer = deadlines.after(Math.max(deadlineMs, 0), tooLate)
-    const silence = others ? deadlines.after(deadlineMs / 2, tooLate) : undefined
     return Effect.gen({ self: this }, function* () {
+      const began = Deferred.makeUnsafe<void, NodeErrorReason>()
+      const chunks = new Chunks()
+      const sentAt = performance.now()
+      let over = false
+      const end = (): void => {
+        if (over) return
+        over = true
+        timer.cancel()
+        silence?.cancel()
+        peers.ended(node)
+      }
+      const fail = (reason: NodeErrorReason): void => {
+        end()
+        this.#blame(job, candidate, reason)
+        Deferred.doneUnsafe(began, Effect.fail(reason))
+        chunks.end(reason)
+      }
+      const stop = (reason: NodeErrorReason): void => {
+        outgoing.cancel()
+        fail(reason)
+      }
+      const tooLate = (): void =>
+        stop({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
+      const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs, budget), {
+        onAccepted: (estimateMs, waiting) => {
+          silence?.cancel()
+          job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
+        },
+        onChunk: (body) => {
+          silence?.cancel()
+          const bytes = excess(body, settings.maxPayloadBytes)
+          if (bytes > 0) return stop({ _tag: "TooLarge", bytes, limit: settings.maxPayloadBytes })
+          const json = JsonCodec.parse(body, settings.maxJsonDepth)
+          const output = Result.isFailure(json) ? json : job.output.decode(json.success)
+          if (Result.isFailure(output)) {
+            return stop({ _tag: "OutputInvalid", capability: candidate.capability, peer: node, detail: output.failure })
+          }
+          if (Deferred.doneUnsafe(began, Effect.void)) breaker.note(node, name, "success")
+          chunks.push(output.success, body.length)
+        },
+        onEnd: () => {
+          end()
+          if (Deferred.doneUnsafe(began, Effect.void)) breaker.note(node, name, "success")
+          this.#deps.count("answered")
+          const latencyMs = performance.now() - sentAt
+          if (node !== this.#deps.identity.nodeId) {
+            job.emit?.({ _tag: "Trust", move: this.#deps.trust.learn(node, name, 1, "streamed") })
+          }
+          job.emit?.({ _tag: "Answered", peer: node, latencyMs })
+          chunks.end(undefined)
+        },
+        onResult: () => {},
+        onFailure: fail
+      })
       peers.began(node)
+      const timer = deadlines.after(deadlineMs, tooLate)
+      const silence = others ? deadlines.after(deadlineMs / 2, tooLate) : undefined
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           if (over) return
           end()
           outgoing.cancel()
-          breaker.note(node, name, "abandoned")
           job.emit?.({ _tag: "Cancelled", peer: node })
         })
       )
-      const admitted = breaker.admit(node, name)
-      if (!admitted.ok) {
-        fail({ _tag: "CircuitOpen", peer: node, retryAfterMs: Math.ceil(admitted.retryAfterMs) })
-      } else if (!outgoing.start(connection, job.body)) {
-        fail({ _tag: "Overloaded", peer: node, retryAfterMs: 100, detail: "no more streams on its connection" })
-      } else {
+      if (outgoing.start(connection, job.body)) {
         chunks.flow(outgoing)
         job.emit?.({ _tag: "Sent", peer: node, relayed: connection.relayed })
+      } else {
+        fail(noMoreStreams(connection))
       }
       yield* Deferred.await(began)
       return chunks
     })
   }
 
-  #requestOf(job: Job, candidate: Candidate, deadlineMs: number): Request {
+  #requestOf(job: Job, candidate: Candidate, deadlineMs: number, budget: number | undefined): Request {
     return {
       task: job.task,
       capability: candidate.capability,
       deadlineMs,
-      hops: job.hops === 0 ? 0 : job.hops - 1,
+      hops: job.hops - 1,
       receipt: job.receipt,
       stream: job.stream,
-      budget: job.budget,
+      budget,
       trace: job.trace
     }
   }
@@ -653,9 +593,8 @@ export class Caller {
   ): Placed | NodeErrorReason {
     const { settings, identity } = this.#deps
     const peer = candidate.node
-    if (body.length > settings.maxPayloadBytes) {
-      return { _tag: "TooLarge", bytes: body.length, limit: settings.maxPayloadBytes }
-    }
+    const bytes = excess(body, settings.maxPayloadBytes)
+    if (bytes > 0) return { _tag: "TooLarge", bytes, limit: settings.maxPayloadBytes }
     const json = JsonCodec.parse(body, settings.maxJsonDepth)
     const output = Result.isFailure(json) ? json : job.output.decode(json.success)
     if (Result.isFailure(json) || Result.isFailure(output)) {
@@ -675,7 +614,8 @@ export class Caller {
       capability: receipt?.capability ?? candidate.capability,
       latencyMs,
       relayed: connection.relayed,
-      receipt
+      receipt,
+      quality: job.evaluate === undefined ? 1 : job.evaluate(output.success as never, latencyMs)
     }
   }
 
@@ -685,8 +625,7 @@ export class Caller {
     if (!job.judge) return
     this.#deps.count("answered")
     if (candidate.node === this.#deps.identity.nodeId) return
-    const quality = qualityOf(job, placed)
-    const move = trust.learn(candidate.node, candidate.name, quality, "answered")
+    const move = trust.learn(candidate.node, candidate.name, placed.quality, "answered")
     job.emit?.({ _tag: "Trust", move })
   }
 
@@ -694,21 +633,34 @@ export class Caller {
     this.#deps.peers.busy(candidate.node, Date.now() + forMs)
   }
 
-  #blame(candidate: Candidate, reason: NodeErrorReason): void {
+  #blame(job: Job, candidate: Candidate, reason: NodeErrorReason): void {
     const { breaker, trust } = this.#deps
     if (reason._tag === "Overloaded") this.#busy(candidate, reason.retryAfterMs)
-    if (!blames(reason)) return breaker.note(candidate.node, candidate.name, "abandoned")
+    if (!blames(reason)) return
     breaker.note(candidate.node, candidate.name, "failure")
     if (candidate.node === this.#deps.identity.nodeId) return
-    trust.learn(candidate.node, candidate.name, 0, short[reason._tag] ?? reason._tag)
+    const move = trust.learn(candidate.node, candidate.name, 0, short[reason._tag] ?? reason._tag)
+    job.emit?.({ _tag: "Trust", move })
   }
 }
 
 const noAttempts: ReadonlyArray<NodeErrorReason> = []
 
-/** What an answer is worth, 0 to 1: the caller's evaluator, or 1, since it is valid and on time. */
-export const qualityOf = (job: Job, placed: Placed): number =>
-  job.evaluate === undefined ? 1 : job.evaluate(placed.output as never, placed.latencyMs)
+/** Sends a job once, within a deadline and a budget. */
+type Once<A, R> = (deadlineMs: number, budget: number | undefined) => Effect.Effect<A, NodeErrorReason, R>
+
+/** Bytes of a text that has more than allowed, else zero. */
+const excess = (text: string, limit: number): number => {
+  if (text.length * 3 <= limit) return 0
+  const bytes = Buffer.byteLength(text)
+  return bytes > limit ? bytes : 0
+}
+
+/** Why a connection that stands takes no stream: it is about to go, or has as many as it may. */
+const noMoreStreams = (connection: Connection): NodeErrorReason =>
+  connection.state() === "open"
+    ? { _tag: "Overloaded", peer: connection.peer, retryAfterMs: 100, detail: "no more streams on its connection" }
+    : { _tag: "Disconnected", peer: connection.peer }
 
 const withoutKind = ({ stream: _, ...query }: Query.Query): Query.Query => query
 
@@ -737,7 +689,10 @@ const checkReceipt = (
     inputHash: CanonicalJson.hash(job.input),
     outputHash
   })
-  return receipt instanceof Receipt.ReceiptRefused ? receipt.message : receipt
+  if (receipt instanceof Receipt.ReceiptRefused) return receipt.message
+  return parseId(receipt.capability).name === candidate.name
+    ? receipt
+    : `its receipt is for ${receipt.capability}, and ${candidate.capability} was asked`
 }
 
 /** The answer as the caller sees it. */

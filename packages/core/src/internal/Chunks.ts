@@ -7,12 +7,13 @@ import * as Effect from "effect/Effect"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { Outgoing } from "./Outgoing.ts"
 
-/** Chunks that wait for a slow reader before the sender is stopped. */
-const HIGH_WATER = 1_024
+/** Chunks that wait for a slow reader before the sender is stopped, and bytes of them, whichever comes first. */
+const HIGH_WATER = { chunks: 1_024, bytes: 256 * 1024 }
 
 /** A buffer of chunks with one reader. */
 export class Chunks {
   #items: Array<unknown> = []
+  #bytes = 0
   #ended = false
   #reason: NodeErrorReason | undefined
   #paused = false
@@ -24,9 +25,11 @@ export class Chunks {
     this.#source = source
   }
 
-  push(chunk: unknown): void {
+  /** Takes a chunk; `bytes` is what it was on the wire, about. */
+  push(chunk: unknown, bytes: number): void {
     this.#items.push(chunk)
-    if (!this.#paused && this.#items.length >= HIGH_WATER) {
+    this.#bytes += bytes
+    if (!this.#paused && (this.#items.length >= HIGH_WATER.chunks || this.#bytes >= HIGH_WATER.bytes)) {
       this.#paused = true
       this.#source?.pause()
     }
@@ -63,6 +66,7 @@ export class Chunks {
   #take(): Arr.NonEmptyReadonlyArray<unknown> {
     const items = this.#items
     this.#items = []
+    this.#bytes = 0
     if (this.#paused) {
       this.#paused = false
       this.#source?.resume()

@@ -7,6 +7,8 @@
 /** Length of a tick: finer than the deadlines people set, coarse enough to cost nothing. */
 export const TICK_MS = 10
 const SLOTS = 512
+/** Longest time that is told from forever, in ms: a hundred years. */
+const LONGEST_MS = 3_155_760_000_000
 
 /** A pending deadline. */
 export interface Entry {
@@ -48,7 +50,7 @@ export class Deadlines {
       this.#timer = setInterval(() => this.#advance(), TICK_MS)
     }
     const elapsed = performance.now() - this.#startedAt
-    const due = Math.max(Math.floor((elapsed + ms) / TICK_MS) + 1, this.#tick + 1)
+    const due = Math.max(Math.floor((elapsed + Math.min(ms, LONGEST_MS)) / TICK_MS) + 1, this.#tick + 1)
     const slot = due % SLOTS
     const pending = new Pending(this, slot, Math.floor((due - this.#tick - 1) / SLOTS), fire)
     const first = this.#slots[slot]

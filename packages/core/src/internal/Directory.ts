@@ -24,12 +24,16 @@ import type { MatchContext, Matcher } from "../Matcher.ts"
 import type { Tried } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
-import { Query } from "../Query.ts"
+import { check, Query } from "../Query.ts"
 import { type Connection, ResetCode, type Stream as PeerStream, type StreamHandler } from "../Transport.ts"
 import { RateLimit } from "./RateLimit.ts"
 
 /** Records that one peer may answer to one query. */
 export const MAX_ANSWERS = 50
+/** Longest that a query may take at a peer, in ms. */
+const MAX_QUERY_MS = 60_000
+/** Furthest that a query may say it travels; every node cuts it to its own guardrail. */
+const MAX_QUERY_HOPS = 16
 /** Peers that one query is passed on to. */
 export const MAX_FANOUT = 32
 /** Queries remembered, so that one that comes back is not passed on again. */
@@ -38,6 +42,10 @@ const MAX_SEEN = 10_000
 const MAX_HINTS = 64
 /** Records that a peer may announce of itself in a second. */
 const ANNOUNCEMENTS_PER_SECOND = 20
+/** When a record that a peer would not take so soon is told to it again, in ms. */
+const ANNOUNCE_AGAIN_MS = 1_000
+/** Queries of one peer that are answered at once: each may hold a timer, and a stream to every other peer. */
+export const MAX_QUERIES_PER_PEER = 64
 
 const RECORD = 1
 const QUERY = 2
@@ -45,15 +53,23 @@ const MAX_QUERY_BYTES = 16 * 1024
 
 const Asked = Schema.Struct({
   id: Schema.String.check(Schema.isPattern(/^[0-9a-f]{16}$/)),
-  hops: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 16 })),
-  ms: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 60_000 })),
+  hops: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: MAX_QUERY_HOPS })),
+  ms: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: MAX_QUERY_MS })),
   query: Query
 })
 type Asked = typeof Asked.Type
 const decodeAsked = Schema.decodeUnknownResult(Asked)
 
 const head = { record: Uint8Array.of(RECORD), query: Uint8Array.of(QUERY) }
-const silent: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }
+const empty = new Uint8Array(0)
+
+/** The stream on which this node tells a peer its record. */
+interface Announcing {
+  readonly stream: PeerStream
+  /** The peer has not taken what was sent; the record then goes once it has. */
+  blocked: boolean
+  stale: boolean
+}
 
 /** What the directory needs of its node. */
 export interface Deps {
@@ -98,7 +114,8 @@ export interface Directory {
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Directory, never, Scope.Scope> {
   const { connections, identity, matcher, settings } = deps
   const run = Effect.runForkWith(yield* Effect.context())
-  const announcing = new Map<NodeId, PeerStream>()
+  const announcing = new Map<NodeId, Announcing>()
+  const answering = new Map<NodeId, number>()
   const waiting = new Map<NodeId, Set<(record: AgentRecord.AgentRecord) => void>>()
   const sources = new Map<NodeId, string>()
   const seen = new Set<string>()
@@ -162,15 +179,38 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   }
 
   const announceTo = (connection: Connection): void => {
-    const open =
-      announcing.get(connection.peer) ??
-      connection.open(Protocol.RECORDS, {
-        ...silent,
-        onClosed: () => announcing.delete(connection.peer)
-      })
-    if (open === undefined) return
-    announcing.set(connection.peer, open)
-    open.send(head.record, CanonicalJson.stringify(current()), false)
+    const open = announcing.get(connection.peer)
+    if (open !== undefined) return tellRecord(open)
+    const stream: PeerStream | undefined = connection.open(Protocol.RECORDS, {
+      onMessage: () => {},
+      onWritable: () => {
+        opened.blocked = false
+        if (opened.stale) tellRecord(opened)
+      },
+      onClosed: (code) => {
+        // Another connection may have replaced this one meanwhile, with a stream of its own.
+        if (announcing.get(connection.peer) === opened) announcing.delete(connection.peer)
+        if (code === ResetCode.Overloaded) announceAgain(connection.peer)
+      }
+    })
+    if (stream === undefined) return
+    const opened: Announcing = { stream, blocked: false, stale: false }
+    announcing.set(connection.peer, opened)
+    tellRecord(opened)
+  }
+  const tellRecord = (to: Announcing): void => {
+    to.stale = to.blocked
+    if (!to.blocked) to.blocked = !to.stream.send(head.record, CanonicalJson.stringify(current()), false)
+  }
+  const again = new Map<NodeId, ReturnType<typeof setTimeout>>()
+  const announceAgain = (peer: NodeId): void => {
+    if (again.has(peer)) return
+    const timer = setTimeout(() => {
+      again.delete(peer)
+      const connection = connections.get(peer)
+      if (connection !== undefined) announceTo(connection)
+    }, ANNOUNCE_AGAIN_MS)
+    again.set(peer, timer)
   }
 
   const advertise = (): void => {
@@ -214,36 +254,78 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     tellAll()
   }
 
-  /** Answers a peer's query from what is known, and from what its other peers answer while hops remain. */
-  const answer = (connection: Connection, stream: PeerStream, asked: Asked): void => {
+  /**
+   * Answers a peer's query from what is known, and from what its other peers answer while hops remain. Gives the handler's
+   * remaining part: records wait here, and not in the stream, while the peer does not take them.
+   */
+  const answer = (
+    connection: Connection,
+    stream: PeerStream,
+    asked: Asked
+  ): Pick<StreamHandler, "onWritable" | "onClosed"> => {
+    const { peer } = connection
     answered += 1
-    let left = MAX_ANSWERS
-    const sent = new Set<NodeId>()
+    answering.set(peer, (answering.get(peer) ?? 0) + 1)
+    const told = new Set<NodeId>()
+    const queue: Array<AgentRecord.AgentRecord> = []
+    let blocked = false
+    let complete = false
     let over = false
-    const tell = (record: AgentRecord.AgentRecord): void => {
-      if (over || left === 0 || sent.has(record.node) || record.node === connection.peer) return
-      sent.add(record.node)
-      left -= 1
-      stream.send(head.record, JSON.stringify(record), false)
-    }
-    for (const match of matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: () => 1 })) {
-      tell(match.record)
-    }
-    const end = (): void => {
+    const finish = (): void => {
       if (over) return
       over = true
       clearTimeout(timer)
-      stream.send(new Uint8Array(0), undefined, true)
-    }
-    const timer = setTimeout(() => {
       stop()
+      const left = (answering.get(peer) ?? 1) - 1
+      if (left > 0) answering.set(peer, left)
+      else answering.delete(peer)
+    }
+    const flush = (): void => {
+      while (!over && !blocked) {
+        const record = queue.shift()
+        if (record === undefined) {
+          if (complete) {
+            finish()
+            stream.send(empty, undefined, true)
+          }
+          return
+        }
+        blocked = !stream.send(head.record, JSON.stringify(record), false)
+      }
+    }
+    const tell = (record: AgentRecord.AgentRecord): void => {
+      if (over || told.size >= MAX_ANSWERS || told.has(record.node) || record.node === peer) return
+      told.add(record.node)
+      queue.push(record)
+      flush()
+    }
+    const end = (): void => {
+      complete = true
+      flush()
+    }
+    let stop = (): void => {}
+    // A peer that does not even take its answers in time has them no more.
+    const timer = setTimeout(() => {
       end()
+      if (!over) {
+        finish()
+        stream.reset(ResetCode.TooSlow)
+      }
     }, asked.ms)
-    const stop =
-      asked.hops > 0 && !seen.has(asked.id)
-        ? askPeers({ ...asked, hops: asked.hops - 1 }, connection.peer, tell, end)
-        : (queueMicrotask(end), () => {})
+    for (const match of matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: () => 1 })) {
+      tell(match.record)
+    }
+    const hops = Math.min(asked.hops, settings.hops)
+    if (hops > 0 && !seen.has(asked.id)) stop = askPeers({ ...asked, hops: hops - 1 }, peer, tell, end)
+    else queueMicrotask(end)
     note(asked.id)
+    return {
+      onWritable: () => {
+        blocked = false
+        flush()
+      },
+      onClosed: finish
+    }
   }
   const note = (id: string): void => {
     seen.add(id)
@@ -304,32 +386,48 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   }
 
   const accept = (connection: Connection, stream: PeerStream): StreamHandler => {
-    let queried = false
+    const { peer } = connection
+    let running: Pick<StreamHandler, "onWritable" | "onClosed"> | undefined
+    const refuse = (code: ResetCode): void => {
+      stream.reset(code)
+      running?.onClosed(code)
+    }
+    const record = (message: Uint8Array, last: boolean): void => {
+      if (announcements.take(peer, Date.now()) > 0) return refuse(ResetCode.Overloaded)
+      const read = readRecord(message)
+      const learned = read === undefined ? undefined : learn(read, "connected", peer)
+      if (learned === undefined) return refuse(ResetCode.Malformed)
+      if (learned instanceof AgentRecord.RecordRefused && learned.reason._tag !== "NotNewer") {
+        run(Effect.logInfo(`record of ${peer} refused: ${learned.message}`))
+      }
+      if (last) stream.send(empty, undefined, true)
+    }
+    const query = (message: Uint8Array): void => {
+      if (queries.take(peer, Date.now()) > 0 || (answering.get(peer) ?? 0) >= MAX_QUERIES_PER_PEER) {
+        return refuse(ResetCode.Overloaded)
+      }
+      const parsed = CanonicalJson.parse(Buffer.from(message.subarray(1)).toString("utf8"), { maxDepth: 8 })
+      const asked = Result.isSuccess(parsed) ? decodeAsked(parsed.success) : undefined
+      if (asked === undefined || Result.isFailure(asked) || check(asked.success.query) !== undefined) {
+        return refuse(ResetCode.Malformed)
+      }
+      running = answer(connection, stream, asked.success)
+    }
     return {
       onMessage: (message, last) => {
-        if (message.length === 0) return
-        if (message[0] === RECORD && !queried) {
-          if (announcements.take(connection.peer, Date.now()) > 0) return stream.reset(ResetCode.Overloaded)
-          const record = readRecord(message)
-          const learned = record === undefined ? undefined : learn(record, "connected", connection.peer)
-          if (learned === undefined) return stream.reset(ResetCode.Malformed)
-          if (learned instanceof AgentRecord.RecordRefused && learned.reason._tag !== "NotNewer") {
-            run(Effect.logInfo(`record of ${connection.peer} refused: ${learned.message}`))
-          }
-          return
+        try {
+          if (running !== undefined) return refuse(ResetCode.Malformed)
+          if (message[0] === RECORD) return record(message, last)
+          if (message[0] === QUERY && last && message.length <= MAX_QUERY_BYTES) return query(message)
+          if (message.length === 0 && last) return void stream.send(empty, undefined, true)
+          refuse(ResetCode.Malformed)
+        } catch (defect) {
+          refuse(ResetCode.Internal)
+          run(Effect.logError(`a message of ${peer} could not be handled`, defect))
         }
-        if (message[0] !== QUERY || !last || queried || message.length > MAX_QUERY_BYTES) {
-          return stream.reset(ResetCode.Malformed)
-        }
-        queried = true
-        if (queries.take(connection.peer, Date.now()) > 0) return stream.reset(ResetCode.Overloaded)
-        const parsed = CanonicalJson.parse(Buffer.from(message.subarray(1)).toString("utf8"), { maxDepth: 8 })
-        const asked = Result.isSuccess(parsed) ? decodeAsked(parsed.success) : undefined
-        if (asked === undefined || Result.isFailure(asked)) return stream.reset(ResetCode.Malformed)
-        answer(connection, stream, asked.success)
       },
-      onWritable: () => {},
-      onClosed: () => {}
+      onWritable: () => running?.onWritable(),
+      onClosed: (code) => running?.onClosed(code)
     }
   }
 
@@ -394,7 +492,12 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     let told = 0
     const mesh = Effect.callback<void>((resume) => {
       const stop = askPeers(
-        { id: randomBytes(8).toString("hex"), hops: options.hops, ms: Math.max(1, options.withinMs), query: asked },
+        {
+          id: randomBytes(8).toString("hex"),
+          hops: Math.min(options.hops, MAX_QUERY_HOPS),
+          ms: Math.min(Math.max(1, Math.ceil(options.withinMs)), MAX_QUERY_MS),
+          query: asked
+        },
         undefined,
         () => {
           told += 1
@@ -416,7 +519,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
             })
             .pipe(
               Stream.take(MAX_HINTS),
-              Stream.mapEffect(follow, { concurrency: 8 }),
+              Stream.mapEffect(follow, { concurrency: 8, unordered: true }),
               Stream.runForEach((record) => Effect.sync(() => void (record !== undefined && hit()))),
               Effect.catch((error: DiscoveryError) =>
                 Effect.sync(() => void (reports.has(error.source) || reports.set(error.source, error.detail)))
@@ -444,7 +547,12 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     onAddresses: () => void refresh()
   })
   const renew = setInterval(() => void refresh(), AgentRecord.DEFAULT_LIFETIME / 2)
-  yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(renew)))
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      clearInterval(renew)
+      for (const timer of again.values()) clearTimeout(timer)
+    })
+  )
 
   return {
     own: current,

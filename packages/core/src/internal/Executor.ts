@@ -22,6 +22,7 @@ import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Receipt from "../Receipt.ts"
 import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
+import { CurrentTask } from "./CurrentTask.ts"
 import type { Deadlines, Entry } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
@@ -33,6 +34,10 @@ import * as VersionRange from "./VersionRange.ts"
 const ACCEPT_FROM_MS = 50
 /** It tells at the latest after this time, in ms, so that its caller knows that somebody is at work. */
 export const ACCEPT_AFTER_MS = 250
+/** When to come back to an agent that is full and has not yet learned how long its tasks take, in ms. */
+const RETRY_AFTER_MS = 50
+/** Ranges of strangers whose best match is remembered; all are forgotten beyond it. */
+const MAX_RANGES = 256
 /** How much of a new duration goes into a capability's average. */
 const AVERAGE_RATE = 0.1
 
@@ -54,6 +59,8 @@ export class Served {
   failed = 0
   /** The queue is being worked off: handlers that end at once must not begin it anew. */
   advancing = false
+  /** Called when nothing runs or waits any more. */
+  readonly idle: Array<() => void> = []
   averageMs: number
 
   constructor(capability: Capability<never, unknown>, run: Run, options: ServeOptions, settings: Settings) {
@@ -117,8 +124,17 @@ class Waiter implements StreamHandler {
     this.stream = stream
   }
   onMessage(message: Uint8Array, last: boolean): void {
-    if (this.work !== undefined || !last) return this.stream.reset(ResetCode.Malformed)
-    this.#executor.dispatch(this, message)
+    if (this.work !== undefined || !last) {
+      this.stream.reset(ResetCode.Malformed)
+      return this.onClosed()
+    }
+    try {
+      this.#executor.dispatch(this, message)
+    } catch (defect) {
+      this.stream.reset(ResetCode.Internal)
+      this.onClosed()
+      this.#executor.report(defect)
+    }
   }
   onWritable(): void {
     const wake = this.wake
@@ -150,7 +166,8 @@ interface Work {
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   deadline: Entry | undefined
   accept: Entry | undefined
-  accepted: boolean
+  /** How many tasks waited before it when its caller was told that it is accepted. */
+  accepted: number | undefined
   startedAt: number
   expired: boolean
 }
@@ -190,12 +207,16 @@ export class Executor {
   remove(served: Served): void {
     this.#served.delete(served.capability.id)
     this.#ranges.clear()
+  }
+  /** Gives up what is still running or waiting of a capability, and tells whoever waits for it. */
+  abandon(served: Served): void {
     for (const work of [...this.#running.values()]) {
       if (work.served !== served) continue
+      this.#unqueue(work)
+      this.#forget(work)
       for (const waiter of work.waiters) {
         waiter.refuse("rejected", { code: "Draining", detail: "the agent serves this no more" })
       }
-      this.#forget(work)
       work.fiber?.interruptUnsafe()
     }
   }
@@ -211,11 +232,20 @@ export class Executor {
   list(): ReadonlyArray<Served> {
     return [...this.#served.values()]
   }
+  /** Tasks of a capability that run or wait. */
+  pending(served: Served): number {
+    return served.running + served.waiting.length
+  }
   /** Takes nothing new from now on; `idle` is called when the last task has ended. */
   drain(idle: () => void): void {
     this.#draining = true
     if (this.#running.size === 0) idle()
     else this.#idle.push(idle)
+  }
+
+  /** Logs what must not happen: a defect of this node, or of a plugin. */
+  report(defect: unknown): void {
+    this.#deps.fork(Effect.logError("a task could not be handled", defect))
   }
 
   readonly accept = (connection: Connection, stream: Stream): StreamHandler => new Waiter(this, connection.peer, stream)
@@ -250,10 +280,10 @@ export class Executor {
     }
     const key = `${waiter.peer}${request.key}`
     const running = this.#running.get(key)
-    if (running !== undefined) return this.#join(running, waiter, request)
+    if (running !== undefined) return this.#join(running, waiter, request, served)
     const settled = this.#settled.get(key)
     if (settled !== undefined) {
-      if (now - settled.finishedAt <= settings.idempotency.ms) return this.#repeat(settled, waiter, request)
+      if (now - settled.finishedAt <= settings.idempotency.ms) return this.#repeat(settled, waiter, request, served)
       this.#unsettle(key, settled)
     }
     if (this.#draining) {
@@ -267,21 +297,22 @@ export class Executor {
     if (exact !== undefined) return exact
     if (this.#ranges.has(id)) return this.#ranges.get(id)
     const best = bestInRange(id, this.#served.values())
-    if (this.#ranges.size >= 256) this.#ranges.clear()
+    if (this.#ranges.size >= MAX_RANGES) this.#ranges.clear()
     this.#ranges.set(id, best)
     return best
   }
 
-  #join(work: Work, waiter: Waiter, request: Envelope.ReceivedRequest): void {
-    if (work.request.body !== request.body || work.served.capability.kind === "stream") {
+  #join(work: Work, waiter: Waiter, request: Envelope.ReceivedRequest, served: Served): void {
+    if (work.request.body !== request.body || work.served !== served || served.capability.kind === "stream") {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key is in use for another task" })
     }
     waiter.work = work
     work.waiters.add(waiter)
+    if (work.accepted !== undefined) this.#sendAccepted(work, work.accepted, waiter)
   }
 
-  #repeat(settled: Settled, waiter: Waiter, request: Envelope.ReceivedRequest): void {
-    if (settled.input !== request.body) {
+  #repeat(settled: Settled, waiter: Waiter, request: Envelope.ReceivedRequest, served: Served): void {
+    if (settled.input !== request.body || settled.capability !== served.capability.id) {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key was used for another input" })
     }
     this.#answer(waiter, settled)
@@ -314,7 +345,7 @@ export class Executor {
     const waitMs = queued ? Math.ceil((served.waiting.length + 1) / served.concurrency) * served.averageMs : 0
     const needMs = Math.ceil(waitMs + served.averageMs)
     if (queued && (served.waiting.length >= served.queue || needMs > deadlineMs)) {
-      const retryAfterMs = Math.max(Math.ceil(served.averageMs), 1)
+      const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
       const detail = `all ${served.concurrency} places are taken and ${served.waiting.length} tasks wait`
       return waiter.refuse("countered", { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail })
     }
@@ -328,7 +359,7 @@ export class Executor {
       fiber: undefined,
       deadline: undefined,
       accept: undefined,
-      accepted: false,
+      accepted: undefined,
       startedAt: now,
       expired: false
     }
@@ -341,11 +372,13 @@ export class Executor {
   }
 
   #tellAccepted(work: Work, waiting: number): void {
-    work.accepted = true
+    work.accepted = waiting
+    for (const waiter of work.waiters) this.#sendAccepted(work, waiting, waiter)
+  }
+
+  #sendAccepted(work: Work, waiting: number, waiter: Waiter): void {
     const estimateMs = work.served.averageMs * (1 + waiting / work.served.concurrency)
-    for (const waiter of work.waiters) {
-      waiter.stream.send(Envelope.encodeAccepted(estimateMs, waiting), undefined, false)
-    }
+    waiter.stream.send(Envelope.encodeAccepted(estimateMs, waiting), undefined, false)
   }
 
   #start(work: Work): void {
@@ -366,24 +399,36 @@ export class Executor {
         attributes: { "parley.caller": work.task.caller, "parley.task": work.task.id }
       })
     }
-    const fiber = this.#deps.fork(effect)
+    const fiber = this.#deps.fork(Effect.provideService(effect, CurrentTask, work.task))
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
     work.fiber = fiber
-    if (!work.accepted) work.accept = this.#deps.deadlines.after(ACCEPT_AFTER_MS, () => this.#tellAccepted(work, 0))
-    fiber.addObserver((ended) => this.#finish(work, ended))
+    if (work.accepted === undefined) {
+      work.accept = this.#deps.deadlines.after(ACCEPT_AFTER_MS, () => this.#tellAccepted(work, 0))
+    }
+    fiber.addObserver((ended) => {
+      try {
+        this.#finish(work, ended)
+      } catch (defect) {
+        this.report(defect)
+      }
+    })
   }
 
   #chunks(work: Work, chunks: EffectStream.Stream<unknown, unknown>): Effect.Effect<void, unknown> {
     const [waiter] = work.waiters
     if (waiter === undefined) return Effect.void
     return EffectStream.runForEach(chunks, (chunk) =>
-      Effect.suspend(() => {
+      Effect.suspend((): Effect.Effect<void, OutputInvalid | OutputTooLarge> => {
         const json = work.served.output.encode(chunk)
         const body = Result.isSuccess(json) ? JsonCodec.stringify(json.success) : undefined
         if (body === undefined) {
           const detail = Result.isFailure(json) ? json.failure : "it has no JSON form"
           return Effect.fail(new OutputInvalid({ detail }))
+        }
+        const limit = this.#deps.settings.maxPayloadBytes
+        if (body.length * 3 > limit && Buffer.byteLength(body) > limit) {
+          return Effect.fail(new OutputTooLarge({ bytes: Buffer.byteLength(body) }))
         }
         if (waiter.stream.send(Envelope.heads.chunk, body, false) || waiter.closed) return Effect.void
         return Effect.callback<void>((resume) => {
@@ -397,6 +442,7 @@ export class Executor {
     const { served } = work
     const now = this.#deps.now()
     served.running -= 1
+    if (served.running + served.waiting.length === 0) for (const idle of served.idle.splice(0)) idle()
     served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
     this.#next(served)
     if (!this.#forget(work)) return
@@ -429,15 +475,15 @@ export class Executor {
     if (body === undefined) return this.#broken(work, "OutputInvalid", "it has no JSON form", now)
     const limit = this.#deps.settings.maxPayloadBytes
     if (body.length * 3 > limit && Buffer.byteLength(body) > limit) {
-      const bytes = Buffer.byteLength(body)
-      return this.#settledAs(
-        work,
-        "failed",
-        Refusal.encode({ by: "executor", code: "TooLarge", detail: "the output", bytes, limit }),
-        now
-      )
+      return this.#tooLarge(work, Buffer.byteLength(body), now)
     }
     return this.#settledAs(work, "result", body, now)
+  }
+
+  #tooLarge(work: Work, bytes: number, now: number): Settled {
+    const limit = this.#deps.settings.maxPayloadBytes
+    const body = Refusal.encode({ by: "executor", code: "TooLarge", detail: "the output", bytes, limit })
+    return this.#settledAs(work, "failed", body, now)
   }
 
   #broken(work: Work, code: string, detail: string, now: number): Settled {
@@ -448,6 +494,7 @@ export class Executor {
     if (work.expired) return this.#broken(work, "DeadlineExceeded", "the handler was interrupted", now)
     const error = Cause.squash(cause)
     if (error instanceof OutputInvalid) return this.#broken(work, "OutputInvalid", error.detail, now)
+    if (error instanceof OutputTooLarge) return this.#tooLarge(work, error.bytes, now)
     const code = tagOf(error)
     const detail = error instanceof Error ? error.message : typeof error === "string" ? error : describe(error)
     return this.#settledAs(work, "failed", Refusal.encode({ by: "handler", code, detail }), now)
@@ -460,7 +507,14 @@ export class Executor {
     } else if (waiter.work !== undefined && waiter.work.served.capability.kind === "stream") {
       waiter.stream.send(Envelope.encodeEnd, undefined, true)
     } else {
-      const receipt = waiter.receipt ? this.#receipt(waiter.peer, settled) : undefined
+      let receipt: string | undefined
+      try {
+        receipt = waiter.receipt ? this.#receipt(waiter.peer, settled) : undefined
+      } catch (error) {
+        // Input or output without a canonical form, such as a lone surrogate: there is nothing to sign.
+        const detail = error instanceof Error ? error.message : String(error)
+        return waiter.refuse("failed", { by: "executor", code: "NoReceipt", detail })
+      }
       waiter.stream.send(Envelope.encodeResult(receipt), settled.body, true)
     }
   }
@@ -547,6 +601,7 @@ export class Executor {
 }
 
 class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
+class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{ readonly bytes: number }> {}
 
 const tagOf = (error: unknown): string => {
   if (typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string")
@@ -569,7 +624,10 @@ const decide = (
   served: Served
 ): Decision => {
   try {
-    return negotiate({ task, input, running: served.running, waiting: served.waiting.length })
+    const decision = negotiate({ task, input, running: served.running, waiting: served.waiting.length })
+    // A hook in JavaScript may give anything; what it did not say clearly is no acceptance.
+    if (decision._tag === "Accept" || decision._tag === "Reject" || decision._tag === "Counter") return decision
+    return { _tag: "Reject", code: "NegotiationFailed", detail: "its negotiate gave no decision" }
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)
     return { _tag: "Reject", code: "NegotiationFailed", detail }

@@ -48,7 +48,7 @@ export const of = <T>(schema: Codec<T>): JsonCodec<T> => {
 
 /** Reads a JSON text from outside, whose size is already bounded. Text too short to nest deeper than allowed is not scanned. */
 export const parse = (text: string, maxDepth: number): Result.Result<Schema.Json, string> => {
-  if (text.length > maxDepth) {
+  if (text.length > maxDepth || text.includes("__proto__") || text.includes("\\u")) {
     const parsed = CanonicalJson.parse(text, { maxBytes: Number.MAX_SAFE_INTEGER, maxDepth })
     return Result.isSuccess(parsed)
       ? Result.succeed(parsed.success as Schema.Json)

@@ -28,11 +28,13 @@ import { type Connection, type Owner, TransportError } from "../Transport.ts"
 import * as TransportMemory from "../TransportMemory.ts"
 import * as TrustModule from "../Trust.ts"
 import { Asking } from "./Asking.ts"
-import { answered, Caller, type Job, makeJob, type Wanted } from "./Caller.ts"
+import { answered, Caller } from "./Caller.ts"
+import { CurrentTask } from "./CurrentTask.ts"
 import { Deadlines } from "./Deadlines.ts"
 import * as Directory from "./Directory.ts"
 import type { Trace } from "./Envelope.ts"
 import { Executor, type Run, Served } from "./Executor.ts"
+import { type Job, makeJob, type Wanted } from "./Job.ts"
 import { Peers } from "./Peers.ts"
 import * as Topics from "./Topics.ts"
 
@@ -135,6 +137,7 @@ export const make = Effect.fnUntraced(function* (
     deadlines,
     context: matchContext,
     random: options.random ?? Math.random,
+    counterFactor: settings.counterFactor,
     sourceOf: directory.sourceOf,
     fork
   })
@@ -204,10 +207,12 @@ export const make = Effect.fnUntraced(function* (
     judge: boolean,
     run: (job: Job) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | NodeError, R> =>
-    traced(`${kind} ${idOf(wanted)}`, (trace): Effect.Effect<A, E | NodeError, R> => {
-      const job = makeJob(settings, wanted, kind, input, callOptions, trace, judge)
-      return "_tag" in job ? fail(job) : run(job)
-    })
+    traced(`${kind} ${idOf(wanted)}`, (trace) =>
+      Effect.withFiber((fiber): Effect.Effect<A, E | NodeError, R> => {
+        const job = makeJob(settings, wanted, kind, input, callOptions, trace, judge, fiber.getRef(CurrentTask))
+        return "_tag" in job ? fail(job) : run(job)
+      })
+    )
 
   const request = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
     withJob(wanted, "call", input, callOptions, true, (job) =>
@@ -280,9 +285,13 @@ export const make = Effect.fnUntraced(function* (
           return fail({ _tag: "CannotServe", capability: capability.id, detail: refused.message })
         }),
         () =>
-          Effect.sync(() => {
+          Effect.suspend(() => {
             executor.remove(served)
             directory.refresh()
+            return Effect.callback<void>((resume) => {
+              if (executor.pending(served) === 0) return resume(Effect.void)
+              served.idle.push(() => resume(Effect.void))
+            }).pipe(Effect.timeoutOption(settings.drainMs), Effect.andThen(Effect.sync(() => executor.abandon(served))))
           })
       )
     })

@@ -56,6 +56,7 @@ export class Outgoing implements StreamHandler {
   readonly #request: Envelope.Request
   readonly #sink: Sink
   #stream: Stream | undefined
+  #accepted = false
   #over = false
 
   constructor(peer: NodeId, request: Envelope.Request, sink: Sink) {
@@ -98,6 +99,9 @@ export class Outgoing implements StreamHandler {
         return this.#sink.onResult(response.body, response.receipt)
       case "Accepted":
         if (last) return this.#bad("an acceptance without a result")
+        // Once is enough: a peer that repeats it would only keep this node busy.
+        if (this.#accepted) return this.#bad("a second acceptance")
+        this.#accepted = true
         return this.#sink.onAccepted(response.estimateMs, response.waiting)
       case "Chunk":
         if (last || !this.#request.stream) return this.#bad("a chunk out of place")

@@ -2,7 +2,7 @@
  * Token buckets, one per peer: a burst of one second's worth, refilled at the rate.
  */
 
-/** Peers remembered; the one longest unseen is forgotten, and would begin with a full bucket anyway after a second. */
+/** Peers remembered; the one first seen is forgotten, and begins with a full bucket, as it would after a second anyway. */
 const MAX_PEERS = 10_000
 
 interface Bucket {
@@ -14,23 +14,25 @@ interface Bucket {
 export class RateLimit {
   readonly #buckets = new Map<string, Bucket>()
   readonly #perSecond: number
+  readonly #burst: number
 
   constructor(perSecond: number) {
     this.#perSecond = perSecond
+    this.#burst = Math.max(1, perSecond)
   }
 
   /** Takes a token. Zero when there was one, else the milliseconds until there will be. */
   take(key: string, now: number): number {
     let bucket = this.#buckets.get(key)
     if (bucket === undefined) {
-      bucket = { tokens: this.#perSecond, at: now }
+      bucket = { tokens: this.#burst, at: now }
       this.#buckets.set(key, bucket)
       if (this.#buckets.size > MAX_PEERS) {
         const oldest = this.#buckets.keys().next()
         if (oldest.done !== true) this.#buckets.delete(oldest.value)
       }
     } else if (now > bucket.at) {
-      bucket.tokens = Math.min(this.#perSecond, bucket.tokens + ((now - bucket.at) * this.#perSecond) / 1000)
+      bucket.tokens = Math.min(this.#burst, bucket.tokens + ((now - bucket.at) * this.#perSecond) / 1000)
       bucket.at = now
     }
     if (bucket.tokens >= 1) {

@@ -7,7 +7,10 @@ import * as Schema from "effect/Schema"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 
+/** Longest text of a refusal, in characters: a schema's complaint about one value. */
 const MAX_TEXT = 2_000
+/** Longest code that is sent, in characters. */
+const MAX_CODE = 128
 const Text = Schema.String.check(Schema.isMaxLength(MAX_TEXT))
 const Amount = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -49,13 +52,28 @@ const FailedBody = Schema.Struct({
 /** A task that failed. */
 export type FailedBody = typeof FailedBody.Type
 
-/** A body within the bounds that readers hold. */
-export const encode = (body: RejectedBody | CounteredBody | FailedBody): string =>
-  JSON.stringify({
-    ...body,
-    detail: body.detail.slice(0, MAX_TEXT),
-    ...("code" in body ? { code: body.code.slice(0, 128) } : {})
-  })
+const amounts = ["retryAfterMs", "deadlineMs", "costUsd", "bytes", "limit"] as const
+
+/** A body within the bounds that readers hold, whatever a handler or a plugin put into it. */
+export const encode = (body: RejectedBody | CounteredBody | FailedBody): string => {
+  const given: { readonly [key: string]: unknown } = { ...body }
+  const bounded: Record<string, unknown> = { detail: String(body.detail).slice(0, MAX_TEXT) }
+  if ("by" in body) bounded["by"] = body.by
+  if ("code" in body) bounded["code"] = String(body.code).slice(0, MAX_CODE)
+  for (const key of amounts) {
+    const amount = given[key]
+    if (typeof amount === "number" && Number.isFinite(amount)) bounded[key] = Math.max(0, amount)
+  }
+  return JSON.stringify(bounded)
+}
+
+/** Control characters of a stranger's text could rewrite the terminal that shows it. Tabs and line feeds stay. */
+const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
+const shown = <B extends { readonly detail: string; readonly code?: string }>(body: B): B => ({
+  ...body,
+  detail: body.detail.replace(CONTROLS, "\ufffd"),
+  ...(body.code === undefined ? {} : { code: body.code.replace(CONTROLS, "\ufffd") })
+})
 
 const decoders = {
   Rejected: Schema.decodeUnknownResult(Schema.fromJsonString(RejectedBody)),
@@ -77,15 +95,15 @@ export const toReason = (
     switch (kind) {
       case "Rejected": {
         const decoded = decoders.Rejected(body)
-        return Result.isFailure(decoded) ? bad : rejected(decoded.success, peer, capability)
+        return Result.isFailure(decoded) ? bad : rejected(shown(decoded.success), peer, capability)
       }
       case "Countered": {
         const decoded = decoders.Countered(body)
-        return Result.isFailure(decoded) ? bad : { _tag: "Countered", peer, ...decoded.success }
+        return Result.isFailure(decoded) ? bad : { _tag: "Countered", peer, ...shown(decoded.success) }
       }
       case "Failed": {
         const decoded = decoders.Failed(body)
-        return Result.isFailure(decoded) ? bad : failed(decoded.success, peer, capability, deadlineMs)
+        return Result.isFailure(decoded) ? bad : failed(shown(decoded.success), peer, capability, deadlineMs)
       }
     }
   } catch {

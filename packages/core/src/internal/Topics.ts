@@ -68,7 +68,8 @@ export const make = Effect.fnUntraced(function* (
       },
       onWritable: () => {},
       onClosed: () => {
-        interest.streams.delete(connection.peer)
+        // Another connection may have replaced this one meanwhile, with a stream of its own.
+        if (interest.streams.get(connection.peer) === stream) interest.streams.delete(connection.peer)
       }
     })
     if (stream === undefined) return
@@ -135,11 +136,13 @@ export const make = Effect.fnUntraced(function* (
         const wrong = tooLong(topic)
         if (wrong !== undefined) return Effect.fail(wrong)
         const body = JsonCodec.stringify(data)
-        const limit = settings.maxPayloadBytes
-        if (body === undefined || Buffer.byteLength(body) >= limit) {
-          const bytes = body === undefined ? 0 : Buffer.byteLength(body)
-          return Effect.fail(new NodeError({ reason: { _tag: "TooLarge", bytes, limit } }))
+        if (body === undefined) {
+          return Effect.fail(new NodeError({ reason: { _tag: "BadQuery", detail: "the message has no JSON form" } }))
         }
+        // The message's first byte counts, too.
+        const limit = settings.maxPayloadBytes - 1
+        const bytes = Buffer.byteLength(body)
+        if (bytes > limit) return Effect.fail(new NodeError({ reason: { _tag: "TooLarge", bytes, limit } }))
         let handed = 0
         for (const stream of subscribers.get(topic) ?? []) {
           if (blocked.has(stream)) continue

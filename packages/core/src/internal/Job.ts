@@ -1,0 +1,148 @@
+/**
+ * A job: one task as its caller means it, checked and encoded once, the same for every agent that is tried.
+ */
+import { createHash } from "node:crypto"
+import { Buffer } from "node:buffer"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import * as CanonicalJson from "../CanonicalJson.ts"
+import type { Capability } from "../Capability.ts"
+import type { Settings } from "../Guardrails.ts"
+import type { CallOptions, Task, TaskEvent } from "../Node.ts"
+import type { NodeErrorReason } from "../NodeError.ts"
+import * as Query from "../Query.ts"
+import type { Address } from "../Transport.ts"
+import type { Trace } from "./Envelope.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+import { newTask } from "./Outgoing.ts"
+
+/** A task as the caller places it, the same for every agent tried. */
+export interface Job {
+  readonly wanted: string
+  readonly query: Query.Query
+  readonly task: Uint8Array
+  readonly taskId: () => string
+  readonly input: Schema.Json
+  readonly body: string
+  readonly output: JsonCodec.JsonCodec<unknown>
+  readonly stream: boolean
+  readonly receipt: boolean
+  /** By `performance.now()`. */
+  readonly startedAt: number
+  readonly deadlineMs: number
+  readonly hops: number
+  readonly budget: number | undefined
+  readonly trace: Trace | undefined
+  readonly evaluate: ((output: never, latencyMs: number) => number) | undefined
+  readonly emit: ((event: TaskEvent) => void) | undefined
+  readonly via: Address | undefined
+  /** Whether an answer is judged at once, or later by the verdict that it is part of. */
+  readonly judge: boolean
+}
+
+/** What a string or a definition stands for. */
+export type Wanted = Capability<never, unknown> | string
+
+/** A task id of any text: itself when it is one, else the beginning of its SHA-256. */
+const taskOf = (key: string): Uint8Array =>
+  /^[0-9a-f]{32}$/.test(key)
+    ? Buffer.from(key, "hex")
+    : createHash("sha256").update(key, "utf8").digest().subarray(0, 16)
+
+const toHex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
+
+/** The query behind what is wanted: a definition is met by its own version and compatible later ones (`^version`). */
+export const queryOf = (wanted: Wanted, kind: "call" | "stream", where: CallOptions["where"]): Query.Query => ({
+  ...(typeof wanted === "string" ? Query.fromId(wanted) : { name: wanted.name, version: `^${wanted.version}` }),
+  stream: kind === "stream",
+  ...where
+})
+
+/** Makes the job, or says why there is none. */
+export const makeJob = (
+  settings: Settings,
+  wanted: Wanted,
+  kind: "call" | "stream",
+  input: unknown,
+  options: CallOptions<never>,
+  trace: Trace | undefined,
+  judge: boolean,
+  within: Task | undefined
+): Job | NodeErrorReason => {
+  const query = queryOf(wanted, kind, options.where)
+  const wrong = Query.check(query)
+  if (wrong !== undefined) return { _tag: "BadQuery", detail: wrong }
+  const budget = least(options.budget?.costUsd, within?.maxCostUsd)
+  if (budget !== undefined && !(budget >= 0)) {
+    return { _tag: "BadQuery", detail: `a budget of $${budget} is none: give zero or more` }
+  }
+  const name = typeof wanted === "string" ? wanted : wanted.id
+  const json: Result.Result<Schema.Json, string> =
+    typeof wanted === "string"
+      ? Result.succeed(input as Schema.Json)
+      : JsonCodec.of(wanted.input).encode(input as never)
+  if (Result.isFailure(json)) return { _tag: "InputInvalid", capability: name, detail: json.failure }
+  const body = JsonCodec.stringify(json.success)
+  if (body === undefined) return { _tag: "InputInvalid", capability: name, detail: "it has no JSON form" }
+  const limit = settings.maxPayloadBytes
+  if (body.length * 3 > limit) {
+    const bytes = Buffer.byteLength(body)
+    if (bytes > limit) return { _tag: "TooLarge", bytes, limit }
+  }
+  if (options.receipt === true) {
+    // Without a canonical form there is no hash that a receipt could be checked against.
+    try {
+      CanonicalJson.stringify(json.success)
+    } catch (error) {
+      return { _tag: "InputInvalid", capability: name, detail: error instanceof Error ? error.message : String(error) }
+    }
+  }
+  const hops = Math.min(least(options.budget?.hops, within?.hops) ?? settings.hops, 255)
+  if (!(hops >= 1)) {
+    const detail = "the task has been passed on as often as it may"
+    return { _tag: "BudgetExceeded", what: "hops", detail }
+  }
+  const asked = options.deadline === undefined ? settings.deadlineMs : Duration.toMillis(options.deadline)
+  const task = options.idempotencyKey === undefined ? newTask() : taskOf(options.idempotencyKey)
+  return {
+    wanted: name,
+    query,
+    task,
+    taskId: () => toHex(task),
+    input: json.success,
+    body,
+    output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
+    stream: kind === "stream",
+    receipt: options.receipt ?? false,
+    startedAt: performance.now(),
+    deadlineMs: within === undefined ? asked : Math.min(asked, within.deadline - Date.now()),
+    hops,
+    budget,
+    trace,
+    evaluate: options.evaluate,
+    emit: options.onEvent === undefined ? undefined : harmless(options.onEvent),
+    via: options.via,
+    judge
+  }
+}
+
+const least = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
+
+/** A listener whose exceptions end with it: it is called from within the byte path. */
+const harmless =
+  (listen: (event: TaskEvent) => void) =>
+  (event: TaskEvent): void => {
+    try {
+      listen(event)
+    } catch (error) {
+      Effect.runFork(Effect.logError("the listener of a task's events threw", error))
+    }
+  }
+
+const anyJson: JsonCodec.JsonCodec<unknown> = {
+  encode: (value) => Result.succeed(value as Schema.Json),
+  decode: Result.succeed
+}
