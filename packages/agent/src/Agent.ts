@@ -77,19 +77,18 @@ type StreamHandler<In, Out> = (input: In, task: Task) => AsyncIterable<Out>
 const isGenerator = (handler: unknown): boolean =>
   Object.prototype.toString.call(handler) === "[object AsyncGeneratorFunction]"
 
-/** What a handler threw, as the caller sees it: a tag (its own, or the name of its class), and a message. */
-interface Thrown {
+/** What a handler threw, as the caller sees it: under its own tag, or the name of its class. */
+class Thrown extends Error {
   readonly _tag: string
-  readonly message: string
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause })
+    const tag = typeof cause === "object" && cause !== null && "_tag" in cause ? cause._tag : undefined
+    this._tag = typeof tag === "string" ? tag : cause instanceof Error ? cause.name : "Error"
+  }
 }
 
-const toThrown = (cause: unknown): Thrown => {
-  const message = cause instanceof Error ? cause.message : String(cause)
-  if (typeof cause === "object" && cause !== null && "_tag" in cause && typeof cause._tag === "string") {
-    return { _tag: cause._tag, message }
-  }
-  return { _tag: cause instanceof Error ? cause.name : "Error", message }
-}
+const toThrown = (cause: unknown): Thrown => new Thrown(cause)
 
 const answered =
   <In, Out>(handler: Handler<In, Out>): Node.Handler<In, Out, never> =>

@@ -48,6 +48,7 @@ describe("Agent", () => {
   test("the ten lines", async () => {
     const agent = await start({ name: "ada" })
     await agent.serve("text.summarize@1.2.0", async ({ text }) => ({ summary: text.slice(0, 5) }))
+    const other = await start({ name: "bob", peers: agent.addresses })
     await agent.serve("text.sentiment@2.0.0", () => ({ label: "positive" }))
     await agent.serve("text.write@1.0.0", async function* ({ topic }) {
       yield { text: `on ${topic}: ` }
@@ -55,7 +56,7 @@ describe("Agent", () => {
     })
     const { summary } = await agent.call("text.summarize@^1", { text: "summary of it" })
     expect(summary).toBe("summa")
-    const verdict = await agent.ask("text.sentiment@^2", { text: "…" }, { select: "top-5", aggregate: "majority-vote" })
+    const verdict = await other.ask("text.sentiment@^2", { text: "…" }, { select: "top-5", aggregate: "majority-vote" })
     expect(verdict.status).toBe("reached")
     expect(verdict.value).toEqual({ label: "positive" })
     expect(verdict.dissent).toEqual([])
