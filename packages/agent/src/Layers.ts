@@ -83,7 +83,14 @@ const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Ident
   )
 }
 
-/** A discovery whose failure to join is said aloud (the others go on without it), and whose finds are told. */
+/** What stands in for a discovery that could not join: it finds nothing, and says why in every search. */
+const idle = (name: string, error: Discovery.DiscoveryError): Discovery.Membership => ({
+  advertise: Effect.void,
+  find: (_query, report) => Discovery.counted(name, report, Stream.fail(error)),
+  changes: Stream.empty
+})
+
+/** A discovery that does without the network where it must, and says so aloud; and whose finds are told. */
 const heard = (
   layer: Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError>,
   onFound: Options["onFound"]
@@ -95,8 +102,8 @@ const heard = (
         name: discovery.name,
         join: (host) =>
           discovery.join(host).pipe(
-            Effect.tapError((error) => Effect.logWarning(error.message)),
-            Effect.map((membership) => (onFound === undefined ? membership : told(membership, onFound)))
+            Effect.map((membership) => (onFound === undefined ? membership : told(membership, onFound))),
+            Effect.catch((error) => Effect.as(Effect.logWarning(error.message), idle(discovery.name, error)))
           )
       })
     )
@@ -111,15 +118,17 @@ const told = (membership: Discovery.Membership, onFound: NonNullable<Options["on
   }
 }
 
-const discovery = (options: Options): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> =>
-  Discovery.layerMerge(
-    [
-      // Always there, and never fails to join: with it a node starts where no other discovery works.
-      Static.layer(options.peers ?? []),
-      ...(options.mdns === false ? [] : [Mdns.layer]),
-      ...(options.trackers ?? []).map((at) => Tracker.layer({ at }))
-    ].map((layer) => heard(layer, options.onFound))
-  )
+const discovery = (options: Options): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> => {
+  const { mdns = true, onFound, peers = [], trackers = [] } = options
+  // A merge needs one at least; addresses that are none cost nothing.
+  const isAlone = !mdns && trackers.length === 0
+  const layers = [
+    ...(peers.length > 0 || isAlone ? [Static.layer(peers)] : []),
+    ...(mdns ? [Mdns.layer] : []),
+    ...trackers.map((at) => Tracker.layer({ at }))
+  ]
+  return Discovery.layerMerge(layers.map((layer) => heard(layer, onFound)))
+}
 
 const transport = (options: Options, networkKey: Uint8Array | undefined) =>
   TransportTcp.layer({

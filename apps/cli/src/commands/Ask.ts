@@ -37,7 +37,7 @@ const voice = (dissent: Dissent, agreed: unknown): string =>
   dissent._tag === "Different" ? `said ${Output.plain(differing(dissent.value, agreed))}` : `failed: ${dissent.reason}`
 
 const describe = (verdict: Verdict, moves: ReadonlyArray<Move>): string => {
-  const behind = verdict.outcome.votes[0]?.nodes.length ?? 0
+  const behind = verdict.answers.length - verdict.dissent.filter(({ _tag }) => _tag === "Different").length
   const head =
     verdict.status === "reached"
       ? `reached ${behind} of ${verdict.invited.length}   ${Output.plain(verdict.value)}`

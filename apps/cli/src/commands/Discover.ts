@@ -83,7 +83,8 @@ export const run = Effect.fnUntraced(function* (options: Flags.Discover & Flags.
   )
   if (shown.length === 0) {
     const steps = tried.map(({ detail, step }) => `${step} (${detail})`).join(", ")
-    const text = `nothing matches ${describe(query)}\n  tried: ${steps || "known records"}`
+    const isWords = query.text !== undefined && Object.keys(query).every((key) => key === "text" || key === "limit")
+    const text = `nothing matches ${isWords ? JSON.stringify(query.text) : describe(query)}\n  tried: ${steps || "known records"}`
     if (options.json) yield* Output.print("[]")
     else yield* Output.error(text)
     return yield* new Unsuccessful({ exitCode: ExitCode.NoPeer })
