@@ -243,10 +243,17 @@ describe("ask and verify", () => {
   test(
     "no agreement is exit code 1, an unknown strategy 2",
     async () => {
-      const undecided = await home.run([
-        ...["ask", "text.fields", "{}", "--aggregate", "consensus-threshold:3", ...peer]
-      ])
-      expect([1, 2]).toContain(undecided.code)
+      const two = await Promise.all(
+        [1, 2].map((value) =>
+          home.serve(`half${value}`, ["--capability", "math.half@1.0.0", "--exec", `printf ${value}`])
+        )
+      )
+      const peers = two.flatMap(({ address }) => ["--peer", address])
+      const tied = await home.run(["ask", "math.half", "{}", "--aggregate", "majority-vote", ...peers])
+      expect(tied.code).toBe(1)
+      expect(tied.stdout).toMatch(/^(tied|undecided): 2 of 2 answered, the rule is /)
+      expect(tied.stdout).toContain("said 1")
+      expect(tied.stdout).toContain("said 2")
       const unknown = await home.run(["ask", "text.fields", "{}", "--aggregate", "nosuch-vote", ...peer])
       expect(unknown.code).toBe(2)
       expect(unknown.stderr).toContain("majority-vote")

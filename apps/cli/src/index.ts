@@ -1,0 +1,6 @@
+export * as CapabilityModule from "./CapabilityModule.ts"
+export * as Choosing from "./Choosing.ts"
+export * as Cli from "./Cli.ts"
+export * as ExecProgram from "./ExecProgram.ts"
+export * as Failure from "./Failure.ts"
+export * as Input from "./Input.ts"

@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { Choosing, ExecProgram, Failure, Input } from "@parley/cli"
+import * as Identity from "@parley/core/Identity"
+import type { Task } from "@parley/core/Node"
+import { NodeError } from "@parley/core/NodeError"
+
+let folder = ""
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "parley-parts-"))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe("Choosing", () => {
+  test("tests of metadata", () => {
+    const read = (text: string) => Choosing.constraint(text)
+    expect(read("language in en, de")).toEqual({ key: "language", test: { in: ["en", "de"] } })
+    expect(read("size >= 7")).toEqual({ key: "size", test: { gte: 7 } })
+    expect(read("size<=7.5")).toEqual({ key: "size", test: { lte: 7.5 } })
+    expect(read("model != gpt-x")).toEqual({ key: "model", test: { ne: "gpt-x" } })
+    expect(read("fast = true")).toEqual({ key: "fast", test: { eq: true } })
+    expect(read('code eq "7"')).toEqual({ key: "code", test: { eq: "7" } })
+    expect(read("gpu exists")).toEqual({ key: "gpu", test: { exists: true } })
+    expect(read("gpu absent")).toEqual({ key: "gpu", test: { exists: false } })
+    for (const none of ["", "language", "size >=", "= 7", "fast >= true", "size ~ 7"])
+      expect(read(none)).toBeUndefined()
+  })
+})
+
+describe("Input", () => {
+  test("is JSON, or a file under its extension", async () => {
+    const read = (word?: string, field?: string) => Effect.runPromise(Input.read(word, field))
+    expect(await read()).toEqual({})
+    expect(await read("[1]")).toEqual([1])
+    const table = join(folder, "t.csv")
+    writeFileSync(table, "a\n1\n")
+    expect(await read(`@${table}`)).toEqual({ csv: "a\n1\n" })
+    expect(await read(`@${table}`, "table")).toEqual({ table: "a\n1\n" })
+    expect(["x.JSON", "x.md", "x", "x.tar.gz"].map(Input.fieldOf)).toEqual([undefined, "text", "text", "gz"])
+  })
+
+  test("is bounded before it is read", async () => {
+    const large = join(folder, "large.txt")
+    writeFileSync(large, "")
+    truncateSync(large, Input.MAX_BYTES + 1)
+    const error = await Effect.runPromise(Effect.flip(Input.read(`@${large}`, undefined)))
+    expect(error.message).toContain(String(Input.MAX_BYTES))
+  })
+})
+
+describe("ExecProgram", () => {
+  const task: Task = {
+    id: "00".repeat(16),
+    caller: Identity.generate().nodeId,
+    deadline: 0,
+    hops: 0,
+    maxCostUsd: undefined
+  }
+  const run = (command: string, input: string = "") => ExecProgram.handler("a.b@1.0.0", command)(input, task)
+  const codeOf = (command: string) => Effect.runPromise(Effect.map(Effect.flip(run(command)), ({ _tag }) => _tag))
+
+  test("JSON goes in and comes out, and the task stands in the environment", async () => {
+    expect(await Effect.runPromise(run("cat", "ünïcode"))).toBe("ünïcode")
+    expect(await Effect.runPromise(run(`printf '["%s","%s"]' "$PARLEY_CAPABILITY" "$PARLEY_TASK"`))).toEqual([
+      "a.b@1.0.0",
+      task.id
+    ])
+  })
+
+  test("a program need not read its input", async () => {
+    expect(await Effect.runPromise(run("echo 1", "x".repeat(1_000_000)))).toBe(1)
+  })
+
+  test("what goes wrong has a name", async () => {
+    expect(await codeOf("exit 7")).toBe("ExitCode")
+    expect(await codeOf("kill -9 $$")).toBe("ExitCode")
+    expect(await codeOf("true")).toBe("BadOutput")
+    expect(await codeOf("echo nope")).toBe("BadOutput")
+    expect(await codeOf("/nosuch/program")).toBe("ExitCode")
+  })
+
+  test("output without an end is cut, and the program ended", async () => {
+    const error = await Effect.runPromise(Effect.flip(run("yes")))
+    expect(error.message).toContain(String(ExecProgram.MAX_OUTPUT_BYTES))
+  })
+
+  test("stderr is told from its end", async () => {
+    const error = await Effect.runPromise(Effect.flip(run("seq 10000 >&2; exit 1")))
+    expect(error.message).toMatch(/9999\n10000$/)
+    expect(error.message.length).toBeLessThan(ExecProgram.STDERR_TAIL_BYTES + 100)
+  })
+
+  test("an interrupted program that ignores SIGTERM is ended all the same", async () => {
+    const mark = join(folder, "begun")
+    const began = performance.now()
+    const running = Effect.runFork(run(`trap '' TERM; touch ${mark}; while :; do sleep 1; done`))
+    while (!existsSync(mark)) await new Promise((resolve) => setImmediate(resolve))
+    running.interruptUnsafe()
+    await new Promise<void>((resolve) => running.addObserver(() => resolve()))
+    expect(performance.now() - began).toBeLessThan(4_000)
+  })
+})
+
+describe("Failure", () => {
+  test("errors have exit codes, and mistakes of the program another one", () => {
+    const node = (reason: NodeError["reason"]) => Failure.tell(new NodeError({ reason })).exitCode
+    expect(node({ _tag: "NoPeer", wanted: "a.b", tried: [], closest: [] })).toBe(3)
+    expect(node({ _tag: "DeadlineExceeded", deadlineMs: 1, where: "caller" })).toBe(4)
+    expect(node({ _tag: "TooLarge", bytes: 2, limit: 1 })).toBe(1)
+    expect(node({ _tag: "BadQuery", detail: "" })).toBe(2)
+    expect(Failure.tell(Failure.usage("X", "wrong"))).toEqual({ exitCode: 2, code: "X", message: "wrong" })
+    expect(Failure.tell(new Error("oops")).exitCode).toBe(70)
+    expect(Failure.tellCause(Cause.die(new Error("oops")))?.exitCode).toBe(70)
+    expect(Failure.tellCause(Cause.interrupt(1))).toBeUndefined()
+  })
+})
