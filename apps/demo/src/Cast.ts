@@ -8,7 +8,7 @@ import type { Program } from "./Programs.ts"
  * What makes an agent hard to work with.
  *
  * - `full`: it has one place, which is taken at first, and no queue: it counters with a retry-after
- * - `slow`: it answers late, but in time
+ * - `slow`: it answers late but in time, or is cancelled where the verdict stands without it
  * - `relayed`: it accepts no connections, and is reached through the tracker's relay
  * - `liar`: its numbers are plausible and wrong
  * - `killed`: its process is killed after the verdict
@@ -18,9 +18,9 @@ export const roles = ["full", "killed", "relayed", "slow", "liar"] as const
 export type Role = (typeof roles)[number]
 
 /** How a full agent works: long enough to be met while it does, in milliseconds. */
-export const FULL_MS = 700
-/** How long a slow agent takes, in milliseconds. */
-export const SLOW_MS = 1_800
+export const FULL_MS = 500
+/** How long a slow agent takes, in milliseconds: longer than a full one with all its counters. */
+export const SLOW_MS = 2_500
 
 /** How an agent does its work. */
 export type Way =

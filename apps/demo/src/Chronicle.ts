@@ -4,7 +4,6 @@
 import type { TaskEvent } from "@parley/core/Node"
 import type { NodeErrorReason } from "@parley/core/NodeError"
 import type { NodeId } from "@parley/core/NodeId"
-import type { Move } from "@parley/core/Trust"
 
 /** One task and what became of it at each agent. */
 export class Task {
@@ -14,7 +13,8 @@ export class Task {
   /** Agents that answered, with the milliseconds it took each since the task was sent to it. */
   readonly answered = new Map<NodeId, number>()
   readonly failed: Array<{ readonly peer: NodeId; readonly reason: NodeErrorReason; readonly next: boolean }> = []
-  readonly moves: Array<Move> = []
+  /** Agents that were told to stop, because their answer could not change anything any more. */
+  readonly cancelled = new Set<NodeId>()
 
   readonly note = (event: TaskEvent): void => {
     switch (event._tag) {
@@ -30,8 +30,8 @@ export class Task {
       case "Failed":
         this.failed.push(event)
         break
-      case "Trust":
-        this.moves.push(event.move)
+      case "Cancelled":
+        this.cancelled.add(event.peer)
         break
     }
   }

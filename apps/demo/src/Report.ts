@@ -19,6 +19,8 @@ export interface Report {
   readonly answeredAgain: boolean
   /** Who plays which role. */
   readonly roles: { readonly [role in Role]: NodeId | undefined }
+  /** Agents that serve something else. */
+  readonly strangers: ReadonlyArray<NodeId>
   readonly nameOf: (node: NodeId) => string
 }
 
@@ -50,7 +52,7 @@ export const toJson = (report: Report): string => {
 
 /** What should have happened and did not, in words. Empty: all of it did. */
 export const missing = (report: Report): ReadonlyArray<string> => {
-  const { agents, answeredAgain, certified, first, matched, roles: players, second, verdict } = report
+  const { agents, answeredAgain, certified, first, matched, roles: players, second, strangers, verdict } = report
   const { full, killed, liar, relayed, slow } = players
   const liars = liarsOf(report)
   const behind = verdict.votes[0]?.nodes ?? []
@@ -61,6 +63,10 @@ export const missing = (report: Report): ReadonlyArray<string> => {
     [matched > 0, "no capability matched the plain words"],
     [verdict.status === "reached", `no verdict was reached: it is ${verdict.status}`],
     [
+      strangers.every((node) => !verdict.invited.some((invited) => invited.node === node)),
+      "an agent was asked that serves another capability or major version"
+    ],
+    [
       liars.length === 1 && is(liar, liars) && !is(liar, behind),
       "nobody was outvoted as the one liar: either nobody lied, or the lie was not told from the truth"
     ],
@@ -68,10 +74,8 @@ export const missing = (report: Report): ReadonlyArray<string> => {
     [is(relayed, first.relayed), "no agent was reached through the relay"],
     [is(full, first.countered), "no agent that was full countered, was waited for and then answered"],
     [
-      slow !== undefined &&
-        (first.answered.get(slow) ?? 0) >= SLOW_MS &&
-        verdict.answers.some(({ node }) => node === slow),
-      `no slow agent (${SLOW_MS} ms) answered late but in time`
+      slow !== undefined && ((first.answered.get(slow) ?? 0) >= SLOW_MS || first.cancelled.has(slow)),
+      `no slow agent (${SLOW_MS} ms) answered late but in time, or was cancelled when the verdict stood without it`
     ],
     [
       is(killed, second.failovers) && second.failed[0]?.peer === killed,

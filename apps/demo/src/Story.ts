@@ -28,6 +28,8 @@ const FOUND_MS = 5_000
 const DEADLINE = "6 seconds"
 /** What people would type. */
 const WORDS = "summary statistics of a table"
+/** What an agent must have. */
+const NEEDED = { features: ["missing-values"] }
 /** Columns of the verdict that are shown. */
 const SHOWN_COLUMNS = 8
 
@@ -123,6 +125,14 @@ const find = Effect.fnUntraced(function* (stage: Stage) {
   ])
   line.say("search", `${matches.length} capabilities match, best first`)
   for (const row of aligned(rows, (column) => column === 2)) line.more(row, "quiet")
+  const fit = yield* node.discover({ name: Describe.name, version: `^${Describe.version}`, ...NEEDED }, { within: 0 })
+  const fitting = new Set(fit.map((match) => match.node))
+  const others = matches.filter((match) => !fitting.has(match.node)).map((match) => nameOf(stage, match.node))
+  line.say(
+    "search",
+    `${fitting.size} of them serve ${Describe.name}@^${Describe.version} with ${NEEDED.features.join(", ")}` +
+      (others.length === 0 ? "" : `; ${others.join(", ")} does not`)
+  )
   return matches.length
 })
 
@@ -209,7 +219,7 @@ const ask = Effect.fnUntraced(function* (stage: Stage, task: Task) {
     Describe,
     { csv },
     {
-      where: { features: ["missing-values"] },
+      where: NEEDED,
       select: "top-5",
       aggregate: "cluster-vote",
       deadline: DEADLINE,
@@ -341,6 +351,7 @@ export const play = Effect.fnUntraced(function* (options: Options, csv: string, 
       second,
       answeredAgain: again._tag === "Success",
       roles: { full: of("full"), killed: of("killed"), relayed: of("relayed"), slow: of("slow"), liar: of("liar") },
+      strangers: players.filter(({ member }) => member.way._tag === "Other").map(({ process }) => process.node),
       nameOf: (node) => nameOf(stage, node)
     }
     return report

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import { whenOrphaned } from "../../../scripts/setup.mjs"
+import { ProcessFailed } from "./Company.ts"
 import * as Options from "./Options.ts"
 import * as Report from "./Report.ts"
 import * as Story from "./Story.ts"
@@ -74,7 +75,7 @@ function run(options: Options.Options): void {
   const program = Story.play(options, csv, line).pipe(
     Effect.timeoutOrElse({
       duration: `${LIMIT_SECONDS} seconds`,
-      orElse: () => Effect.fail(new Error(`it took more than ${LIMIT_SECONDS} s`))
+      orElse: () => Effect.fail(new ProcessFailed({ name: "the demo", detail: `it took more than ${LIMIT_SECONDS} s` }))
     }),
     Effect.provide(quiet)
   )

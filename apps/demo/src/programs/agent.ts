@@ -5,10 +5,8 @@
  * Whoever serves texts is also a customer: told `place NODEID` on stdin, it gives that agent a table to describe, and says
  * `accepted` when the agent has a place for it.
  */
-import { rmdirSync } from "node:fs"
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
-import { dirname } from "node:path"
 import * as Schema from "effect/Schema"
 import { type Agent, start } from "@parley/agent/Agent"
 import * as Capability from "@parley/core/Capability"
@@ -19,6 +17,7 @@ import * as Sql from "../methods/Sql.ts"
 import * as TwoPasses from "../methods/TwoPasses.ts"
 import type { Way } from "../Cast.ts"
 import { doctored, read } from "../Table.ts"
+import { clean } from "./Leaving.ts"
 
 /** How the agent is. */
 export interface Settings {
@@ -96,6 +95,7 @@ const place = async (agent: Agent, at: NodeId): Promise<void> => {
   }
 }
 
+clean()
 const settings: Settings = JSON.parse(process.argv[2] ?? "{}")
 const lines = createInterface({ input: process.stdin })
 let closing = false
@@ -122,14 +122,4 @@ await closed
 // It ends also when closing does not come to its end.
 setTimeout(() => process.exit(1), 1_500).unref()
 await agent.close()
-const home = process.env["PARLEY_HOME"]
-try {
-  if (home !== undefined) {
-    rmdirSync(home)
-    // The last one out.
-    rmdirSync(dirname(home))
-  }
-} catch {
-  // Others are still in.
-}
 process.exit(0)

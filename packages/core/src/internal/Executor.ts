@@ -346,7 +346,8 @@ export class Executor {
     const needMs = Math.ceil(waitMs + served.averageMs)
     if (queued && (served.waiting.length >= served.queue || needMs > deadlineMs)) {
       const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
-      const detail = `all ${served.concurrency} places are taken and ${served.waiting.length} tasks wait`
+      const places = served.concurrency === 1 ? "its one place is" : `all ${served.concurrency} places are`
+      const detail = `${places} taken and ${served.waiting.length} tasks wait`
       return waiter.refuse("countered", { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail })
     }
     const work: Work = {
