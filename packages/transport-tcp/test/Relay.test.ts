@@ -10,6 +10,8 @@ import * as Scope from "effect/Scope"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
+import { toPublicKey } from "@parley/core/NodeId"
+import { WINDOW_BYTES } from "@parley/core/Transport"
 import type { Address, Connection, Stream } from "@parley/core/Transport"
 import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
@@ -260,6 +262,49 @@ describe("relay", () => {
       expect(closed.every((why) => why.includes("quota"))).toBe(true)
     })
   })
+
+  test("a circuit holds at most a window each way when one end does not take", () =>
+    world({}, async ({ a, b, tracker }) => {
+      const relayOf = (node: World["a"]) =>
+        Effect.runPromise(node.connect({ node: tracker.nodeId, addresses: tracker.addresses() }))
+      const [theirs, mine] = [await relayOf(a), await relayOf(b)]
+      const control = { onWritable: () => {}, onClosed: () => {} }
+      // `a` takes a slot by hand, and of the circuit that comes it takes nothing.
+      const scope = Scope.makeUnsafe()
+      let taken = 0
+      let broken = 0
+      const count = (message: Uint8Array): void => void (taken += message.length)
+      const refuse = a.handle(Protocol.CIRCUIT, (_relay, stream) => {
+        stream.pause()
+        return { onWritable: () => {}, onClosed: () => void broken++, onMessage: count }
+      })
+      await Effect.runPromise(refuse.pipe(Scope.provide(scope)))
+      let answered = false
+      const slot = theirs.open(Protocol.RELAY, { ...control, onMessage: () => void (answered = true) })!
+      slot.send(Uint8Array.of(1), undefined, false)
+      await until("the slot is granted", () => answered)
+      let sent = 0
+      let stopped = 0
+      const near = mine.open(Protocol.RELAY, {
+        ...control,
+        onMessage: () => fill(),
+        onWritable: () => fill()
+      })!
+      const piece = new Uint8Array(32 * 1024)
+      const fill = (): void => {
+        stopped = performance.now()
+        while (sent < 12 * 1024 * 1024) {
+          sent += piece.length
+          if (!near.send(piece, undefined, false)) return
+        }
+      }
+      near.send(Uint8Array.of(2, ...toPublicKey(a.nodeId)), undefined, false)
+      await until("the dialler is stopped", () => stopped > 0 && performance.now() - stopped > 150)
+      // Windows of the dialler's stream and of the one to the node, and what was sent when each said stop.
+      expect([taken > WINDOW_BYTES / 2, taken <= WINDOW_BYTES, broken]).toEqual([true, true, 0])
+      expect(sent >= taken && sent <= 4 * WINDOW_BYTES).toBe(true)
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }))
 
   test("a lost slot is asked for again", () =>
     world({}, async ({ a, b, relayed, tracker }) => {

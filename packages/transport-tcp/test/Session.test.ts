@@ -145,6 +145,23 @@ describe("Session", () => {
     expect(b.streams.at(-1)!.messages).toEqual(["through"])
   })
 
+  test("a paused stream takes no more than a window of a message that comes in parts", async () => {
+    const [a, b] = makePair()
+    b.onStream = (_heard, stream) => stream.pause()
+    const { heard, stream } = open(a)
+    expect(stream.send(new Uint8Array(1024 * 1024), undefined, true)).toBe(false)
+    let bytes = 0
+    const count = (chunk: Uint8Array): ReadonlyArray<Uint8Array> => {
+      bytes += chunk.length
+      return [chunk]
+    }
+    await exchange(a, b, count)
+    expect([bytes > WINDOW_BYTES / 2, bytes <= WINDOW_BYTES, b.streams[0]!.messages.length]).toEqual([true, true, 0])
+    b.streams[0]!.stream!.resume()
+    await exchange(a, b, count)
+    expect([b.streams[0]!.bytes, b.streams[0]!.ended, heard.codes]).toEqual([1024 * 1024, true, []])
+  })
+
   test("messages whose parts never end are held to a budget", async () => {
     const { say, victim } = makeHostile({ maxReassemblyBytes: 256 * 1024 })
     const part = new Uint8Array(60_000)
@@ -282,7 +299,8 @@ describe("Session", () => {
   })
 
   test("a peer that answers is kept", async () => {
-    const [a, b] = makePair({ keepaliveMs: 20, deadAfterMs: 2_000 })
+    const a = makeEnd("outbound", { keepaliveMs: 20, deadAfterMs: 2_000 })
+    const b = makeEnd("inbound")
     let pongs = 0
     for (let n = 0; n < 3; n++) {
       await until("a PING left", () => a.link.outbox.length > 0)
