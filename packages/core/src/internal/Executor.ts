@@ -28,6 +28,7 @@ import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
 import * as Refusal from "./Refusal.ts"
+import { Repeats } from "./Repeats.ts"
 import * as VersionRange from "./VersionRange.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
@@ -85,6 +86,8 @@ interface Settled {
   readonly task: Uint8Array
   readonly startedAt: number
   readonly finishedAt: number
+  /** Characters of both bodies. */
+  readonly bytes: number
 }
 
 class TaskInfo implements Task {
@@ -188,14 +191,14 @@ export class Executor {
   readonly #ranges = new Map<string, Served | undefined>()
   readonly #rate: RateLimit
   readonly #running = new Map<string, Work>()
-  readonly #settled = new Map<string, Settled>()
-  #settledBytes = 0
+  readonly #settled: Repeats<Settled>
   #draining = false
   #idle: Array<() => void> = []
 
   constructor(deps: Deps) {
     this.#deps = deps
     this.#rate = new RateLimit(deps.settings.ratePerSecond)
+    this.#settled = new Repeats(deps.settings.idempotency)
   }
 
   add(served: Served): boolean {
@@ -281,10 +284,9 @@ export class Executor {
     const key = `${waiter.peer}${request.key}`
     const running = this.#running.get(key)
     if (running !== undefined) return this.#join(running, waiter, request, served)
-    const settled = this.#settled.get(key)
-    if (settled !== undefined) {
-      if (now - settled.finishedAt <= settings.idempotency.ms) return this.#repeat(settled, waiter, request, served)
-      this.#unsettle(key, settled)
+    const settled = this.#settled.get(waiter.peer, request.key)
+    if (settled !== undefined && now - settled.finishedAt <= settings.idempotency.ms) {
+      return this.#repeat(settled, waiter, request, served)
     }
     if (this.#draining) {
       return waiter.refuse("rejected", { code: "Draining", detail: "the agent is closing and takes no new tasks" })
@@ -452,7 +454,7 @@ export class Executor {
     this.done += 1
     if (settled.kind === "result") served.done += 1
     else served.failed += 1
-    if (served.capability.kind === "call") this.#settle(work.key, settled)
+    if (served.capability.kind === "call") this.#settled.set(work.task.caller, work.request.key, settled)
     for (const waiter of work.waiters) this.#answer(waiter, settled)
   }
 
@@ -464,7 +466,8 @@ export class Executor {
       capability: work.served.capability.id,
       task: work.request.task,
       startedAt: work.startedAt,
-      finishedAt: Math.max(now, work.startedAt)
+      finishedAt: Math.max(now, work.startedAt),
+      bytes: body.length + work.request.body.length
     }
   }
 
@@ -582,22 +585,6 @@ export class Executor {
       })
     }
     return true
-  }
-
-  #settle(key: string, settled: Settled): void {
-    const { entries, bytes } = this.#deps.settings.idempotency
-    this.#settled.set(key, settled)
-    this.#settledBytes += settled.body.length + settled.input.length
-    while (this.#settled.size > entries || this.#settledBytes > bytes) {
-      const oldest = this.#settled.entries().next()
-      if (oldest.done === true) return
-      this.#unsettle(oldest.value[0], oldest.value[1])
-    }
-  }
-
-  #unsettle(key: string, settled: Settled): void {
-    this.#settled.delete(key)
-    this.#settledBytes -= settled.body.length + settled.input.length
   }
 }
 
