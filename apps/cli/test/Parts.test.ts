@@ -98,7 +98,7 @@ describe("ExecProgram", () => {
     const mark = join(folder, "begun")
     const began = performance.now()
     const running = Effect.runFork(run(`trap '' TERM; touch ${mark}; while :; do sleep 1; done`))
-    while (!existsSync(mark)) await new Promise((resolve) => setImmediate(resolve))
+    while (!existsSync(mark)) await new Promise((resolve) => setTimeout(resolve, 10))
     running.interruptUnsafe()
     await new Promise<void>((resolve) => running.addObserver(() => resolve()))
     expect(performance.now() - began).toBeLessThan(4_000)
