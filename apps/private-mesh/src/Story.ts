@@ -133,7 +133,7 @@ export const run = (options: {
       for (const { detail } of learned.tries) tell(`  ${detail}`)
       tell(
         `  it learned ${learned.records} records and ${learned.matches.length} capabilities; its call: ${learned.call}; ` +
-          `${names[0]} sent it ${bytesSentToIt} bytes in ${attempts} attempts`
+          `${names[0]} sent it ${bytesSentToIt} bytes in ${attempts} ${attempts === 1 ? "attempt" : "attempts"}`
       )
     }
     yield* first.process.tell({ _tag: "Refusals", atLeast: open ? 0 : outsiders.length })

@@ -31,7 +31,8 @@ const expectPrivate = ({ code, stderr, stdout }: Awaited<ReturnType<typeof run>>
   for (const { call, matches, records } of report.outsiders) {
     expect({ call, matches, records }).toEqual({ call: "NoPeer", matches: [], records: 0 })
   }
-  expect(report.refusals).toEqual(["NetworkKeyMismatch", "NetworkKeyMissing"])
+  // Besides these there may be dials that a stranger gave up half-way, as it ended.
+  for (const code of ["NetworkKeyMismatch", "NetworkKeyMissing"]) expect(report.refusals).toContain(code)
   expect(report.wire.inTheClear).toEqual([])
   expect(report.wire.bytes > 10_000).toBe(true)
 }

@@ -195,7 +195,7 @@ class UnixStream implements Stream {
 
 /** What a session needs to know. */
 export interface SessionOptions {
-  readonly socket: SecureSocket
+  readonly socket: Pick<SecureSocket, "congested" | "send" | "end">
   readonly owner: Owner
   readonly peer: NodeId
   readonly address: Address
@@ -210,7 +210,7 @@ export class UnixSession implements Connection, LinkHandler {
   readonly relayed = false
   /** Bytes of unfinished messages held now. */
   partialBytes = 0
-  readonly #socket: SecureSocket
+  readonly #socket: SessionOptions["socket"]
   readonly #owner: Owner
   readonly #streams = new Map<number, UnixStream>()
   readonly #idle: Array<() => void> = []
@@ -278,6 +278,7 @@ export class UnixSession implements Connection, LinkHandler {
   }
 
   readonly onRecord = (record: Uint8Array): void => {
+    if (this.#state === "closed") return
     const frame = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
     if (frame.length < 5 || !this.#handle(frame[0], frame.readUInt32BE(1), frame.subarray(5))) {
       this.close("the peer broke the protocol")

@@ -82,19 +82,24 @@ export const make = (identity: Identity["Service"], options: { readonly folder: 
   const folder = resolve(options.folder)
   const path = join(folder, `${identity.nodeId.slice(-16)}.sock`)
   const sessions = new Set<UnixSession>()
-  const pending = new Set<SecureSocket>()
+  const pending = new Set<(reason: TransportErrorReason) => void>()
   let listening: Owner | undefined
 
-  /** Runs a handshake; gives what abandons it. */
+  /** Runs a handshake; gives what abandons it, which says nothing to anyone unless it is given a reason. */
   const meet = (
     how: { socket: Socket; role: Role; address: Address; expect?: NodeId | undefined; owner: Owner },
     onResult: (result: UnixSession | TransportError) => void
-  ): (() => void) => {
+  ): ((reason?: TransportErrorReason) => void) => {
     const { address, expect, owner, role, socket } = how
     const settle = (result: UnixSession | TransportError): void => {
       clearTimeout(timer)
-      pending.delete(secure)
-      onResult(result)
+      if (pending.delete(abandon)) onResult(result)
+    }
+    const abandon = (reason?: TransportErrorReason): void => {
+      clearTimeout(timer)
+      if (!pending.delete(abandon)) return
+      secure.destroy()
+      if (reason !== undefined) onResult(failed(reason))
     }
     const secure: SecureSocket = new SecureSocket({
       socket,
@@ -110,15 +115,8 @@ export const make = (identity: Identity["Service"], options: { readonly folder: 
       },
       onFailed: (code, detail) => settle(failed({ _tag: "HandshakeFailed", address, code, detail }))
     })
-    pending.add(secure)
-    const abandon = (): void => {
-      clearTimeout(timer)
-      if (pending.delete(secure)) secure.destroy()
-    }
-    const timer = setTimeout(() => {
-      abandon()
-      onResult(failed({ _tag: "TimedOut", address, afterMs: HANDSHAKE_MS }))
-    }, HANDSHAKE_MS)
+    pending.add(abandon)
+    const timer = setTimeout(() => abandon({ _tag: "TimedOut", address, afterMs: HANDSHAKE_MS }), HANDSHAKE_MS)
     return abandon
   }
 
@@ -144,7 +142,7 @@ export const make = (identity: Identity["Service"], options: { readonly folder: 
       listening = undefined
       server.close()
       rmSync(path, { force: true })
-      for (const each of pending) each.destroy()
+      for (const abandon of pending) abandon({ _tag: "NotListening", address })
       for (const each of [...sessions]) each.close("the node closed")
     }
     return Effect.acquireRelease(bind(path, accept), (server) => Effect.sync(() => close(server))).pipe(
