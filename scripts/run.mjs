@@ -1,5 +1,5 @@
 // Starts one of the apps on Bun or Deno, after installing what is missing:
-//   node scripts/run.mjs parley|demo|bench [arguments…]
+//   node scripts/run.mjs parley|demo|custom-node|private-mesh|bench [arguments…]
 // Arguments, input, output, signals and the exit code are those of the app.
 import { spawn } from "node:child_process"
 import { realpathSync } from "node:fs"
@@ -7,7 +7,13 @@ import { constants } from "node:os"
 import { join } from "node:path"
 import { chosenRuntime, ensureInstalled, root, runCommand, whenOrphaned } from "./setup.mjs"
 
-const mains = { parley: "apps/cli/src/main.ts", demo: "apps/demo/src/main.ts", bench: "bench/src/main.ts" }
+const mains = {
+  parley: "apps/cli/src/main.ts",
+  demo: "apps/demo/src/main.ts",
+  "custom-node": "apps/custom-node/src/main.ts",
+  "private-mesh": "apps/private-mesh/src/main.ts",
+  bench: "bench/src/main.ts"
+}
 
 export const run = (app, args) => {
   const main = mains[app]
