@@ -350,9 +350,13 @@ describe("Session", () => {
     const { say, victim } = makeHostile()
     victim.link.leaves = false
     let said = 0
-    for (; victim.session.state() === "open" && said < 3_000_000; said++) {
-      say(data(1 + 2 * said, Frame.Flag.Open | Frame.Flag.Last, empty, 99))
-      if (said % 64 === 0) await settle()
+    while (victim.session.state() === "open" && said < 3_000_000) {
+      // Each of these streams is refused with a RESET.
+      const frames = Array.from({ length: 2_000 }, () =>
+        data(1 + 2 * said++, Frame.Flag.Open | Frame.Flag.Last, empty, 99)
+      )
+      say(...frames)
+      await settle()
     }
     expect(victim.closed[0]).toContain("stopped reading")
     expect(victim.link.unsent() < 2 * MAX_UNSENT_BYTES).toBe(true)
