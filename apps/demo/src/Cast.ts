@@ -5,7 +5,8 @@ import type { Runtime } from "../../../scripts/setup.mjs"
 import type { Program } from "./Programs.ts"
 
 /**
- * What makes an agent hard to work with.
+ * What makes an agent hard to work with, in the order in which the agents of the demo play it. Those that take long are
+ * programs, and the liar is not: a verdict may stand before the last has answered, and its answer is to be heard.
  *
  * - `full`: it has one place, which is taken at first, and no queue: it counters with a retry-after
  * - `slow`: it answers late but in time, or is cancelled where the verdict stands without it
@@ -13,7 +14,7 @@ import type { Program } from "./Programs.ts"
  * - `liar`: its numbers are plausible and wrong
  * - `killed`: its process is killed after the verdict
  */
-export const roles = ["full", "killed", "relayed", "slow", "liar"] as const
+export const roles = ["relayed", "killed", "liar", "full", "slow"] as const
 /** What makes an agent hard to work with. */
 export type Role = (typeof roles)[number]
 

@@ -25,7 +25,7 @@ import * as Troupe from "./Troupe.ts"
 /** How long all seven may take to be found once they are up, in milliseconds. */
 const FOUND_MS = 5_000
 /** How long the verdict, and the call after it, may take. */
-const DEADLINE = "6 seconds"
+const DEADLINE = "9 seconds"
 /** What people would type. */
 const WORDS = "summary statistics of a table"
 /** What an agent must have. */
