@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { describe, expect, test } from "bun:test"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AgentRecord from "@parley/core/AgentRecord"
 import * as Connections from "@parley/core/Connections"
@@ -39,12 +40,16 @@ suite(
 )
 
 describe("FolderDiscovery", () => {
-  const member = Effect.fnUntraced(function* (path: string, isPrivate = false) {
-    const identity = Identity.generate()
+  const member = Effect.fnUntraced(function* (
+    path: string,
+    isPrivate = false,
+    identity = Identity.generate(),
+    seq = 1
+  ) {
     const { addresses, connections } = yield* attach(identity)
     const record = AgentRecord.make(identity, {
       name: "x",
-      seq: 1,
+      seq,
       issuedAt: yield* Clock.currentTimeMillis,
       addresses,
       capabilities: [{ name: "secret.work", version: "1.0.0" }]
@@ -69,6 +74,29 @@ describe("FolderDiscovery", () => {
           put("readme", "hello")
           const found = yield* Stream.runCollect((yield* member(path)).membership.find({}))
           expect(found.map(({ record }) => record)).toEqual([a.record])
+        })
+      )
+    ))
+
+  test("a node that has restarted is not withdrawn by what it was before", () =>
+    Effect.runPromise(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const path = yield* folder
+          const identity = Identity.generate()
+          const life = yield* Effect.scope
+          const newer = yield* Effect.scoped(
+            Effect.gen(function* () {
+              const old = yield* member(path, false, identity, 1)
+              yield* old.membership.advertise
+              // Outlives the old one.
+              const next = yield* Scope.provide(member(path, false, identity, 2), life)
+              yield* next.membership.advertise
+              return next
+            })
+          )
+          const found = yield* Stream.runCollect((yield* member(path)).membership.find({}))
+          expect(found.map(({ record }) => record)).toEqual([newer.record])
         })
       )
     ))

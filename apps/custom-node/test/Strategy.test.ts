@@ -58,6 +58,8 @@ describe("geometric median", () => {
       const { dissent, value } = verdictOf([1, 1], [1, 1.001], [1.001, 1], [huge, -huge])
       expect([near(value, [1, 1]), dissent]).toEqual([true, [testNode(3)]])
     }
+    const most = Number.MAX_VALUE
+    expect(verdictOf([most, most], [-most, most], [most, -most]).status).toBe("undecided")
     expect(verdictOf([0, 0], [0, 0], [0, 0]).value).toEqual([0, 0])
   })
   test("does not depend on how the axes lie", () => {
