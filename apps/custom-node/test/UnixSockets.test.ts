@@ -188,6 +188,24 @@ describe("UnixTransport", () => {
     30_000
   )
 
+  test("nobody passes for another: a key that is shown and not held proves nothing, at either end", () =>
+    run(
+      Effect.gen(function* () {
+        const path = yield* folder
+        const [b, own] = [yield* party(path), Identity.generate()]
+        const { nodeId, publicKey } = Identity.generate()
+        const evil = yield* party(path, { nodeId, publicKey, sign: (message) => own.sign(message) })
+        const refusal = yield* Effect.flip(b.transport.dial(evil.address, nodeId))
+        expect(refusal.message).toContain("BadIdentitySignature")
+        // The dialler has done its part when it has sent its proof; what it then asks is not answered.
+        const near = yield* evil.transport.dial(b.address, b.identity.nodeId)
+        yield* Effect.flip(Effect.tryPromise(() => ask(near, "it is me")))
+        yield* b.until(() => b.refused.length === 1)
+        expect(b.refused[0]?.message).toContain("BadIdentitySignature")
+        expect(b.connections.length).toBe(0)
+      })
+    ))
+
   test("a record that comes twice ends the session", () =>
     run(
       Effect.gen(function* () {
