@@ -194,7 +194,7 @@ describe("UnixTransport", () => {
         const path = yield* folder
         const [b, own] = [yield* party(path), Identity.generate()]
         const { nodeId, publicKey } = Identity.generate()
-        const evil = yield* party(path, { nodeId, publicKey, sign: (message) => own.sign(message) })
+        const evil = yield* party(path, { nodeId, publicKey, sign: (message: Uint8Array) => own.sign(message) })
         const refusal = yield* Effect.flip(b.transport.dial(evil.address, nodeId))
         expect(refusal.message).toContain("BadIdentitySignature")
         // The dialler has done its part when it has sent its proof; what it then asks is not answered.

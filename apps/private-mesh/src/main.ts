@@ -70,7 +70,16 @@ if (args.help) {
   process.stdout.write(help)
 } else {
   const stop = new AbortController()
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort())
+  let stopped = 1
+  for (const [signal, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143]
+  ] as const) {
+    process.once(signal, () => {
+      stopped = code
+      stop.abort()
+    })
+  }
   const logs = Layer.mergeAll(
     Layer.succeed(Logger.LogToStderr, true),
     Layer.succeed(References.MinimumLogLevel, "Warn")
@@ -80,6 +89,6 @@ if (args.help) {
   if (Exit.isSuccess(exit)) process.exitCode = exit.value
   else {
     if (!Cause.hasInterruptsOnly(exit.cause)) console.error(`private-mesh: ${Cause.pretty(exit.cause)}`)
-    process.exitCode = stop.signal.aborted ? 130 : 1
+    process.exitCode = stopped
   }
 }
