@@ -23,8 +23,8 @@ import type { Address, Connection, Target } from "../Transport.ts"
 import type { Trust } from "../Trust.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import type { Directory } from "./Directory.ts"
+import { Attempt, type AttemptHost, type Candidate, noMoreStreams, type Placed, requestOf } from "./Attempt.ts"
 import { Chunks } from "./Chunks.ts"
-import type { Request } from "./Envelope.ts"
 import type { Job } from "./Job.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { Outgoing } from "./Outgoing.ts"
@@ -51,27 +51,7 @@ export interface Deps {
   readonly count: (outcome: "answered" | "failed" | "failedOver") => void
 }
 
-/** Whom to place a task at. */
-export interface Candidate {
-  readonly node: NodeId.NodeId
-  /** `name@version`, or `name@range` where no record is known. */
-  readonly capability: string
-  readonly name: string
-  readonly addresses: ReadonlyArray<Address>
-}
-
-/** An answer before it is decoded for the caller. */
-export interface Placed {
-  readonly output: unknown
-  readonly json: Schema.Json
-  readonly peer: NodeId.NodeId
-  readonly capability: string
-  readonly latencyMs: number
-  readonly relayed: boolean
-  readonly receipt: Receipt.Receipt | undefined
-  /** What the answer is worth, 0 to 1: the caller's evaluator, or 1, since it is valid and on time. */
-  readonly quality: number
-}
+export type { Candidate, Placed } from "./Attempt.ts"
 
 /** Tries to get a job done by one agent; `others` says whether there are more to try. */
 export type Place<A, R> = (job: Job, candidate: Candidate, others: boolean) => Effect.Effect<A, NodeErrorReason, R>
@@ -117,12 +97,31 @@ const short: Partial<Record<NodeErrorReason["_tag"], string>> = {
   BadAnswer: "broke the protocol"
 }
 
+/** The one agent that a query found, which needs no comparing: good until the index changes or its record expires. */
+interface Route {
+  readonly revision: number
+  readonly expiresAt: number
+  readonly candidates: ReadonlyArray<Candidate>
+}
+
 /** Places tasks. */
 export class Caller {
   readonly #deps: Deps
+  readonly #host: AttemptHost
+  readonly #routes = new WeakMap<Query.Query, Route>()
 
   constructor(deps: Deps) {
     this.#deps = deps
+    this.#host = {
+      deadlines: deps.deadlines,
+      peers: deps.peers,
+      receive: (job, candidate, connection, body, receipt, latencyMs) => {
+        const placed = this.#receive(job, candidate, connection, body, receipt, latencyMs)
+        if (!("_tag" in placed)) this.#praise(job, candidate, placed)
+        return placed
+      },
+      blame: (job, candidate, reason) => this.#blame(job, candidate, reason)
+    }
   }
 
   /** What is left of a job's deadline, in ms. */
@@ -140,7 +139,12 @@ export class Caller {
   }
 
   known(job: Job, limit: number): ReadonlyArray<Candidate> {
-    const matches = this.#deps.matcher.match({ ...job.query, limit }, this.#deps.context())
+    const { matcher } = this.#deps
+    const context = this.#deps.context()
+    const revision = matcher.revision()
+    const route = job.isPlain ? this.#routes.get(job.query) : undefined
+    if (route !== undefined && route.revision === revision && route.expiresAt > context.now) return route.candidates
+    const matches = matcher.match({ ...job.query, limit }, context)
     const seen = new Set<string>()
     const candidates: Array<Candidate> = []
     for (const match of matches) {
@@ -148,7 +152,46 @@ export class Caller {
       seen.add(match.node)
       candidates.push(this.candidateOf(match))
     }
+    const [only] = matches
+    if (job.isPlain && limit > 1 && only !== undefined && matches.length === 1) {
+      this.#routes.set(job.query, { revision, expiresAt: only.record.expiresAt, candidates })
+    }
     return candidates
+  }
+
+  /**
+   * One answer, as `find` with `place`, and what the caller makes of it. An agent that is known, connected and in good
+   * standing is asked at once, without an effect in between; whatever else happens takes the long way.
+   */
+  answer<B>(
+    job: Job,
+    to: CallOptions["to"],
+    finish: (placed: Placed, attempts: ReadonlyArray<NodeErrorReason>) => B
+  ): Effect.Effect<B, NodeError> {
+    const long = (found: Effect.Effect<Found<Placed>, NodeError>): Effect.Effect<B, NodeError> =>
+      Effect.map(found, ([placed, attempts]) => finish(placed, attempts))
+    if (to !== undefined) return long(this.find(job, to, this.place))
+    const first = this.known(job, this.#deps.settings.attempts)
+    const [head] = first
+    const deadlineMs = this.left(job)
+    const connection =
+      head === undefined || deadlineMs <= 0 || this.#deps.breaker.isOpen(head.node, head.name)
+        ? undefined
+        : this.#live(job, head)
+    if (head === undefined || connection === undefined) return long(this.#inTurn(job, first, true, this.place))
+    return Effect.callback<B, NodeError>((resume) => {
+      const terms = { connection, deadlineMs, budget: job.budget, others: first.length > 1 }
+      const attempt = new Attempt(this.#host, job, head, terms, {
+        onPlaced: (placed) => resume(Effect.succeed(finish(placed, noAttempts))),
+        onFailed: (reason) => {
+          const taken = this.#placed(job, head, terms.others, Effect.fail(reason))
+          resume(long(this.#inTurn(job, first, true, this.place, taken)))
+        },
+        onDefect: (defect) => resume(Effect.die(defect))
+      })
+      attempt.start()
+      return Effect.sync(() => attempt.cancel())
+    })
   }
 
   /** Finds somebody for a job, and one after the other tries to place it there; what failed before comes along. */
@@ -163,7 +206,8 @@ export class Caller {
     job: Job,
     first: ReadonlyArray<Candidate>,
     mayBeOthers: boolean,
-    place: Place<A, R>
+    place: Place<A, R>,
+    headPlaced?: Effect.Effect<A, NodeErrorReason, R>
   ): Effect.Effect<Found<A>, NodeError, R> {
     const { settings } = this.#deps
     const head = first[0]
@@ -197,7 +241,7 @@ export class Caller {
     })
     if (head === undefined) return slowly
     tried.add(head.node)
-    return place(job, head, first.length > 1).pipe(
+    return (headPlaced ?? place(job, head, first.length > 1)).pipe(
       Effect.map((placed) => [placed, noAttempts] as const),
       Effect.catch((reason) => {
         failed.push(reason)
@@ -278,10 +322,21 @@ export class Caller {
   }
 
   /** Places a job at one agent for one answer. */
-  readonly place: Place<Placed, never> = (job, candidate, others) =>
-    this.#negotiated(job, candidate, (connection, deadlineMs, budget) =>
-      this.#attempt(job, candidate, connection, deadlineMs, budget, others)
+  readonly place: Place<Placed, never> = (job, candidate, others) => this.#placed(job, candidate, others, undefined)
+
+  #placed(
+    job: Job,
+    candidate: Candidate,
+    others: boolean,
+    tried: Effect.Effect<Placed, NodeErrorReason> | undefined
+  ): Effect.Effect<Placed, NodeErrorReason> {
+    return this.#negotiated(
+      job,
+      candidate,
+      (connection, deadlineMs, budget) => this.#attempt(job, candidate, connection, deadlineMs, budget, others),
+      tried
     )
+  }
 
   /** Places a job at one agent for an answer in chunks; it stands once the first chunk is there. */
   readonly open: Place<Chunks, Scope.Scope> = (job, candidate, others) =>
@@ -289,7 +344,10 @@ export class Caller {
       this.#openChunks(job, candidate, connection, deadlineMs, budget, others)
     )
 
-  /** Asks the circuit, connects, asks the agent, and takes up counters as far as the caller allows. */
+  /**
+   * Asks the circuit, connects, asks the agent, and takes up counters as far as the caller allows. With `tried`, it has been
+   * asked once already.
+   */
   #negotiated<A, R>(
     job: Job,
     candidate: Candidate,
@@ -297,7 +355,8 @@ export class Caller {
       connection: Connection,
       deadlineMs: number,
       budget: number | undefined
-    ) => Effect.Effect<A, NodeErrorReason, R>
+    ) => Effect.Effect<A, NodeErrorReason, R>,
+    tried?: Effect.Effect<A, NodeErrorReason, R>
   ): Effect.Effect<A, NodeErrorReason, R> {
     const { breaker } = this.#deps
     const { node, name } = candidate
@@ -331,7 +390,7 @@ export class Caller {
             )
           : asked
       })
-    return Effect.suspend(() => once(this.left(job), job.budget)).pipe(
+    return (tried ?? Effect.suspend(() => once(this.left(job), job.budget))).pipe(
       Effect.catchTag("Countered", (terms) => this.#counter(job, candidate, terms, once))
     )
   }
@@ -425,61 +484,15 @@ export class Caller {
     budget: number | undefined,
     others: boolean
   ): Effect.Effect<Placed, NodeErrorReason> {
-    const { deadlines, peers } = this.#deps
     return Effect.callback<Placed, NodeErrorReason>((resume) => {
-      const { node } = candidate
-      const sentAt = performance.now()
-      const over = (): void => {
-        timer.cancel()
-        silence?.cancel()
-        peers.ended(node)
-      }
-      const fail = (reason: NodeErrorReason): void => {
-        over()
-        this.#blame(job, candidate, reason)
-        resume(Effect.fail(reason))
-      }
-      const tooLate = (): void => {
-        outgoing.cancel()
-        fail({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
-      }
-      const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs, budget), {
-        onAccepted: (estimateMs, waiting) => {
-          silence?.cancel()
-          job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
-        },
-        onResult: (body, receipt) => {
-          over()
-          const latencyMs = performance.now() - sentAt
-          let placed: Placed | NodeErrorReason
-          try {
-            placed = this.#receive(job, candidate, connection, body, receipt, latencyMs)
-          } catch (defect) {
-            // The caller's own evaluator broke: that is the caller's bug, and not to be swallowed here.
-            return resume(Effect.die(defect))
-          }
-          if ("_tag" in placed) {
-            this.#blame(job, candidate, placed)
-            return resume(Effect.fail(placed))
-          }
-          this.#praise(job, candidate, placed)
-          job.emit?.({ _tag: "Answered", peer: node, latencyMs })
-          resume(Effect.succeed(placed))
-        },
-        onFailure: fail,
-        onChunk: () => {},
-        onEnd: () => {}
+      const terms = { connection, deadlineMs, budget, others }
+      const attempt = new Attempt(this.#host, job, candidate, terms, {
+        onPlaced: (placed) => resume(Effect.succeed(placed)),
+        onFailed: (reason) => resume(Effect.fail(reason)),
+        onDefect: (defect) => resume(Effect.die(defect))
       })
-      const timer = deadlines.after(deadlineMs, tooLate)
-      const silence = others ? deadlines.after(deadlineMs / 2, tooLate) : undefined
-      peers.began(node)
-      if (!outgoing.start(connection, job.body)) return fail(noMoreStreams(connection))
-      job.emit?.({ _tag: "Sent", peer: node, relayed: connection.relayed })
-      return Effect.sync(() => {
-        over()
-        outgoing.cancel()
-        job.emit?.({ _tag: "Cancelled", peer: node })
-      })
+      attempt.start()
+      return Effect.sync(() => attempt.cancel())
     })
   }
 
@@ -517,7 +530,7 @@ export class Caller {
       }
       const tooLate = (): void =>
         stop({ _tag: "DeadlineExceeded", peer: node, deadlineMs: job.deadlineMs, where: "caller" })
-      const outgoing = new Outgoing(node, this.#requestOf(job, candidate, deadlineMs, budget), {
+      const outgoing = new Outgoing(node, requestOf(job, candidate, deadlineMs, budget), {
         onAccepted: (estimateMs, waiting) => {
           silence?.cancel()
           job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
@@ -568,19 +581,6 @@ export class Caller {
       yield* Deferred.await(began)
       return chunks
     })
-  }
-
-  #requestOf(job: Job, candidate: Candidate, deadlineMs: number, budget: number | undefined): Request {
-    return {
-      task: job.task,
-      capability: candidate.capability,
-      deadlineMs,
-      hops: job.hops - 1,
-      receipt: job.receipt,
-      stream: job.stream,
-      budget,
-      trace: job.trace
-    }
   }
 
   #receive(
@@ -655,12 +655,6 @@ const excess = (text: string, limit: number): number => {
   const bytes = Buffer.byteLength(text)
   return bytes > limit ? bytes : 0
 }
-
-/** Why a connection that stands takes no stream: it is about to go, or has as many as it may. */
-const noMoreStreams = (connection: Connection): NodeErrorReason =>
-  connection.state() === "open"
-    ? { _tag: "Overloaded", peer: connection.peer, retryAfterMs: 100, detail: "no more streams on its connection" }
-    : { _tag: "Disconnected", peer: connection.peer }
 
 const withoutKind = ({ stream: _, ...query }: Query.Query): Query.Query => query
 

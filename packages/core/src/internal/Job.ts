@@ -22,6 +22,8 @@ import { newTask } from "./Outgoing.ts"
 export interface Job {
   readonly wanted: string
   readonly query: Query.Query
+  /** The query is what is wanted and nothing besides: the same object for each job that wants the same. */
+  readonly isPlain: boolean
   readonly task: Uint8Array
   readonly taskId: () => string
   readonly input: Schema.Json
@@ -60,6 +62,36 @@ export const queryOf = (wanted: Wanted, kind: "call" | "stream", where: CallOpti
   ...where
 })
 
+/** Texts whose query is kept. */
+const MAX_TEXTS = 1_024
+
+/** Checked queries of what is wanted without further conditions. */
+class PlainQueries {
+  readonly #kind: "call" | "stream"
+  readonly #byDefinition = new WeakMap<object, Query.Query>()
+  readonly #byText = new Map<string, Query.Query>()
+
+  constructor(kind: "call" | "stream") {
+    this.#kind = kind
+  }
+  get(wanted: Wanted): Query.Query | undefined {
+    return typeof wanted === "string" ? this.#byText.get(wanted) : this.#byDefinition.get(wanted)
+  }
+  /** Makes the query, and keeps it unless something is wrong with it. */
+  make(wanted: Wanted): Query.Query {
+    const query = queryOf(wanted, this.#kind, undefined)
+    if (Query.check(query) !== undefined) return query
+    if (typeof wanted !== "string") this.#byDefinition.set(wanted, query)
+    else {
+      if (this.#byText.size >= MAX_TEXTS) this.#byText.clear()
+      this.#byText.set(wanted, query)
+    }
+    return query
+  }
+}
+
+const plain = { call: new PlainQueries("call"), stream: new PlainQueries("stream") }
+
 /** Makes the job, or says why there is none. */
 export const makeJob = (
   settings: Settings,
@@ -71,8 +103,10 @@ export const makeJob = (
   judge: boolean,
   within: Task | undefined
 ): Job | NodeErrorReason => {
-  const query = queryOf(wanted, kind, options.where)
-  const wrong = Query.check(query)
+  const isPlain = options.where === undefined
+  const known = isPlain ? plain[kind].get(wanted) : undefined
+  const query = known ?? (isPlain ? plain[kind].make(wanted) : queryOf(wanted, kind, options.where))
+  const wrong = known === undefined ? Query.check(query) : undefined
   if (wrong !== undefined) return { _tag: "BadQuery", detail: wrong }
   const budget = least(options.budget?.costUsd, within?.maxCostUsd)
   if (budget !== undefined && !(budget >= 0)) {
@@ -109,6 +143,7 @@ export const makeJob = (
   return {
     wanted: name,
     query,
+    isPlain,
     task,
     taskId: () => toHex(task),
     input: json.success,

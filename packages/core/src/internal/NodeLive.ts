@@ -28,7 +28,7 @@ import { type Connection, type Owner, TransportError } from "../Transport.ts"
 import * as TransportMemory from "../TransportMemory.ts"
 import * as TrustModule from "../Trust.ts"
 import { Asking } from "./Asking.ts"
-import { answered, Caller } from "./Caller.ts"
+import { answered, Caller, type Placed } from "./Caller.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import { Deadlines } from "./Deadlines.ts"
 import * as Directory from "./Directory.ts"
@@ -71,6 +71,9 @@ const loopback = (nodeId: NodeId, executor: Executor): Connection => {
   }
   return TransportMemory.pair(owner, owner)[0]
 }
+
+const noOptions: CallOptions<never> = {}
+const outputOf = (placed: Placed): unknown => placed.output
 
 /** Starts a node over the services in context; it lives as long as the scope. */
 export const make = Effect.fnUntraced(function* (
@@ -180,7 +183,8 @@ export const make = Effect.fnUntraced(function* (
 
   /** Runs with the trace of the span it stands in, as a span of its own; without one there is neither. */
   const traced = <A, E, R>(
-    span: string,
+    kind: "call" | "stream",
+    wanted: Wanted,
     run: (trace: Trace | undefined) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> =>
     Effect.withFiber((outer) =>
@@ -193,7 +197,7 @@ export const make = Effect.fnUntraced(function* (
                 own === undefined ? undefined : { traceId: own.traceId, spanId: own.spanId, sampled: own.sampled }
               )
             }),
-            span
+            `${kind} ${idOf(wanted)}`
           )
     )
 
@@ -207,7 +211,7 @@ export const make = Effect.fnUntraced(function* (
     judge: boolean,
     run: (job: Job) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | NodeError, R> =>
-    traced(`${kind} ${idOf(wanted)}`, (trace) =>
+    traced(kind, wanted, (trace) =>
       Effect.withFiber((fiber): Effect.Effect<A, E | NodeError, R> => {
         const job = makeJob(settings, wanted, kind, input, callOptions, trace, judge, fiber.getRef(CurrentTask))
         return "_tag" in job ? fail(job) : run(job)
@@ -216,9 +220,7 @@ export const make = Effect.fnUntraced(function* (
 
   const request = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
     withJob(wanted, "call", input, callOptions, true, (job) =>
-      Effect.map(caller.find(job, callOptions.to, caller.place), ([placed, attempts]) =>
-        answered(job, placed, attempts)
-      )
+      caller.answer(job, callOptions.to, (placed, attempts) => answered(job, placed, attempts))
     )
 
   const stream = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
@@ -331,7 +333,9 @@ export const make = Effect.fnUntraced(function* (
     record: directory.own,
     serve,
     call: (wanted: Wanted, input: unknown, callOptions?: CallOptions<never>) =>
-      Effect.map(request(wanted, input, callOptions), (answer) => answer.output),
+      withJob(wanted, "call", input, callOptions ?? noOptions, true, (job) =>
+        caller.answer(job, callOptions?.to, outputOf)
+      ),
     request,
     stream,
     ask,
