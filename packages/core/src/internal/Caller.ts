@@ -544,19 +544,21 @@ export class Caller {
           if (Result.isFailure(output)) {
             return stop({ _tag: "OutputInvalid", capability: candidate.capability, peer: node, detail: output.failure })
           }
-          if (Deferred.doneUnsafe(began, Effect.void)) breaker.note(node, name, "success")
           chunks.push(output.success, body.length)
+          if (Deferred.doneUnsafe(began, Effect.void)) breaker.note(node, name, "success")
         },
         onEnd: () => {
           end()
-          if (Deferred.doneUnsafe(began, Effect.void)) breaker.note(node, name, "success")
+          breaker.note(node, name, "success")
           this.#deps.count("answered")
           const latencyMs = performance.now() - sentAt
           if (node !== this.#deps.identity.nodeId) {
-            job.emit?.({ _tag: "Trust", move: this.#deps.trust.learn(node, name, 1, "streamed") })
+            const move = this.#deps.trust.learn(node, name, 1, "streamed")
+            job.emit?.({ _tag: "Trust", move })
           }
           job.emit?.({ _tag: "Answered", peer: node, latencyMs })
           chunks.end(undefined)
+          Deferred.doneUnsafe(began, Effect.void)
         },
         onResult: () => {},
         onFailure: fail
@@ -656,7 +658,7 @@ const excess = (text: string, limit: number): number => {
   return bytes > limit ? bytes : 0
 }
 
-const withoutKind = ({ stream: _, ...query }: Query.Query): Query.Query => query
+const withoutKind = ({ stream: _stream, ...query }: Query.Query): Query.Query => query
 
 /** `relay://HOST:PORT/TRACKER/NODE`, from the tracker's own address. */
 export const relayAddress = (via: Address, tracker: NodeId.NodeId, node: NodeId.NodeId): Address =>

@@ -281,17 +281,15 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       else answering.delete(peer)
     }
     const flush = (): void => {
-      while (!over && !blocked) {
+      if (over) return
+      while (!blocked) {
         const record = queue.shift()
-        if (record === undefined) {
-          if (complete) {
-            finish()
-            stream.send(empty, undefined, true)
-          }
-          return
-        }
+        if (record === undefined) break
         blocked = !stream.send(head.record, JSON.stringify(record), false)
       }
+      if (!complete || blocked) return
+      finish()
+      stream.send(empty, undefined, true)
     }
     const tell = (record: AgentRecord.AgentRecord): void => {
       if (over || told.size >= MAX_ANSWERS || told.has(record.node) || record.node === peer) return

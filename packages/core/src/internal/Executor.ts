@@ -442,10 +442,15 @@ export class Executor {
   }
 
   #finish(work: Work, exit: Exit.Exit<unknown, unknown>): void {
+    this.#conclude(work, exit)
+    const { served } = work
+    if (this.pending(served) === 0) for (const idle of served.idle.splice(0)) idle()
+  }
+
+  #conclude(work: Work, exit: Exit.Exit<unknown, unknown>): void {
     const { served } = work
     const now = this.#deps.now()
     served.running -= 1
-    if (served.running + served.waiting.length === 0) for (const idle of served.idle.splice(0)) idle()
     served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
     this.#next(served)
     if (!this.#forget(work)) return

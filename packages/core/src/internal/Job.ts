@@ -166,16 +166,19 @@ export const makeJob = (
 const least = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b)
 
-/** A listener whose exceptions end with it: it is called from within the byte path. */
-const harmless =
-  (listen: (event: TaskEvent) => void) =>
-  (event: TaskEvent): void => {
+/** A listener that may throw: it is called from within the byte path, and once it has thrown, no more. */
+const harmless = (listen: (event: TaskEvent) => void): ((event: TaskEvent) => void) => {
+  let broken = false
+  return (event) => {
+    if (broken) return
     try {
       listen(event)
     } catch (error) {
-      Effect.runFork(Effect.logError("the listener of a task's events threw", error))
+      broken = true
+      Effect.runFork(Effect.logError("the listener of a task's events threw, and hears no more of it", error))
     }
   }
+}
 
 const anyJson: JsonCodec.JsonCodec<unknown> = {
   encode: (value) => Result.succeed(value as Schema.Json),

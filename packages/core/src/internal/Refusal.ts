@@ -68,7 +68,7 @@ export const encode = (body: RejectedBody | CounteredBody | FailedBody): string 
 }
 
 /** Control characters of a stranger's text could rewrite the terminal that shows it. Tabs and line feeds stay. */
-const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
+const CONTROLS = /(?![\t\n])\p{Cc}/gu
 const shown = <B extends { readonly detail: string; readonly code?: string }>(body: B): B => ({
   ...body,
   detail: body.detail.replace(CONTROLS, "\ufffd"),

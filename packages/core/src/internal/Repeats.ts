@@ -56,11 +56,13 @@ export class Repeats<A extends Sized> {
     this.#newest = kept
     this.#listed += 1
     this.#bytes += value.bytes
-    while (this.#listed > this.#entries || this.#bytes > this.#maxBytes) this.#dropOldest()
+    while (this.#oldest !== undefined && (this.#listed > this.#entries || this.#bytes > this.#maxBytes)) {
+      this.#drop(this.#oldest)
+    }
   }
 
-  #dropOldest(): void {
-    const kept = this.#oldest!
+  /** Drops the oldest. */
+  #drop(kept: Kept<A>): void {
     this.#oldest = kept.next
     if (kept.next === undefined) this.#newest = undefined
     this.#listed -= 1

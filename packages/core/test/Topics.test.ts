@@ -1,0 +1,195 @@
+/** Verifies: messages reach who subscribed, in order, with who published them; and what a topic may hold is bounded. */
+import { describe, expect, test } from "bun:test"
+import * as Protocol from "@parley/core/Protocol"
+import { ResetCode, type StreamHandler } from "@parley/core/Transport"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { addressOf, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
+
+const meet = (a: Member, b: Member) => a.connections.connect({ node: b.nodeId, addresses: [addressOf(b.nodeId)] })
+/** Publishes until somebody takes it: a subscription is heard a moment after it began. */
+const reach = (node: Member, topic: string, count: number) =>
+  until(
+    `${count} subscribers of ${topic}`,
+    Effect.map(Effect.orDie(node.publish(topic, "hello")), (n) => n >= count)
+  )
+
+describe("topics", () => {
+  test("messages come in order, and say who published them", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        yield* meet(ada, bob)
+        const heard = yield* Effect.forkChild(
+          Stream.runCollect(
+            bob.subscribe("news").pipe(
+              Stream.filter(({ data }) => data !== "hello"),
+              Stream.take(100)
+            )
+          )
+        )
+        yield* reach(ada, "news", 1)
+        for (let n = 0; n < 100; n++) yield* ada.publish("news", { n })
+        const all = yield* Fiber.join(heard)
+        expect(all.map(({ data }) => data)).toEqual(Array.from({ length: 100 }, (_, n) => ({ n })))
+        expect(new Set(all.map(({ from, topic }) => `${topic} ${from}`))).toEqual(new Set([`news ${ada.nodeId}`]))
+      })
+    ))
+
+  test("who has left, and who hears other topics, is sent nothing; a node hears itself", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        yield* meet(ada, bob)
+        const first = yield* Effect.forkChild(Stream.runDrain(Stream.take(bob.subscribe("a"), 1)))
+        yield* reach(ada, "a", 1)
+        yield* Fiber.join(first)
+        yield* until(
+          "bob has left",
+          Effect.map(Effect.orDie(ada.publish("a", 1)), (n) => n === 0)
+        )
+        const own = yield* Effect.forkChild(Stream.runCollect(Stream.take(ada.subscribe("a"), 1)), {
+          startImmediately: true
+        })
+        expect(yield* ada.publish("b", 1)).toBe(0)
+        yield* ada.publish("a", 2)
+        expect((yield* Fiber.join(own)).map(({ data, from }) => [data, from])).toEqual([[2, ada.nodeId]])
+      })
+    ))
+
+  test("a subscription goes on over a new connection", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        const first = yield* meet(ada, bob)
+        const heard = yield* Effect.forkChild(
+          Stream.runCollect(
+            bob.subscribe("news").pipe(
+              Stream.filter(({ data }) => data !== "hello"),
+              Stream.take(1)
+            )
+          )
+        )
+        yield* reach(ada, "news", 1)
+        first.close("for the test")
+        yield* until(
+          "the connection has gone",
+          Effect.sync(() => bob.connections.get(ada.nodeId) === undefined)
+        )
+        yield* meet(ada, bob)
+        yield* reach(ada, "news", 1)
+        yield* ada.publish("news", "again")
+        expect((yield* Fiber.join(heard)).length).toBe(1)
+      })
+    ))
+
+  test("what cannot be a topic or a message is a typed error", () =>
+    run(
+      Effect.gen(function* () {
+        const ada = yield* makeMesh().node("ada", { guardrails: { maxPayloadBytes: 100 } })
+        expect(yield* reasonOf(ada.publish("", 1))).toMatchObject({ _tag: "BadQuery" })
+        expect(yield* reasonOf(ada.publish("é".repeat(129), 1))).toMatchObject({ _tag: "BadQuery" })
+        expect(yield* reasonOf(ada.publish("t", undefined as never))).toMatchObject({ _tag: "BadQuery" })
+        expect(yield* reasonOf(ada.publish("t", "x".repeat(98)))).toEqual({ _tag: "TooLarge", bytes: 100, limit: 99 })
+        expect(yield* reasonOf(Stream.runDrain(ada.subscribe("")))).toMatchObject({ _tag: "BadQuery" })
+      })
+    ))
+
+  test("a peer may subscribe to only so many topics, and nonsense ends its stream alone", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada", { guardrails: { topics: { perPeer: 2, pending: 4 } } })
+        const peer = yield* mesh.stranger()
+        const connection = yield* peer.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        const closed: Array<ResetCode> = []
+        const messages: Array<string> = []
+        const handler: StreamHandler = {
+          onMessage: (message) => void messages.push(Buffer.from(message).toString()),
+          onWritable: () => {},
+          onClosed: (code) => void closed.push(code)
+        }
+        const send = (...bytes: ReadonlyArray<number>) => {
+          const stream = connection.open(Protocol.TOPICS, handler)
+          stream?.send(Uint8Array.from(bytes), undefined, false)
+          return stream
+        }
+        const subscribe = (topic: string) => send(1, ...Buffer.from(topic))
+        const a = subscribe("a")
+        subscribe("b")
+        subscribe("c")
+        yield* until(
+          "one is too many",
+          Effect.sync(() => closed.length === 1)
+        )
+        expect(closed).toEqual([ResetCode.Overloaded])
+        send(1)
+        send(2, 97)
+        send(1, ...Array.from({ length: 257 }, () => 97))
+        yield* until(
+          "nonsense is refused",
+          Effect.sync(() => closed.length === 4)
+        )
+        expect(closed.slice(1)).toEqual([ResetCode.Malformed, ResetCode.Malformed, ResetCode.Malformed])
+        expect(yield* ada.publish("a", 1)).toBe(1)
+        // A second message on a subscription is nonsense, too, and gives its place back.
+        a?.send(Uint8Array.of(1, 97), undefined, false)
+        yield* until(
+          "the subscription has ended",
+          Effect.sync(() => closed.length === 5)
+        )
+        expect(yield* ada.publish("a", 1)).toBe(0)
+        subscribe("d")
+        yield* until(
+          "d is heard",
+          Effect.map(Effect.orDie(ada.publish("d", 1)), (n) => n === 1)
+        )
+        yield* until(
+          "messages came",
+          Effect.sync(() => messages.length === 2)
+        )
+        expect(messages).toEqual(["\u00021", "\u00021"])
+      })
+    ))
+
+  test("a subscriber that does not read costs the publisher no more than its stream's window", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        const peer = yield* mesh.stranger()
+        const connection = yield* peer.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        yield* meet(ada, bob)
+        const stream = connection.open(Protocol.TOPICS, {
+          onMessage: () => {},
+          onWritable: () => {},
+          onClosed: () => {}
+        })
+        stream?.pause()
+        stream?.send(Uint8Array.of(1, 97), undefined, false)
+        const last = yield* Effect.forkChild(
+          Stream.runDrain(Stream.takeUntil(bob.subscribe("a"), ({ data }) => data === "last"))
+        )
+        yield* reach(ada, "a", 2)
+        const body = "x".repeat(10_000)
+        let handed = 0
+        for (let n = 0; n < 500; n++) {
+          handed += yield* ada.publish("a", body)
+          yield* Effect.yieldNow
+        }
+        // 256 KiB hold 26 such messages; the reader that keeps up gets all of them.
+        expect(handed).toBeLessThan(500 + 40)
+        expect(handed).toBeGreaterThanOrEqual(500)
+        yield* until("the reader gets the last one", Effect.as(Effect.orDie(ada.publish("a", "last")), true))
+        yield* Fiber.join(last)
+      })
+    ))
+})
