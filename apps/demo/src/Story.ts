@@ -7,10 +7,10 @@ import * as Certificate from "@parley/consensus/Certificate"
 import * as Consensus from "@parley/consensus/Consensus"
 import { Identity } from "@parley/core/Identity"
 import * as Node from "@parley/core/Node"
-import { explain } from "@parley/core/NodeError"
+import { explain, type NodeErrorReason } from "@parley/core/NodeError"
 import type { NodeId } from "@parley/core/NodeId"
 import type { Verdict } from "@parley/core/Strategy"
-import { Trust } from "@parley/core/Trust"
+import { type Move, Trust } from "@parley/core/Trust"
 import { host, type Runtime, runtimePath } from "../../../scripts/setup.mjs"
 import * as Cast from "./Cast.ts"
 import { Task } from "./Chronicle.ts"
@@ -151,9 +151,19 @@ const fill = Effect.fnUntraced(function* (stage: Stage) {
   stage.line.say(customer.member.name, `has a table described by ${full.member.name}, who has one place and no queue`)
 })
 
-/** Tells the events of a task as they come. */
-const tell = (stage: Stage, task: Task, trust: boolean) => {
+const counterOf = (terms: NodeErrorReason): string =>
+  terms._tag === "Countered"
+    ? `${terms.detail}; ` + (terms.retryAfterMs === undefined ? "" : `free in ${ms(terms.retryAfterMs)}: `)
+    : ""
+
+/** Tells the events of a task as they come. What an answer did to trust is told with it. */
+const tell = (stage: Stage, task: Task) => {
   const { line } = stage
+  const moves = new Map<NodeId, Move>()
+  const moved = (node: NodeId): string => {
+    const move = moves.get(node)
+    return move === undefined ? "" : `; trust ${score(move.before)} → ${score(move.after)}`
+  }
   return (event: Node.TaskEvent): void => {
     task.note(event)
     const who = "peer" in event ? nameOf(stage, event.peer) : ""
@@ -162,35 +172,24 @@ const tell = (stage: Stage, task: Task, trust: boolean) => {
         if (event.relayed) line.say(who, "gets the task through the relay, sealed end to end")
         break
       case "Countered":
-        line.say(
-          who,
-          `counters: ${event.terms._tag === "Countered" ? event.terms.detail : ""}; ${
-            event.takenUp
-              ? `tried again in ${ms(("retryAfterMs" in event.terms && event.terms.retryAfterMs) || 0)}`
-              : "too late"
-          }`
-        )
+        line.say(who, `counters: ${counterOf(event.terms)}${event.takenUp ? "waited for" : "too late"}`)
         break
       case "Answered":
-        line.say(who, `answers after ${ms(event.latencyMs)}`)
+        line.say(who, `answers after ${ms(event.latencyMs)}${moved(event.peer)}`)
         break
       case "Failed":
-        line.say(who, `${withNames(stage, explain(event.reason))}${event.next ? ": on to the next" : ""}`, "bad")
+        line.say(
+          who,
+          `${withNames(stage, explain(event.reason))}${moved(event.peer)}${event.next ? "; on to the next" : ""}`,
+          "bad"
+        )
         break
       case "Cancelled":
         line.say(who, "is not needed any more, and cancelled", "quiet")
         break
-      case "Trust": {
-        const { after, before, node, why } = event.move
-        if (trust) {
-          line.say(
-            nameOf(stage, node),
-            `${why}: trust ${score(before)} → ${score(after)}`,
-            after < before ? "bad" : "plain"
-          )
-        }
+      case "Trust":
+        moves.set(event.move.node, event.move)
         break
-      }
     }
   }
 }
@@ -224,7 +223,7 @@ const ask = Effect.fnUntraced(function* (stage: Stage, task: Task) {
       aggregate: "cluster-vote",
       deadline: DEADLINE,
       receipt: true,
-      onEvent: tell(stage, task, false)
+      onEvent: tell(stage, task)
     }
   )
   const behind = verdict.votes[0]?.nodes.length ?? 0
@@ -316,7 +315,7 @@ const callAgain = Effect.fnUntraced(function* (stage: Stage, task: Task) {
       },
       deadline: DEADLINE,
       receipt: true,
-      onEvent: tell(stage, task, true)
+      onEvent: tell(stage, task)
     }
   )
   line.say(nameOf(stage, answered.peer), `has described the table with a receipt: ${answered.output.rows} rows`, "good")
