@@ -1,0 +1,30 @@
+/**
+ * A way of asking and answering that is measured: both of its ends, each in a process of its own.
+ */
+import type { Load } from "./Load.ts"
+
+/** What is asked, and sent back as it is. */
+export interface Payload {
+  readonly text: string
+  readonly n: number
+}
+
+/** A payload of so many bytes as JSON. Throws `RangeError` where that is too few. */
+export const payloadOf = (bytes: number): Payload => {
+  const least = JSON.stringify({ text: "", n: 7 }).length
+  if (bytes < least) throw new RangeError(`a payload has at least ${least} bytes, not ${bytes}`)
+  return { text: "x".repeat(bytes - least), n: 7 }
+}
+
+/** The asking end, connected. */
+export interface Asker {
+  /** Keeps so many requests in flight until the load is over, and waits for the last answers. */
+  readonly run: (inflight: number, load: Load) => Promise<void>
+}
+
+/** Both ends. They live as long as their process. */
+export interface Path {
+  /** Starts answering on loopback, and gives the address. */
+  readonly answer: (bytes: number) => Promise<string>
+  readonly ask: (address: string, bytes: number) => Promise<Asker>
+}
