@@ -1,6 +1,6 @@
 /** The tracker and the seven agents as processes. */
 import { join } from "node:path"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import { root, type Runtime, runCommand } from "../../../scripts/setup.mjs"
 import { FULL_MS, type Member, SLOW_MS } from "./Cast.ts"
 import type { Company, ProcessFailed, Running } from "./Company.ts"
