@@ -51,28 +51,50 @@ export class Trust extends Context.Service<
   }
 >()("@parley/core/Trust") {}
 
+/** An entry as it is kept. */
+interface Known {
+  readonly node: NodeId
+  readonly capability: string
+  value: number
+  samples: number
+  why: string
+}
+
 /** Trust held in memory, beginning with what was known before. */
 export const make = (known: ReadonlyArray<Entry> = []): Trust["Service"] => {
-  const entries = new Map<string, Entry>()
+  const entries = new Map<string, Known>()
+  // The one learned of last stands at the end already, and most often it is learned of again.
+  let newest: Known | undefined
   const keyOf = (node: NodeId, capability: string) => `${node} ${capability}`
-  for (const entry of known.slice(-MAX_ENTRIES)) entries.set(keyOf(entry.node, entry.capability), entry)
+  const find = (node: NodeId, capability: string): Known | undefined =>
+    newest !== undefined && newest.node === node && newest.capability === capability
+      ? newest
+      : entries.get(keyOf(node, capability))
+  for (const entry of known.slice(-MAX_ENTRIES)) entries.set(keyOf(entry.node, entry.capability), { ...entry })
   return Trust.of({
-    get: (node, capability) => entries.get(keyOf(node, capability))?.value ?? INITIAL,
+    get: (node, capability) => find(node, capability)?.value ?? INITIAL,
     learn: (node, capability, quality, why) => {
-      const key = keyOf(node, capability)
-      const old = entries.get(key)
+      const old = find(node, capability)
       const before = old?.value ?? INITIAL
       const bounded = quality >= 0 ? Math.min(quality, 1) : 0
       const after = before + RATE * (bounded - before)
-      entries.delete(key)
-      entries.set(key, { node, capability, value: after, samples: (old?.samples ?? 0) + 1, why })
-      if (entries.size > MAX_ENTRIES) {
-        const oldest = entries.keys().next()
-        if (oldest.done !== true) entries.delete(oldest.value)
+      if (old !== undefined && old === newest) {
+        old.value = after
+        old.samples += 1
+        old.why = why
+      } else {
+        const key = keyOf(node, capability)
+        newest = { node, capability, value: after, samples: (old?.samples ?? 0) + 1, why }
+        entries.delete(key)
+        entries.set(key, newest)
+        if (entries.size > MAX_ENTRIES) {
+          const oldest = entries.keys().next()
+          if (oldest.done !== true) entries.delete(oldest.value)
+        }
       }
       return { node, capability, before, after, why }
     },
-    entries: () => [...entries.values()]
+    entries: () => Array.from(entries.values(), (entry) => ({ ...entry }))
   })
 }
 

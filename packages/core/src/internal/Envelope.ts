@@ -107,6 +107,17 @@ const bodyStart = (message: Uint8Array): number => {
 const asBuffer = (message: Uint8Array): Buffer =>
   message instanceof Buffer ? message : Buffer.from(message.buffer, message.byteOffset, message.length)
 
+// Requests for one capability come in rows: its name is not made anew while its bytes are the same.
+let lastCapability = ""
+
+/** The capability of a request, `length` bytes of Latin-1. */
+const capabilityAt = (buffer: Buffer, length: number): string => {
+  let same = length === lastCapability.length
+  for (let i = 0; same && i < length; i++) same = buffer[FIXED + i] === lastCapability.charCodeAt(i)
+  if (!same) lastCapability = buffer.toString("latin1", FIXED, FIXED + length)
+  return lastCapability
+}
+
 /** Reads a request. */
 export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined => {
   const start = bodyStart(message)
@@ -129,10 +140,12 @@ export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined 
     budget = buffer.readDoubleBE(at)
     if (!(budget >= 0)) return undefined
   }
+  const task = new Uint8Array(TASK_BYTES)
+  for (let i = 0; i < TASK_BYTES; i++) task[i] = message[7 + i] as number
   return {
     key: buffer.toString("latin1", 7, 7 + TASK_BYTES),
-    task: Uint8Array.prototype.slice.call(message, 7, 7 + TASK_BYTES),
-    capability: buffer.toString("latin1", FIXED, FIXED + idLength),
+    task,
+    capability: capabilityAt(buffer, idLength),
     deadlineMs: buffer.readUInt32BE(3),
     hops: message[2] as number,
     receipt: (flags & Flag.receipt) !== 0,

@@ -6,6 +6,7 @@
  */
 import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -25,6 +26,7 @@ import { type Connection, ResetCode, type Stream, type StreamHandler } from "../
 import { CurrentTask } from "./CurrentTask.ts"
 import type { Deadlines, Entry } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
+import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
 import * as Refusal from "./Refusal.ts"
@@ -42,7 +44,7 @@ const MAX_RANGES = 256
 /** How much of a new duration goes into a capability's average. */
 const AVERAGE_RATE = 0.1
 
-/** A handler in any of its forms, with its services already provided. */
+/** A handler in any of its forms. */
 export type Run = (input: never, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
 
 /** A capability being served. */
@@ -54,6 +56,8 @@ export class Served {
   readonly concurrency: number
   readonly queue: number
   readonly negotiate: ServeOptions["negotiate"]
+  /** What the handler runs in. */
+  readonly services: Context.Context<never>
   readonly waiting: Array<Work> = []
   running = 0
   done = 0
@@ -64,7 +68,13 @@ export class Served {
   readonly idle: Array<() => void> = []
   averageMs: number
 
-  constructor(capability: Capability<never, unknown>, run: Run, options: ServeOptions, settings: Settings) {
+  constructor(
+    capability: Capability<never, unknown>,
+    run: Run,
+    options: ServeOptions,
+    settings: Settings,
+    services: Context.Context<never>
+  ) {
     const open = capability as unknown as Capability<unknown, unknown>
     this.capability = open
     this.input = JsonCodec.of(open.input)
@@ -73,6 +83,7 @@ export class Served {
     this.concurrency = options.concurrency ?? capability.record.concurrency ?? settings.concurrency
     this.queue = options.queue ?? settings.queue
     this.negotiate = options.negotiate
+    this.services = services
     this.averageMs = capability.record.latencyMs ?? 0
   }
 }
@@ -83,7 +94,7 @@ interface Settled {
   readonly body: string
   readonly input: string
   readonly capability: string
-  readonly task: Uint8Array
+  readonly task: TaskInfo
   readonly startedAt: number
   readonly finishedAt: number
   /** Characters of both bodies. */
@@ -91,25 +102,23 @@ interface Settled {
 }
 
 class TaskInfo implements Task {
-  readonly #bytes: Uint8Array
+  readonly #request: Envelope.ReceivedRequest
   readonly caller: NodeId
   readonly deadline: number
   readonly hops: number
   readonly maxCostUsd: number | undefined
 
   constructor(request: Envelope.ReceivedRequest, caller: NodeId, deadline: number) {
-    this.#bytes = request.task
+    this.#request = request
     this.caller = caller
     this.deadline = deadline
     this.hops = request.hops
     this.maxCostUsd = request.budget
   }
   get id(): string {
-    return hex(this.#bytes)
+    return hex(this.#request.task)
   }
 }
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
 
 /** One stream that waits for an answer. */
 class Waiter implements StreamHandler {
@@ -165,7 +174,7 @@ interface Work {
   readonly request: Envelope.ReceivedRequest
   readonly input: unknown
   readonly task: TaskInfo
-  readonly waiters: Set<Waiter>
+  readonly waiters: Array<Waiter>
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   deadline: Entry | undefined
   accept: Entry | undefined
@@ -217,7 +226,7 @@ export class Executor {
       if (work.served !== served) continue
       this.#unqueue(work)
       this.#forget(work)
-      for (const waiter of work.waiters) {
+      for (const waiter of [...work.waiters]) {
         waiter.refuse("rejected", { code: "Draining", detail: "the agent serves this no more" })
       }
       work.fiber?.interruptUnsafe()
@@ -309,7 +318,7 @@ export class Executor {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key is in use for another task" })
     }
     waiter.work = work
-    work.waiters.add(waiter)
+    work.waiters.push(waiter)
     if (work.accepted !== undefined) this.#sendAccepted(work, work.accepted, waiter)
   }
 
@@ -358,7 +367,7 @@ export class Executor {
       request,
       input: input.success,
       task,
-      waiters: new Set([waiter]),
+      waiters: [waiter],
       fiber: undefined,
       deadline: undefined,
       accept: undefined,
@@ -376,7 +385,7 @@ export class Executor {
 
   #tellAccepted(work: Work, waiting: number): void {
     work.accepted = waiting
-    for (const waiter of work.waiters) this.#sendAccepted(work, waiting, waiter)
+    for (const waiter of [...work.waiters]) this.#sendAccepted(work, waiting, waiter)
   }
 
   #sendAccepted(work: Work, waiting: number, waiter: Waiter): void {
@@ -402,7 +411,7 @@ export class Executor {
         attributes: { "parley.caller": work.task.caller, "parley.task": work.task.id }
       })
     }
-    const fiber = this.#deps.fork(Effect.provideService(effect, CurrentTask, work.task))
+    const fiber = Effect.runForkWith(Context.add(served.services, CurrentTask, work.task))(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
     work.fiber = fiber
@@ -469,7 +478,7 @@ export class Executor {
       body,
       input: work.request.body,
       capability: work.served.capability.id,
-      task: work.request.task,
+      task: work.task,
       startedAt: work.startedAt,
       finishedAt: Math.max(now, work.startedAt),
       bytes: body.length + work.request.body.length
@@ -531,7 +540,7 @@ export class Executor {
   #receipt(caller: NodeId, settled: Settled): string {
     return JSON.stringify(
       Receipt.make(this.#deps.identity, {
-        task: hex(settled.task),
+        task: settled.task.id,
         capability: settled.capability,
         caller,
         inputHash: CanonicalJson.hash(JSON.parse(settled.input)),
@@ -554,8 +563,10 @@ export class Executor {
 
   /** A caller has gone. Without anyone left to answer, the handler is interrupted. */
   leave(work: Work, waiter: Waiter): void {
-    work.waiters.delete(waiter)
-    if (work.waiters.size > 0 || this.#running.get(work.key) !== work) return
+    if (this.#running.get(work.key) !== work) return
+    const at = work.waiters.indexOf(waiter)
+    if (at >= 0) work.waiters.splice(at, 1)
+    if (work.waiters.length > 0) return
     this.#unqueue(work)
     this.#forget(work)
     work.fiber?.interruptUnsafe()

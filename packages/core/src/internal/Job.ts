@@ -15,6 +15,7 @@ import type { NodeErrorReason } from "../NodeError.ts"
 import * as Query from "../Query.ts"
 import type { Address } from "../Transport.ts"
 import type { Trace } from "./Envelope.ts"
+import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { newTask } from "./Outgoing.ts"
 
@@ -52,8 +53,6 @@ const taskOf = (key: string): Uint8Array =>
   /^[0-9a-f]{32}$/.test(key)
     ? Buffer.from(key, "hex")
     : createHash("sha256").update(key, "utf8").digest().subarray(0, 16)
-
-const toHex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")
 
 /** The query behind what is wanted: a definition is met by its own version and compatible later ones (`^version`). */
 export const queryOf = (wanted: Wanted, kind: "call" | "stream", where: CallOptions["where"]): Query.Query => ({
@@ -145,7 +144,7 @@ export const makeJob = (
     query,
     isPlain,
     task,
-    taskId: () => toHex(task),
+    taskId: () => hex(task),
     input: json.success,
     body,
     output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),

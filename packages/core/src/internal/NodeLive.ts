@@ -1,6 +1,7 @@
 /**
  * The node at work: joins executor, caller, directory, topics and asking over the services of its deployment.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Duration from "effect/Duration"
@@ -269,12 +270,8 @@ export const make = Effect.fnUntraced(function* (
 
   const serve = (capability: Capability<never, unknown>, handler: Run, serveOptions: ServeOptions = {}) =>
     Effect.gen(function* () {
-      const services = yield* Effect.context<never>()
-      const provided: Run = (input, task) => {
-        const made = handler(input, task)
-        return Stream.isStream(made) ? Stream.provideContext(made, services) : Effect.provideContext(made, services)
-      }
-      const served = new Served(capability, provided, serveOptions, settings)
+      const services = Context.merge(context, yield* Effect.context<never>())
+      const served = new Served(capability, handler, serveOptions, settings, services)
       yield* Effect.acquireRelease(
         Effect.suspend(() => {
           if (!executor.add(served)) {

@@ -31,6 +31,8 @@ export class Repeats<A extends Sized> {
   #oldest: Kept<A> | undefined
   #newest: Kept<A> | undefined
   #listed = 0
+  /** Listed ones that a later one has taken the place of. */
+  #replaced = 0
   #bytes = 0
 
   constructor(limits: { readonly entries: number; readonly bytes: number }) {
@@ -50,7 +52,9 @@ export class Repeats<A extends Sized> {
       tasks = new Map()
       this.#byCaller.set(caller, tasks)
     }
+    const before = tasks.size
     tasks.set(task, kept)
+    if (tasks.size === before) this.#replaced += 1
     if (this.#newest === undefined) this.#oldest = kept
     else this.#newest.next = kept
     this.#newest = kept
@@ -68,7 +72,12 @@ export class Repeats<A extends Sized> {
     this.#listed -= 1
     this.#bytes -= kept.value.bytes
     const tasks = this.#byCaller.get(kept.caller)
-    if (tasks?.get(kept.task) !== kept) return
+    if (tasks === undefined) return
+    // Almost never has a task been replaced, and then there is nothing to compare.
+    if (this.#replaced > 0 && tasks.get(kept.task) !== kept) {
+      this.#replaced -= 1
+      return
+    }
     tasks.delete(kept.task)
     if (tasks.size === 0) this.#byCaller.delete(kept.caller)
   }
