@@ -59,7 +59,7 @@ export const callPath: Path = {
     start().runPromise(
       Effect.gen(function* () {
         const node = yield* Node
-        yield* lasting(node.serve(Echo, (input) => Effect.succeed(input)))
+        yield* lasting(node.serve(Echo, (input) => Effect.sync(() => input)))
         return node.connections.addresses()[0]!
       })
     ),
