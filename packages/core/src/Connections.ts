@@ -11,7 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Identity } from "./Identity.ts"
-import { keepsOld } from "./internal/Simultaneous.ts"
+import { keepsOld, SIMULTANEOUS_MS } from "./internal/Simultaneous.ts"
 import type { NodeId } from "./NodeId.ts"
 import {
   type Acceptor,
@@ -113,6 +113,7 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context())
   const live = new Map<NodeId, Held>()
+  const behind = new Map<NodeId, Connection>()
   const acceptors: Array<Acceptor | undefined> = Array.from({ length: 256 })
   const observers = new Set<Observer>()
   const attempts = new Map<string, Deferred.Deferred<Connection, TransportError>>()
@@ -126,22 +127,39 @@ export const make = Effect.fnUntraced(function* (
 
   /** Takes a connection in, and gives the one that now stands for its peer. */
   const hold = (connection: Connection): Connection => {
+    const { peer } = connection
     const now = performance.now()
-    const old = live.get(connection.peer)
+    const old = live.get(peer)
     // One that closed before it came here has been reported closed already.
     if (connection.state() === "closed" || old?.connection === connection) return connection
-    if (old !== undefined) {
-      if (keepsOld(nodeId, old.connection, connection, now - old.since)) {
-        run(connection.drain(REPLACED_GRACE_MS))
-        return old.connection
-      }
-      run(old.connection.drain(REPLACED_GRACE_MS))
+    if (old !== undefined && keepsOld(nodeId, old.connection, connection, now - old.since)) {
+      run(connection.drain(REPLACED_GRACE_MS))
+      return old.connection
     }
-    live.set(connection.peer, { connection, since: now })
+    live.set(peer, { connection, since: now })
     // A peer that connects anew may have restarted, so that all it was told must be told again.
-    if (old !== undefined) tellGone(connection.peer, "another connection took its place")
+    if (old !== undefined) tellGone(peer, "another connection took its place")
     for (const observer of [...observers]) observer.onConnected?.(connection)
+    if (old !== undefined) retire(old.connection, connection)
     return connection
+  }
+
+  /**
+   * Lets a replaced connection go. Where the peer dialled both, it alone knows which of them it wants, and closes the other:
+   * until then, and for a while, the older one stays behind the newer, and stands again should that one close.
+   */
+  const retire = (old: Connection, fresh: Connection): void => {
+    const peerChooses = old.direction === "inbound" && fresh.direction === "inbound" && old.relayed === fresh.relayed
+    if (!peerChooses || old.state() !== "open") return void run(old.drain(REPLACED_GRACE_MS))
+    const before = behind.get(old.peer)
+    behind.set(old.peer, old)
+    if (before !== undefined) run(before.drain(REPLACED_GRACE_MS))
+    const late = Effect.suspend(() => {
+      if (behind.get(old.peer) !== old) return Effect.void
+      behind.delete(old.peer)
+      return old.drain(REPLACED_GRACE_MS)
+    })
+    run(Effect.forkIn(Effect.delay(late, SIMULTANEOUS_MS), scope))
   }
 
   const handle = (protocol: number, acceptor: Acceptor): Effect.Effect<void, TransportError, Scope.Scope> =>
@@ -273,9 +291,15 @@ export const make = Effect.fnUntraced(function* (
     },
     onStream: (connection, protocol, stream) => acceptors[protocol]?.(connection, stream),
     onClosed: (connection, why) => {
-      if (live.get(connection.peer)?.connection !== connection) return
-      live.delete(connection.peer)
-      tellGone(connection.peer, why)
+      const { peer } = connection
+      const older = behind.get(peer)
+      if (older === connection) behind.delete(peer)
+      if (live.get(peer)?.connection !== connection) return
+      live.delete(peer)
+      tellGone(peer, why)
+      if (older === undefined || older.state() !== "open") return
+      behind.delete(peer)
+      hold(older)
     },
     onRefused: (address, error) => {
       for (const observer of [...observers]) observer.onRefused?.(address, error)

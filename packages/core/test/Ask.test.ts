@@ -123,12 +123,8 @@ describe("Node.ask", () => {
       Effect.gen(function* () {
         const { asker, members } = yield* team(["slow", "fast"])
         const endless = makeEndless()
-        yield* members[0]!.serve(Work, () => Effect.raceFirst(endless.run, Effect.as(Effect.sleep("1 second"), "slow")))
-        yield* members[1]!.serve(Work, () => Effect.andThen(endless.began.wait, Effect.succeed("fast")))
-        yield* asker.discover({ name: "work.do" })
-        yield* asker
-          .ask("work.do", "warm", { select: { name: "fast", select: (m) => m.slice(-1) }, aggregate: firstResponse })
-          .pipe(Effect.timeoutOption(1))
+        yield* members[0]!.serve(Work, () => Effect.as(Effect.timeoutOption(endless.run, "1 second"), "slow"))
+        yield* members[1]!.serve(Work, () => Effect.as(endless.began.wait, "fast"))
         const began = performance.now()
         const verdict = yield* asker.ask(Work, 1, { select: all, aggregate: firstResponse })
         expect(verdict.value).toBe("fast")

@@ -396,7 +396,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       const learned = read === undefined ? undefined : learn(read, "connected", peer)
       if (learned === undefined) return refuse(ResetCode.Malformed)
       if (learned instanceof AgentRecord.RecordRefused && learned.reason._tag !== "NotNewer") {
-        run(Effect.logInfo(`record of ${peer} refused: ${learned.message}`))
+        run(Effect.logDebug(`record of ${peer} refused: ${learned.message}`))
       }
       if (last) stream.send(empty, undefined, true)
     }
