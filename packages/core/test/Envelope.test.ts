@@ -35,7 +35,7 @@ const full: Envelope.Request = {
 describe("the bytes of a task", () => {
   test("a request", () => {
     expect(hex(Envelope.encodeRequest(plain), '{"n":1}')).toBe(
-      "0100020000753000" + "0102030405060708090a0b0c0d0e0f" + "0f746578742e6563686f40312e302e30" + "7b226e223a317d"
+      "01000200007530000102030405060708090a0b0c0d0e0f0f746578742e6563686f40312e302e307b226e223a317d"
     )
   })
 

@@ -3,7 +3,7 @@ import * as Capability from "@parley/core/Capability"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { makeMesh } from "./mesh.ts"
+import { makeMesh, run } from "./mesh.ts"
 
 const Double = Capability.make("math.double", {
   version: "1.2.0",
@@ -17,9 +17,6 @@ const Count = Capability.stream("math.count", {
   input: Schema.Struct({ to: Schema.Int }),
   output: Schema.Struct({ n: Schema.Int })
 })
-
-const run = <A, E>(effect: Effect.Effect<A, E, import("effect/Scope").Scope>): Promise<A> =>
-  Effect.runPromise(Effect.scoped(effect))
 
 describe("Node.call", () => {
   test("finds who serves, and gets a typed answer", () =>

@@ -6,15 +6,11 @@
  * by its own signature.
  */
 import { randomBytes } from "node:crypto"
-import { Buffer } from "node:buffer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AgentRecord from "../AgentRecord.ts"
-import * as CanonicalJson from "../CanonicalJson.ts"
 import type { CapabilityRecord } from "../Capability.ts"
 import type { Connections } from "../Connections.ts"
 import type { DiscoveryError, Found, Membership } from "../Discovery.ts"
@@ -24,16 +20,24 @@ import type { MatchContext, Matcher } from "../Matcher.ts"
 import type { Tried } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
-import { check, Query } from "../Query.ts"
+import type { Query } from "../Query.ts"
 import { type Connection, ResetCode, type Stream as PeerStream, type StreamHandler } from "../Transport.ts"
+import * as Announcements from "./Announcements.ts"
 import { RateLimit } from "./RateLimit.ts"
+import {
+  type Asked,
+  empty,
+  head,
+  MAX_QUERY_HOPS,
+  MAX_QUERY_MS,
+  QUERY,
+  readQuery,
+  readRecord,
+  RECORD
+} from "./RecordsMessage.ts"
 
 /** Records that one peer may answer to one query. */
 export const MAX_ANSWERS = 50
-/** Longest that a query may take at a peer, in ms. */
-const MAX_QUERY_MS = 60_000
-/** Furthest that a query may say it travels; every node cuts it to its own guardrail. */
-const MAX_QUERY_HOPS = 16
 /** Peers that one query is passed on to. */
 export const MAX_FANOUT = 32
 /** Queries remembered, so that one that comes back is not passed on again. */
@@ -42,34 +46,8 @@ const MAX_SEEN = 10_000
 const MAX_HINTS = 64
 /** Records that a peer may announce of itself in a second. */
 const ANNOUNCEMENTS_PER_SECOND = 20
-/** When a record that a peer would not take so soon is told to it again, in ms. */
-const ANNOUNCE_AGAIN_MS = 1_000
 /** Queries of one peer that are answered at once: each may hold a timer, and a stream to every other peer. */
 export const MAX_QUERIES_PER_PEER = 64
-
-const RECORD = 1
-const QUERY = 2
-const MAX_QUERY_BYTES = 16 * 1024
-
-const Asked = Schema.Struct({
-  id: Schema.String.check(Schema.isPattern(/^[0-9a-f]{16}$/)),
-  hops: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: MAX_QUERY_HOPS })),
-  ms: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: MAX_QUERY_MS })),
-  query: Query
-})
-type Asked = typeof Asked.Type
-const decodeAsked = Schema.decodeUnknownResult(Asked)
-
-const head = { record: Uint8Array.of(RECORD), query: Uint8Array.of(QUERY) }
-const empty = new Uint8Array(0)
-
-/** The stream on which this node tells a peer its record. */
-interface Announcing {
-  readonly stream: PeerStream
-  /** The peer has not taken what was sent; the record then goes once it has. */
-  blocked: boolean
-  stale: boolean
-}
 
 /** What the directory needs of its node. */
 export interface Deps {
@@ -114,12 +92,11 @@ export interface Directory {
 export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<Directory, never, Scope.Scope> {
   const { connections, identity, matcher, settings } = deps
   const run = Effect.runForkWith(yield* Effect.context())
-  const announcing = new Map<NodeId, Announcing>()
   const answering = new Map<NodeId, number>()
   const waiting = new Map<NodeId, Set<(record: AgentRecord.AgentRecord) => void>>()
   const sources = new Map<NodeId, string>()
   const seen = new Set<string>()
-  const announcements = new RateLimit(ANNOUNCEMENTS_PER_SECOND)
+  const announced = new RateLimit(ANNOUNCEMENTS_PER_SECOND)
   const queries = new RateLimit(settings.queriesPerSecond)
   let membership: Membership | undefined
   let withdrawn = false
@@ -141,6 +118,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   matcher.upsert(own)
 
   const current = (): AgentRecord.AgentRecord => own ?? (own = sign())
+  const announcements = Announcements.make(connections, current)
 
   /** Believes a record by its own signature alone. */
   const learn = (
@@ -178,41 +156,6 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     }
   }
 
-  const announceTo = (connection: Connection): void => {
-    const open = announcing.get(connection.peer)
-    if (open !== undefined) return tellRecord(open)
-    const stream: PeerStream | undefined = connection.open(Protocol.RECORDS, {
-      onMessage: () => {},
-      onWritable: () => {
-        opened.blocked = false
-        if (opened.stale) tellRecord(opened)
-      },
-      onClosed: (code) => {
-        // Another connection may have replaced this one meanwhile, with a stream of its own.
-        if (announcing.get(connection.peer) === opened) announcing.delete(connection.peer)
-        if (code === ResetCode.Overloaded) announceAgain(connection.peer)
-      }
-    })
-    if (stream === undefined) return
-    const opened: Announcing = { stream, blocked: false, stale: false }
-    announcing.set(connection.peer, opened)
-    tellRecord(opened)
-  }
-  const tellRecord = (to: Announcing): void => {
-    to.stale = to.blocked
-    if (!to.blocked) to.blocked = !to.stream.send(head.record, CanonicalJson.stringify(current()), false)
-  }
-  const again = new Map<NodeId, ReturnType<typeof setTimeout>>()
-  const announceAgain = (peer: NodeId): void => {
-    if (again.has(peer)) return
-    const timer = setTimeout(() => {
-      again.delete(peer)
-      const connection = connections.get(peer)
-      if (connection !== undefined) announceTo(connection)
-    }, ANNOUNCE_AGAIN_MS)
-    again.set(peer, timer)
-  }
-
   const advertise = (): void => {
     if (membership === undefined || advertising) return
     advertising = true
@@ -228,7 +171,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   }
 
   const tellAll = (): void => {
-    for (const connection of connections.list()) announceTo(connection)
+    for (const connection of connections.list()) announcements.announceTo(connection)
     advertise()
   }
 
@@ -391,7 +334,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       running?.onClosed(code)
     }
     const record = (message: Uint8Array, last: boolean): void => {
-      if (announcements.take(peer, Date.now()) > 0) return refuse(ResetCode.Overloaded)
+      if (announced.take(peer, Date.now()) > 0) return refuse(ResetCode.Overloaded)
       const read = readRecord(message)
       const learned = read === undefined ? undefined : learn(read, "connected", peer)
       if (learned === undefined) return refuse(ResetCode.Malformed)
@@ -404,19 +347,16 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       if (queries.take(peer, Date.now()) > 0 || (answering.get(peer) ?? 0) >= MAX_QUERIES_PER_PEER) {
         return refuse(ResetCode.Overloaded)
       }
-      const parsed = CanonicalJson.parse(Buffer.from(message.subarray(1)).toString("utf8"), { maxDepth: 8 })
-      const asked = Result.isSuccess(parsed) ? decodeAsked(parsed.success) : undefined
-      if (asked === undefined || Result.isFailure(asked) || check(asked.success.query) !== undefined) {
-        return refuse(ResetCode.Malformed)
-      }
-      running = answer(connection, stream, asked.success)
+      const asked = readQuery(message)
+      if (asked === undefined) return refuse(ResetCode.Malformed)
+      running = answer(connection, stream, asked)
     }
     return {
       onMessage: (message, last) => {
         try {
           if (running !== undefined) return refuse(ResetCode.Malformed)
           if (message[0] === RECORD) return record(message, last)
-          if (message[0] === QUERY && last && message.length <= MAX_QUERY_BYTES) return query(message)
+          if (message[0] === QUERY && last) return query(message)
           if (message.length === 0 && last) return void stream.send(empty, undefined, true)
           refuse(ResetCode.Malformed)
         } catch (defect) {
@@ -538,17 +478,15 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
 
   yield* Effect.orDie(connections.handle(Protocol.RECORDS, accept))
   yield* connections.observe({
-    onConnected: announceTo,
-    onDisconnected: (peer) => {
-      announcing.delete(peer)
-    },
+    onConnected: announcements.announceTo,
+    onDisconnected: announcements.disconnected,
     onAddresses: () => void refresh()
   })
   const renew = setInterval(() => void refresh(), AgentRecord.DEFAULT_LIFETIME / 2)
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       clearInterval(renew)
-      for (const timer of again.values()) clearTimeout(timer)
+      announcements.stop()
     })
   )
 
@@ -579,11 +517,3 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
 })
 
 const answers = (count: number): string => (count === 0 ? "no answer" : count === 1 ? "1 answer" : `${count} answers`)
-
-const readRecord = (message: Uint8Array): unknown => {
-  if (message[0] !== RECORD || message.length > AgentRecord.MAX_RECORD_BYTES + 1) return undefined
-  const parsed = CanonicalJson.parse(Buffer.from(message.subarray(1)).toString("utf8"), {
-    maxBytes: AgentRecord.MAX_RECORD_BYTES
-  })
-  return Result.isSuccess(parsed) ? parsed.success : undefined
-}
