@@ -580,12 +580,15 @@ export class Executor {
   #next(served: Served): void {
     if (served.advancing) return
     served.advancing = true
-    while (served.running < served.concurrency) {
-      const next = served.waiting.shift()
-      if (next === undefined) break
-      this.#start(next)
+    try {
+      while (served.running < served.concurrency) {
+        const next = served.waiting.shift()
+        if (next === undefined) break
+        this.#start(next)
+      }
+    } finally {
+      served.advancing = false
     }
-    served.advancing = false
   }
 
   #forget(work: Work): boolean {
