@@ -30,7 +30,7 @@ import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
 import * as Refusal from "./Refusal.ts"
-import { Repeats } from "./Repeats.ts"
+import { type Finished, Repeats } from "./Repeats.ts"
 import * as VersionRange from "./VersionRange.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
@@ -86,19 +86,6 @@ export class Served {
     this.services = services
     this.averageMs = capability.record.latencyMs ?? 0
   }
-}
-
-/** What a finished task came to; enough to answer again, with a receipt for whoever asks for one. */
-interface Settled {
-  readonly kind: "result" | "failed"
-  readonly body: string
-  readonly input: string
-  readonly capability: string
-  readonly task: TaskInfo
-  readonly startedAt: number
-  readonly finishedAt: number
-  /** Characters of both bodies. */
-  readonly bytes: number
 }
 
 class TaskInfo implements Task {
@@ -200,7 +187,7 @@ export class Executor {
   readonly #ranges = new Map<string, Served | undefined>()
   readonly #rate: RateLimit
   readonly #running = new Map<string, Work>()
-  readonly #settled: Repeats<Settled>
+  readonly #settled: Repeats
   #draining = false
   #idle: Array<() => void> = []
 
@@ -322,7 +309,7 @@ export class Executor {
     if (work.accepted !== undefined) this.#sendAccepted(work, work.accepted, waiter)
   }
 
-  #repeat(settled: Settled, waiter: Waiter, request: Envelope.ReceivedRequest, served: Served): void {
+  #repeat(settled: Finished, waiter: Waiter, request: Envelope.ReceivedRequest, served: Served): void {
     if (settled.input !== request.body || settled.capability !== served.capability.id) {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key was used for another input" })
     }
@@ -468,24 +455,23 @@ export class Executor {
     this.done += 1
     if (settled.kind === "result") served.done += 1
     else served.failed += 1
-    if (served.capability.kind === "call") this.#settled.set(work.task.caller, work.request.key, settled)
+    if (served.capability.kind === "call") this.#settled.set(work.task.caller, settled)
     for (const waiter of work.waiters) this.#answer(waiter, settled)
   }
 
-  #settledAs(work: Work, kind: Settled["kind"], body: string, now: number): Settled {
+  #settledAs(work: Work, kind: Finished["kind"], body: string, now: number): Finished {
     return {
       kind,
       body,
       input: work.request.body,
       capability: work.served.capability.id,
-      task: work.task,
+      task: work.request.key,
       startedAt: work.startedAt,
-      finishedAt: Math.max(now, work.startedAt),
-      bytes: body.length + work.request.body.length
+      finishedAt: Math.max(now, work.startedAt)
     }
   }
 
-  #succeeded(work: Work, output: unknown, now: number): Settled {
+  #succeeded(work: Work, output: unknown, now: number): Finished {
     if (work.served.capability.kind === "stream") return this.#settledAs(work, "result", "", now)
     const json = work.served.output.encode(output)
     if (Result.isFailure(json)) return this.#broken(work, "OutputInvalid", json.failure, now)
@@ -498,17 +484,17 @@ export class Executor {
     return this.#settledAs(work, "result", body, now)
   }
 
-  #tooLarge(work: Work, bytes: number, now: number): Settled {
+  #tooLarge(work: Work, bytes: number, now: number): Finished {
     const limit = this.#deps.settings.maxPayloadBytes
     const body = Refusal.encode({ by: "executor", code: "TooLarge", detail: "the output", bytes, limit })
     return this.#settledAs(work, "failed", body, now)
   }
 
-  #broken(work: Work, code: string, detail: string, now: number): Settled {
+  #broken(work: Work, code: string, detail: string, now: number): Finished {
     return this.#settledAs(work, "failed", Refusal.encode({ by: "executor", code, detail }), now)
   }
 
-  #failed(work: Work, cause: Cause.Cause<unknown>, now: number): Settled {
+  #failed(work: Work, cause: Cause.Cause<unknown>, now: number): Finished {
     if (work.expired) return this.#broken(work, "DeadlineExceeded", "the handler was interrupted", now)
     const error = Cause.squash(cause)
     if (error instanceof OutputInvalid) return this.#broken(work, "OutputInvalid", error.detail, now)
@@ -518,7 +504,7 @@ export class Executor {
     return this.#settledAs(work, "failed", Refusal.encode({ by: "handler", code, detail }), now)
   }
 
-  #answer(waiter: Waiter, settled: Settled): void {
+  #answer(waiter: Waiter, settled: Finished): void {
     if (waiter.closed) return
     if (settled.kind === "failed") {
       waiter.stream.send(Envelope.heads.failed, settled.body, true)
@@ -537,10 +523,10 @@ export class Executor {
     }
   }
 
-  #receipt(caller: NodeId, settled: Settled): string {
+  #receipt(caller: NodeId, settled: Finished): string {
     return JSON.stringify(
       Receipt.make(this.#deps.identity, {
-        task: settled.task.id,
+        task: Buffer.from(settled.task, "latin1").toString("hex"),
         capability: settled.capability,
         caller,
         inputHash: CanonicalJson.hash(JSON.parse(settled.input)),
