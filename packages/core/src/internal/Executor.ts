@@ -12,26 +12,22 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
 import * as EffectStream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as CanonicalJson from "../CanonicalJson.ts"
-import { type Capability, parseId } from "../Capability.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
-import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Receipt from "../Receipt.ts"
 import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import type { Deadlines, Entry } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
-import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
 import * as Refusal from "./Refusal.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
-import * as VersionRange from "./VersionRange.ts"
+import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
 const ACCEPT_FROM_MS = 50
@@ -43,69 +39,6 @@ const RETRY_AFTER_MS = 50
 const MAX_RANGES = 256
 /** How much of a new duration goes into a capability's average. */
 const AVERAGE_RATE = 0.1
-
-/** A handler in any of its forms. */
-export type Run = (input: never, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
-
-/** A capability being served. */
-export class Served {
-  readonly capability: Capability<unknown, unknown>
-  readonly input: JsonCodec.JsonCodec<unknown>
-  readonly output: JsonCodec.JsonCodec<unknown>
-  readonly run: (input: unknown, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
-  readonly concurrency: number
-  readonly queue: number
-  readonly negotiate: ServeOptions["negotiate"]
-  /** What the handler runs in. */
-  readonly services: Context.Context<never>
-  readonly waiting: Array<Work> = []
-  running = 0
-  done = 0
-  failed = 0
-  /** The queue is being worked off: handlers that end at once must not begin it anew. */
-  advancing = false
-  /** Called when nothing runs or waits any more. */
-  readonly idle: Array<() => void> = []
-  averageMs: number
-
-  constructor(
-    capability: Capability<never, unknown>,
-    run: Run,
-    options: ServeOptions,
-    settings: Settings,
-    services: Context.Context<never>
-  ) {
-    const open = capability as unknown as Capability<unknown, unknown>
-    this.capability = open
-    this.input = JsonCodec.of(open.input)
-    this.output = JsonCodec.of(open.output)
-    this.run = run as Served["run"]
-    this.concurrency = options.concurrency ?? capability.record.concurrency ?? settings.concurrency
-    this.queue = options.queue ?? settings.queue
-    this.negotiate = options.negotiate
-    this.services = services
-    this.averageMs = capability.record.latencyMs ?? 0
-  }
-}
-
-class TaskInfo implements Task {
-  readonly #request: Envelope.ReceivedRequest
-  readonly caller: NodeId
-  readonly deadline: number
-  readonly hops: number
-  readonly maxCostUsd: number | undefined
-
-  constructor(request: Envelope.ReceivedRequest, caller: NodeId, deadline: number) {
-    this.#request = request
-    this.caller = caller
-    this.deadline = deadline
-    this.hops = request.hops
-    this.maxCostUsd = request.budget
-  }
-  get id(): string {
-    return hex(this.#request.task)
-  }
-}
 
 /** One stream that waits for an answer. */
 class Waiter implements StreamHandler {
@@ -155,7 +88,7 @@ class Waiter implements StreamHandler {
 }
 
 /** A task between acceptance and answer. */
-interface Work {
+export interface Work {
   readonly key: string
   readonly served: Served
   readonly request: Envelope.ReceivedRequest
@@ -608,30 +541,4 @@ const describe = (error: unknown): string => {
   } catch {
     return String(error)
   }
-}
-
-const decide = (
-  negotiate: NonNullable<ServeOptions["negotiate"]>,
-  task: Task,
-  input: Schema.Json,
-  served: Served
-): Decision => {
-  try {
-    const decision = negotiate({ task, input, running: served.running, waiting: served.waiting.length })
-    // A hook in JavaScript may give anything; what it did not say clearly is no acceptance.
-    if (decision._tag === "Accept" || decision._tag === "Reject" || decision._tag === "Counter") return decision
-    return { _tag: "Reject", code: "NegotiationFailed", detail: "its negotiate gave no decision" }
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error)
-    return { _tag: "Reject", code: "NegotiationFailed", detail }
-  }
-}
-
-const bestInRange = (id: string, all: Iterable<Served>): Served | undefined => {
-  const { name, version } = parseId(id)
-  const range = VersionRange.parse(version === undefined || version === "" ? "*" : version)
-  if (typeof range === "string") return undefined
-  return [...all]
-    .filter(({ capability }) => capability.name === name && range.has(capability.version))
-    .sort((a, b) => VersionRange.newerFirst(a.capability.version, b.capability.version))[0]
 }

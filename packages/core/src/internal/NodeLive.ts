@@ -34,9 +34,10 @@ import { CurrentTask } from "./CurrentTask.ts"
 import { Deadlines } from "./Deadlines.ts"
 import * as Directory from "./Directory.ts"
 import type { Trace } from "./Envelope.ts"
-import { Executor, type Run, Served } from "./Executor.ts"
+import { Executor } from "./Executor.ts"
 import { type Job, makeJob, type Wanted } from "./Job.ts"
 import { Peers } from "./Peers.ts"
+import { type Run, Served } from "./Served.ts"
 import * as Topics from "./Topics.ts"
 
 /** How often counters are handed to Effect's metrics, in ms; the hot paths only add. */
