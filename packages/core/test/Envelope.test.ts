@@ -121,6 +121,18 @@ describe("what is written is read", () => {
     })
   })
 
+  test("JSON, short or long, but for a member that would change a prototype", () => {
+    const padding = " ".repeat(100)
+    for (const text of ['{"a":[1,null,"\\u00e9"]}', "[]", "0", '"\\u005f_proto__"']) {
+      for (const padded of [text, text + padding]) {
+        expect(JsonCodec.parse(padded, 64)).toEqual(Result.succeed(JSON.parse(text)))
+      }
+    }
+    for (const text of ['{"__proto__":1}', '[{"\\u005f_proto__":{}}]', "", "{", "NaN"]) {
+      for (const padded of [text, text + padding]) expect(Result.isFailure(JsonCodec.parse(padded, 64))).toBe(true)
+    }
+  })
+
   test("refusals, whatever a hook puts into them", () => {
     const random = seeded(0x4ef)
     const odd = [Number.NaN, Number.POSITIVE_INFINITY, -1, "12", undefined, null, {}, 1.5]

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test"
 import * as Capability from "@parley/core/Capability"
 import * as Identity from "@parley/core/Identity"
 import type { TaskEvent } from "@parley/core/Node"
+import * as Protocol from "@parley/core/Protocol"
 import * as Trust from "@parley/core/Trust"
 import * as Effect from "effect/Effect"
 import { addressOf, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
@@ -102,6 +103,35 @@ describe("fallback", () => {
       })
     ))
 
+  test("a stranger's query goes no further than this node lets it", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const b = yield* mesh.node("b", { alone: true, guardrails: { hops: 0 } })
+        const c = yield* mesh.node("c", { alone: true })
+        const d = yield* mesh.node("d", { alone: true })
+        yield* serve(d)
+        yield* meet(b, c)
+        yield* meet(c, d)
+        const stranger = yield* mesh.stranger()
+        const connection = yield* stranger.connections.connect({ node: b.nodeId, addresses: [addressOf(b.nodeId)] })
+        const records = yield* Effect.callback<number>((resume) => {
+          let count = 0
+          const stream = connection.open(Protocol.RECORDS, {
+            onMessage: (message, last) => {
+              if (message.length > 0) count += 1
+              if (last) resume(Effect.succeed(count))
+            },
+            onWritable: () => {},
+            onClosed: (code) => resume(Effect.die(new Error(`closed with ${code}`)))
+          })
+          const asked = { id: "00000000000000aa", hops: 16, ms: 2_000, query: { name: "work.do" } }
+          stream?.send(Uint8Array.of(2), JSON.stringify(asked), true)
+        })
+        expect(records).toBe(0)
+      })
+    ))
+
   test("in a ring, a query comes back to nobody twice", () =>
     run(
       Effect.gen(function* () {
@@ -109,12 +139,26 @@ describe("fallback", () => {
         const nodes: Array<Member> = []
         for (let i = 0; i < 6; i++) nodes.push(yield* mesh.node(`n${i}`, { alone: true, guardrails: { hops: 16 } }))
         for (let i = 0; i < 6; i++) yield* meet(nodes[i] as Member, nodes[(i + 1) % 6] as Member)
+        // Somebody beside the ring counts what it is asked.
+        const stranger = yield* mesh.stranger()
+        let queries = 0
+        yield* stranger.connections.handle(Protocol.RECORDS, (_, stream) => ({
+          onMessage: (message) => {
+            if (message[0] !== 2) return
+            queries += 1
+            stream.send(new Uint8Array(0), undefined, true)
+          },
+          onWritable: () => {},
+          onClosed: () => {}
+        }))
+        yield* announce(stranger, nodes[3] as Member, [])
         const tried: Array<string> = []
         const found = yield* (nodes[0] as Member).discover(
           { name: "work.none" },
           { within: "4 seconds", onTried: ({ step, detail }) => void tried.push(`${step}: ${detail}`) }
         )
         expect(found).toEqual([])
+        expect(queries).toBe(1)
         // It ended because everybody had answered, not because the time was over.
         expect(tried.at(-1)).toMatch(/^query across the mesh: 2 peers, no answer, 0\.[0-9] s$/)
       })

@@ -1,7 +1,10 @@
 /** Verifies: messages reach who subscribed, in order, with who published them; and what a topic may hold is bounded. */
 import { describe, expect, test } from "bun:test"
+import * as Connections from "@parley/core/Connections"
+import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
 import { ResetCode, type StreamHandler } from "@parley/core/Transport"
+import * as TransportMemory from "@parley/core/TransportMemory"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
@@ -87,6 +90,45 @@ describe("topics", () => {
         yield* reach(ada, "news", 1)
         yield* ada.publish("news", "again")
         expect((yield* Fiber.join(heard)).length).toBe(1)
+      })
+    ))
+
+  test("a subscription that moved to a newer connection is ended there, whatever became of the older one", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        // A publisher that dials twice; it counts the subscriptions it has.
+        const identity = Identity.generate()
+        const transport = TransportMemory.make(identity.nodeId, mesh.hub)
+        const publisher = yield* Connections.make(transport, identity.nodeId)
+        let open = 0
+        yield* publisher.handle(Protocol.TOPICS, () => {
+          open += 1
+          return { onMessage: () => {}, onWritable: () => {}, onClosed: () => void (open -= 1) }
+        })
+        const dial = transport.dial(addressOf(ada.nodeId), ada.nodeId)
+        const first = yield* dial
+        const listening = yield* Effect.forkChild(Stream.runDrain(ada.subscribe("news")))
+        yield* until(
+          "it subscribed",
+          Effect.sync(() => open === 1)
+        )
+        yield* dial
+        yield* until(
+          "it subscribed again",
+          Effect.sync(() => open === 2)
+        )
+        first.close("the older one")
+        yield* until(
+          "the older has gone",
+          Effect.sync(() => open === 1)
+        )
+        yield* Fiber.interrupt(listening)
+        yield* until(
+          "it left",
+          Effect.sync(() => open === 0)
+        )
       })
     ))
 
