@@ -109,6 +109,7 @@ describe("topics", () => {
         })
         const dial = transport.dial(addressOf(ada.nodeId), ada.nodeId)
         const first = yield* dial
+        const older = ada.connections.get(identity.nodeId)
         const listening = yield* Effect.forkChild(Stream.runDrain(ada.subscribe("news")))
         yield* until(
           "it subscribed",
@@ -122,7 +123,7 @@ describe("topics", () => {
         first.close("the older one")
         yield* until(
           "the older has gone",
-          Effect.sync(() => open === 1)
+          Effect.sync(() => older?.state() === "closed" && open === 1)
         )
         yield* Fiber.interrupt(listening)
         yield* until(
