@@ -62,7 +62,7 @@ export const defaults: Settings = {
   hops: 3,
   searchMs: 5_000,
   settleMs: 250,
-  records: 200_000,
+  records: 100_000,
   topics: { perPeer: 1_024, pending: 1_024 },
   drainMs: 5_000
 }

@@ -44,6 +44,8 @@ export const MAX_FANOUT = 32
 const MAX_SEEN = 10_000
 /** Nodes that one search connects to, to ask for records that a discovery does not carry. */
 const MAX_HINTS = 64
+/** Agents of one source whose unreachability a search explains; the rest is as telling. */
+const MAX_TOLD_MISSES = 3
 /** Records that a peer may announce of itself in a second. */
 const ANNOUNCEMENTS_PER_SECOND = 20
 /** Queries of one peer that are answered at once: each may hold a timer, and a stream to every other peer. */
@@ -369,8 +371,11 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     }
   }
 
-  /** Follows what a discovery says, to a record if it can. */
-  const follow = (found: Found): Effect.Effect<AgentRecord.AgentRecord | undefined> => {
+  /** Follows what a discovery says, to a record if it can; who cannot be reached, and why, is told to `missed`. */
+  const follow = (
+    found: Found,
+    missed: (source: string, why: string) => void
+  ): Effect.Effect<AgentRecord.AgentRecord | undefined> => {
     if (found.gone === true || found.node === identity.nodeId) return Effect.succeed(undefined)
     if (found.record !== undefined) {
       const learned = learn(found.record, found.source, found.node)
@@ -385,10 +390,11 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
         Effect.tap((record) => Effect.sync(() => remember(record.node, found.source))),
         Effect.timeout(settings.searchMs),
         Effect.catch((error) =>
-          Effect.as(
-            Effect.logDebug(`${found.source} told of an agent that cannot be reached: ${error.message}`),
-            undefined
-          )
+          Effect.sync(() => {
+            const why = error._tag === "TimeoutError" ? "it did not say in time what it serves" : error.message
+            missed(found.source, `${found.node ?? found.addresses.join(", ")}: ${why}`)
+            return undefined
+          })
         )
       )
   }
@@ -447,6 +453,12 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     })
 
     const reports = new Map<string, string>()
+    const misses = new Map<string, Array<string>>()
+    const missed = (source: string, why: string): void => {
+      const all = misses.get(source) ?? []
+      misses.set(source, all)
+      if (all.length < MAX_TOLD_MISSES) all.push(why)
+    }
     const discovered =
       membership === undefined
         ? Effect.void
@@ -457,7 +469,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
             })
             .pipe(
               Stream.take(MAX_HINTS),
-              Stream.mapEffect(follow, { concurrency: 8, unordered: true }),
+              Stream.mapEffect((found) => follow(found, missed), { concurrency: 8, unordered: true }),
               Stream.runForEach((record) => Effect.sync(() => void (record !== undefined && hit()))),
               Effect.catch((error: DiscoveryError) =>
                 Effect.sync(() => void (reports.has(error.source) || reports.set(error.source, error.detail)))
@@ -468,7 +480,9 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     const all = Effect.all([mesh, discovered], { concurrency: "unbounded", discard: true })
     yield* Effect.raceFirst(all, Deferred.await(settled)).pipe(Effect.timeoutOption(options.withinMs))
     ended = true
-    for (const [step, detail] of reports) tried.push({ step, detail })
+    for (const [step, detail] of reports) {
+      tried.push({ step, detail: [detail, ...(misses.get(step) ?? [])].join("; ") })
+    }
     tried.push({
       step: "query across the mesh",
       detail: peers === 0 ? "no peers" : `${peers} ${peers === 1 ? "peer" : "peers"}, ${answers(told)}, ${seconds()}`
