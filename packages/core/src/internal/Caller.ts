@@ -30,6 +30,8 @@ import * as JsonCodec from "./JsonCodec.ts"
 import { Outgoing } from "./Outgoing.ts"
 import type { Peers } from "./Peers.ts"
 
+/** A call that had to search goes on this long after the first match, in ms: a round trip's worth of better ones. */
+const CALL_SETTLE_MS = 50
 /** Counters that one agent may make for one task before it counts as unwilling. */
 const MAX_COUNTERS = 5
 
@@ -284,11 +286,11 @@ export class Caller {
     return Effect.suspend(() => {
       job.emit?.({ _tag: "Searching", wanted: job.wanted })
       const withinMs = Math.min(settings.searchMs, Math.max(1, this.left(job)))
+      // One answer needs one agent: only who asks several waits for more of them.
+      const settleMs = job.judge ? Math.min(settings.settleMs, CALL_SETTLE_MS) : settings.settleMs
       return matcher
         .prepare(job.query)
-        .pipe(
-          Effect.andThen(directory.search(job.query, { withinMs, settleMs: settings.settleMs, hops: settings.hops }))
-        )
+        .pipe(Effect.andThen(directory.search(job.query, { withinMs, settleMs, hops: settings.hops })))
     })
   }
 
