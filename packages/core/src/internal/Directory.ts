@@ -5,15 +5,13 @@
  * discovery and to every peer, which asks its own peers in turn as far as the hops go. Whatever comes back is believed only
  * by its own signature.
  */
-import { randomBytes } from "node:crypto"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AgentRecord from "../AgentRecord.ts"
 import type { CapabilityRecord } from "../Capability.ts"
 import type { Connections } from "../Connections.ts"
-import type { DiscoveryError, Found, Membership } from "../Discovery.ts"
+import type { Membership } from "../Discovery.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
 import type { MatchContext, Matcher } from "../Matcher.ts"
@@ -23,18 +21,9 @@ import * as Protocol from "../Protocol.ts"
 import type { Query } from "../Query.ts"
 import { type Connection, ResetCode, type Stream as PeerStream, type StreamHandler } from "../Transport.ts"
 import * as Announcements from "./Announcements.ts"
+import * as Search from "./Search.ts"
 import { RateLimit } from "./RateLimit.ts"
-import {
-  type Asked,
-  empty,
-  head,
-  MAX_QUERY_HOPS,
-  MAX_QUERY_MS,
-  QUERY,
-  readQuery,
-  readRecord,
-  RECORD
-} from "./RecordsMessage.ts"
+import { type Asked, empty, head, QUERY, readQuery, readRecord, RECORD } from "./RecordsMessage.ts"
 
 /** Records that one peer may answer to one query. */
 export const MAX_ANSWERS = 50
@@ -42,10 +31,6 @@ export const MAX_ANSWERS = 50
 export const MAX_FANOUT = 32
 /** Queries remembered, so that one that comes back is not passed on again. */
 const MAX_SEEN = 10_000
-/** Nodes that one search connects to, to ask for records that a discovery does not carry. */
-const MAX_HINTS = 64
-/** Agents of one source whose unreachability a search explains; the rest is as telling. */
-const MAX_TOLD_MISSES = 3
 /** Records that a peer may announce of itself in a second. */
 const ANNOUNCEMENTS_PER_SECOND = 20
 /** Queries of one peer that are answered at once: each may hold a timer, and a stream to every other peer. */
@@ -62,15 +47,6 @@ export interface Deps {
   readonly capabilities: () => ReadonlyArray<CapabilityRecord>
 }
 
-/** How long and how widely to search. */
-export interface SearchOptions {
-  /** Upper bound, in ms. */
-  readonly withinMs: number
-  /** End this long after the first match, in ms; undefined searches to the end. */
-  readonly settleMs: number | undefined
-  readonly hops: number
-}
-
 /** Which agents a node knows. */
 export interface Directory {
   /** The node's own record, as signed last. */
@@ -81,7 +57,7 @@ export interface Directory {
   readonly withdraw: () => void
   /** Waits until a connected peer has told its record. */
   readonly recordOf: (peer: NodeId) => Effect.Effect<AgentRecord.AgentRecord>
-  readonly search: (query: Query, options: SearchOptions) => Effect.Effect<ReadonlyArray<Tried>>
+  readonly search: (query: Query, options: Search.Options) => Effect.Effect<ReadonlyArray<Tried>>
   /** Which step of a search told of a node last. */
   readonly sourceOf: (node: NodeId) => string
   /** Gives the directory its discovery, once that has joined. */
@@ -259,7 +235,13 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       tell(match.record)
     }
     const hops = Math.min(asked.hops, settings.hops)
-    if (hops > 0 && !seen.has(asked.id)) stop = askPeers({ ...asked, hops: hops - 1 }, peer, tell, end)
+    if (hops > 0 && !seen.has(asked.id))
+      stop = askPeers(
+        { ...asked, hops: hops - 1 },
+        connections.list().filter((other) => other.peer !== peer),
+        tell,
+        end
+      )
     else queueMicrotask(end)
     note(asked.id)
     return {
@@ -278,10 +260,10 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     }
   }
 
-  /** Asks every peer but one; `done` is called when all have ended. Gives a way to stop. */
+  /** Asks peers; `done` is called when all have ended. Gives a way to stop. */
   const askPeers = (
     asked: Asked,
-    except: NodeId | undefined,
+    peers: ReadonlyArray<Connection>,
     tell: (record: AgentRecord.AgentRecord, peer: NodeId) => void,
     done: () => void
   ): (() => void) => {
@@ -296,8 +278,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
         done()
       }
     }
-    const others = connections.list().filter((connection) => connection.peer !== except)
-    for (const connection of others.slice(0, MAX_FANOUT)) {
+    for (const connection of peers.slice(0, MAX_FANOUT)) {
       let left = MAX_ANSWERS
       const stream: PeerStream | undefined = connection.open(Protocol.RECORDS, {
         onMessage: (message, last) => {
@@ -371,34 +352,6 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     }
   }
 
-  /** Follows what a discovery says, to a record if it can; who cannot be reached, and why, is told to `missed`. */
-  const follow = (
-    found: Found,
-    missed: (source: string, why: string) => void
-  ): Effect.Effect<AgentRecord.AgentRecord | undefined> => {
-    if (found.gone === true || found.node === identity.nodeId) return Effect.succeed(undefined)
-    if (found.record !== undefined) {
-      const learned = learn(found.record, found.source, found.node)
-      return Effect.succeed(learned instanceof AgentRecord.RecordRefused ? undefined : learned)
-    }
-    const known = found.node === undefined ? undefined : matcher.get(found.node)
-    if (known !== undefined) return Effect.succeed(known)
-    return connections
-      .connect({ addresses: found.addresses, ...(found.node === undefined ? {} : { node: found.node }) })
-      .pipe(
-        Effect.flatMap((connection) => recordOf(connection.peer)),
-        Effect.tap((record) => Effect.sync(() => remember(record.node, found.source))),
-        Effect.timeout(settings.searchMs),
-        Effect.catch((error) =>
-          Effect.sync(() => {
-            const why = error._tag === "TimeoutError" ? "it did not say in time what it serves" : error.message
-            missed(found.source, `${found.node ?? found.addresses.join(", ")}: ${why}`)
-            return undefined
-          })
-        )
-      )
-  }
-
   const recordOf = (peer: NodeId): Effect.Effect<AgentRecord.AgentRecord> =>
     Effect.callback((resume) => {
       const known = matcher.get(peer)
@@ -412,82 +365,18 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       })
     })
 
-  const search = Effect.fnUntraced(function* (
-    query: Query,
-    options: SearchOptions
-  ): Effect.fn.Return<ReadonlyArray<Tried>> {
-    const began = performance.now()
-    const tried: Array<Tried> = []
-    const settled = Deferred.makeUnsafe<void>()
-    let ended = false
-    let matches = 0
-    const hit = (): void => {
-      const found = matcher.match({ ...query, limit: 1 }, deps.context())[0]
-      if (found === undefined || options.settleMs === undefined) return
-      matches += 1
-      if (matches === 1) {
-        run(Effect.andThen(Effect.sleep(options.settleMs), Deferred.succeed(settled, undefined)))
-      }
-    }
-    const seconds = (): string => `${((performance.now() - began) / 1000).toFixed(1)} s`
-
-    const { minTrust: _minTrust, ...asked } = query
-    const peers = Math.min(connections.list().length, MAX_FANOUT)
-    let told = 0
-    const mesh = Effect.callback<void>((resume) => {
-      const stop = askPeers(
-        {
-          id: randomBytes(8).toString("hex"),
-          hops: Math.min(options.hops, MAX_QUERY_HOPS),
-          ms: Math.min(Math.max(1, Math.ceil(options.withinMs)), MAX_QUERY_MS),
-          query: asked
-        },
-        undefined,
-        () => {
-          told += 1
-          hit()
-        },
-        () => resume(Effect.void)
-      )
-      return Effect.sync(stop)
-    })
-
-    const reports = new Map<string, string>()
-    const misses = new Map<string, Array<string>>()
-    const missed = (source: string, why: string): void => {
-      const all = misses.get(source) ?? []
-      misses.set(source, all)
-      if (all.length < MAX_TOLD_MISSES) all.push(why)
-    }
-    const discovered =
-      membership === undefined
-        ? Effect.void
-        : membership
-            .find(query, ({ source, count, error }) => {
-              if (ended) return
-              reports.set(source, error === undefined ? answers(count) : `${answers(count)}, then ${error.detail}`)
-            })
-            .pipe(
-              Stream.take(MAX_HINTS),
-              Stream.mapEffect((found) => follow(found, missed), { concurrency: 8, unordered: true }),
-              Stream.runForEach((record) => Effect.sync(() => void (record !== undefined && hit()))),
-              Effect.catch((error: DiscoveryError) =>
-                Effect.sync(() => void (reports.has(error.source) || reports.set(error.source, error.detail)))
-              )
-            )
-
-    hit()
-    const all = Effect.all([mesh, discovered], { concurrency: "unbounded", discard: true })
-    yield* Effect.raceFirst(all, Deferred.await(settled)).pipe(Effect.timeoutOption(options.withinMs))
-    ended = true
-    for (const [step, detail] of reports) {
-      tried.push({ step, detail: [detail, ...(misses.get(step) ?? [])].join("; ") })
-    }
-    tried.push({
-      step: "query across the mesh",
-      detail: peers === 0 ? "no peers" : `${peers} ${peers === 1 ? "peer" : "peers"}, ${answers(told)}, ${seconds()}`
-    })
-    return tried
+  const search = Search.make({
+    nodeId: identity.nodeId,
+    connections,
+    matcher,
+    settings,
+    context: deps.context,
+    discovery: () => membership,
+    learn,
+    recordOf,
+    remember,
+    ask: askPeers,
+    run
   })
 
   yield* Effect.orDie(connections.handle(Protocol.RECORDS, accept))
@@ -529,5 +418,3 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     answered: () => answered
   }
 })
-
-const answers = (count: number): string => (count === 0 ? "no answer" : count === 1 ? "1 answer" : `${count} answers`)
