@@ -1,11 +1,13 @@
 /** Verifies: a call finds its own way: the given peer, known records, a query across the mesh, discovery, and then `NoPeer`. */
 import { describe, expect, test } from "bun:test"
 import * as Capability from "@parley/core/Capability"
+import { Discovery } from "@parley/core/Discovery"
 import * as Identity from "@parley/core/Identity"
 import type { TaskEvent } from "@parley/core/Node"
 import * as Protocol from "@parley/core/Protocol"
 import * as Trust from "@parley/core/Trust"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { addressOf, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
 import { announce } from "./records.ts"
 
@@ -82,6 +84,26 @@ describe("fallback", () => {
         yield* meet(c, d)
         expect(yield* a.call("work.do", 1, { deadline: 1_500 })).toBe("d")
         expect((yield* a.peers).map(({ node }) => node).sort()).toEqual([b.nodeId, d.nodeId].sort())
+      })
+    ))
+
+  test("whoever a search finds is asked, too: a hint leads to B, and B knows C, who serves", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const b = yield* mesh.node("b", { alone: true })
+        const c = yield* mesh.node("c", { alone: true })
+        yield* serve(c)
+        yield* meet(b, c)
+        const hint = { source: "hint", addresses: [addressOf(b.nodeId)] }
+        const discovery = Discovery.of({
+          name: "hint",
+          join: () =>
+            Effect.succeed({ advertise: Effect.void, find: () => Stream.succeed(hint), changes: Stream.empty })
+        })
+        const a = yield* mesh.node("a", { discovery })
+        expect((yield* a.peers).length).toBe(0)
+        expect(yield* a.call("work.do", 1, { deadline: 1_500 })).toBe("c")
       })
     ))
 

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Connections from "@parley/core/Connections"
+import * as Discovery from "@parley/core/Discovery"
 import * as DiscoveryMemory from "@parley/core/DiscoveryMemory"
 import * as Guardrails from "@parley/core/Guardrails"
 import * as Identity from "@parley/core/Identity"
@@ -24,6 +25,8 @@ export interface MeshOptions {
   readonly trust?: Trust.Trust["Service"]
   /** Finds nobody through discovery, and is found by nobody that way. */
   readonly alone?: boolean
+  /** A discovery in place of the board. */
+  readonly discovery?: Discovery.Discovery["Service"]
 }
 
 /** A peer that is no node: it connects, and sends what a test makes it send. */
@@ -51,7 +54,10 @@ export const makeMesh = () => {
           Node.layer({ name }).pipe(
             Layer.provide([
               TransportMemory.layerHub(hub),
-              DiscoveryMemory.layer(options.alone === true ? DiscoveryMemory.makeBoard() : board),
+              Layer.succeed(
+                Discovery.Discovery,
+                options.discovery ?? DiscoveryMemory.make(options.alone === true ? DiscoveryMemory.makeBoard() : board)
+              ),
               Matcher.layer,
               Strategy.layer(options.strategies ?? {}),
               Guardrails.layer(options.guardrails ?? {}),
