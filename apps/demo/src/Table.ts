@@ -11,6 +11,7 @@
  * - A number is 0, or its magnitude lies from 1e-100 to 1e100, so that squares and their sums stay finite.
  * - A cell is missing when it is empty, or one of the words in `MISSING`.
  * - A column is numeric when it has at least one number and besides numbers only missing cells.
+ * - In a table without any, the lengths of the texts are the numbers, in characters: `length of name`.
  */
 import { Buffer } from "node:buffer"
 import { parse } from "csv-parse/sync"
@@ -99,11 +100,21 @@ const cellOf = (cell: string | undefined, comma: boolean): number | undefined | 
   return size === 0 || (size >= 1e-100 && size <= 1e100) ? value : "text"
 }
 
-const columnOf = (rows: ReadonlyArray<ReadonlyArray<string>>, at: number, comma: boolean): Column | undefined => {
+/** How many characters a cell has, `undefined` where it is missing. */
+const lengthOf = (cell: string | undefined): number | undefined => {
+  const text = cell?.trim() ?? ""
+  return MISSING.has(text.toLowerCase()) ? undefined : [...text].length
+}
+
+const columnOf = (
+  rows: ReadonlyArray<ReadonlyArray<string>>,
+  at: number,
+  read: (cell: string | undefined) => number | undefined | "text"
+): Column | undefined => {
   const values = new Float64Array(rows.length)
   let n = 0
   for (const row of rows) {
-    const value = cellOf(row[at], comma)
+    const value = read(row[at])
     if (value === "text") return undefined
     if (value !== undefined) values[n++] = value
   }
@@ -123,11 +134,14 @@ export const read = (csv: string): Table => {
   if (names.length > MAX_COLUMNS) {
     throw new TableError(`it has ${names.length} columns, and at most ${MAX_COLUMNS} are read`)
   }
-  const columns = names.flatMap((name, at) => {
-    const column = columnOf(rows, at, separator === ";")
-    return column === undefined ? [] : [{ ...column, name: name.trim() === "" ? `column ${at + 1}` : name.trim() }]
-  })
-  return { rows: rows.length, columns }
+  const columnsOf = (what: string, read: (cell: string | undefined) => number | undefined | "text") =>
+    names.flatMap((given, at) => {
+      const column = columnOf(rows, at, read)
+      const name = given.trim() === "" ? `column ${at + 1}` : given.trim()
+      return column === undefined ? [] : [{ ...column, name: `${what}${name}` }]
+    })
+  const numeric = columnsOf("", (cell) => cellOf(cell, separator === ";"))
+  return { rows: rows.length, columns: numeric.length > 0 ? numeric : columnsOf("length of ", lengthOf) }
 }
 
 /** A table that somebody has tampered with: every number is 8 % larger, or 1 where it was 0. For the liar of the demo. */

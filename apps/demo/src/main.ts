@@ -44,9 +44,9 @@ const load = (given: string | undefined): { readonly csv: string; readonly what:
   try {
     const csv = textOf(file)
     const { columns, rows } = read(csv)
-    if (columns.length === 0) throw new Error("it has no numeric column, so there is nothing to describe")
-    const numeric = `${columns.length} numeric ${columns.length === 1 ? "column" : "columns"}`
-    return { csv, what: `${given ?? "the chemical elements"}: ${rows} rows, ${numeric}` }
+    if (columns.length === 0) throw new Error("it has no cells below its first row, so there is nothing to describe")
+    const counted = `${columns.length} ${columns.length === 1 ? "column" : "columns"} of numbers`
+    return { csv, what: `${given ?? "the chemical elements"}: ${rows} rows, ${counted}` }
   } catch (cause) {
     return stop(exitCodes.data, `cannot use ${file}: ${cause instanceof Error ? cause.message : String(cause)}`)
   }

@@ -195,7 +195,7 @@ describe("the demo", () => {
   test("says what is wrong with a file or the command line, and starts nothing", async () => {
     const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string]> = [
       [["--csv", join(folder, "nosuch.csv")], 65, "ENOENT"],
-      [["--csv", file("words.csv", "a,b\nx,y\n")], 65, "no numeric column"],
+      [["--csv", file("names.csv", "a,b\n")], 65, "no cells"],
       [["--csv", file("open.csv", 'a,b\n"1,2\n')], 65, "Quote Not Closed"],
       [
         ["--csv", file("large.csv", `a\n${"1\n".repeat(Table.MAX_CSV_BYTES / 2)}`)],

@@ -64,9 +64,16 @@ describe("a table", () => {
     ])
   })
 
-  test("may have no numeric column and no rows", () => {
+  test("may have no rows", () => {
     expect(Table.read("a,b\n")).toEqual({ rows: 0, columns: [] })
-    expect(Table.read("a,b\nx,y\n")).toEqual({ rows: 1, columns: [] })
+  })
+
+  test("has the lengths of its texts where it has no number", () => {
+    expect(columns("name,city\nÄnne,Rom\n🙂,n/a\n")).toEqual([
+      ["length of name", 0, 4, 1],
+      ["length of city", 1, 3]
+    ])
+    expect(columns("name,n\nÄnne,1\n")).toEqual([["n", 0, 1]])
   })
 
   test("is refused with a reason when it is none, or too large", () => {
