@@ -31,10 +31,19 @@ export const MAX_ANSWERS = 50
 export const MAX_FANOUT = 32
 /** Queries remembered, so that one that comes back is not passed on again. */
 const MAX_SEEN = 10_000
-/** Records that a peer may announce of itself in a second. */
-const ANNOUNCEMENTS_PER_SECOND = 20
+/** Records that a peer may announce of itself at once, and a second: the largest costs 5 ms to verify and index. */
+const ANNOUNCEMENTS_AT_ONCE = 20
+const ANNOUNCEMENTS_PER_SECOND = 2
 /** Queries of one peer that are answered at once: each may hold a timer, and a stream to every other peer. */
 export const MAX_QUERIES_PER_PEER = 64
+/** Queries of one peer that are passed on a second, and of all peers: this node's own queries count at its peers, too. */
+export const PASSED_ON_PER_SECOND = { ofOne: 10, ofAll: 50 }
+/** Milliseconds a second that are spent on matching the queries of one peer, and of all; some may be saved up. */
+export const MATCHING_MS_PER_SECOND = { ofOne: 100, ofAll: 400 }
+/** Bytes of records that one answer carries, about; ten of the largest, or all fifty of ordinary ones. */
+export const MAX_ANSWER_BYTES = 640 * 1024
+/** Stands for all peers together among the keys of a rate limit. */
+const ALL = ""
 
 /** What the directory needs of its node. */
 export interface Deps {
@@ -74,7 +83,15 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   const waiting = new Map<NodeId, Set<(record: AgentRecord.AgentRecord) => void>>()
   const sources = new Map<NodeId, string>()
   const seen = new Set<string>()
-  const announced = new RateLimit(ANNOUNCEMENTS_PER_SECOND)
+  const announced = new RateLimit(ANNOUNCEMENTS_PER_SECOND, ANNOUNCEMENTS_AT_ONCE)
+  const passedOn = {
+    ofOne: new RateLimit(PASSED_ON_PER_SECOND.ofOne),
+    ofAll: new RateLimit(PASSED_ON_PER_SECOND.ofAll)
+  }
+  const matching = {
+    ofOne: new RateLimit(MATCHING_MS_PER_SECOND.ofOne, 5 * MATCHING_MS_PER_SECOND.ofOne),
+    ofAll: new RateLimit(MATCHING_MS_PER_SECOND.ofAll, 3 * MATCHING_MS_PER_SECOND.ofAll)
+  }
   const queries = new RateLimit(settings.queriesPerSecond)
   let membership: Membership | undefined
   let withdrawn = false
@@ -189,6 +206,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     answering.set(peer, (answering.get(peer) ?? 0) + 1)
     const told = new Set<NodeId>()
     const queue: Array<AgentRecord.AgentRecord> = []
+    let bytes = 0
     let blocked = false
     let complete = false
     let over = false
@@ -206,14 +224,19 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       while (!blocked) {
         const record = queue.shift()
         if (record === undefined) break
-        blocked = !stream.send(head.record, JSON.stringify(record), false)
+        const text = JSON.stringify(record)
+        bytes += text.length
+        blocked = !stream.send(head.record, text, false)
+        if (bytes < MAX_ANSWER_BYTES) continue
+        queue.length = 0
+        complete = true
       }
       if (!complete || blocked) return
       finish()
       stream.send(empty, undefined, true)
     }
     const tell = (record: AgentRecord.AgentRecord): void => {
-      if (over || told.size >= MAX_ANSWERS || told.has(record.node) || record.node === peer) return
+      if (over || complete || told.size >= MAX_ANSWERS || told.has(record.node) || record.node === peer) return
       told.add(record.node)
       queue.push(record)
       flush()
@@ -231,11 +254,14 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
         stream.reset(ResetCode.TooSlow)
       }
     }, asked.ms)
-    for (const match of matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: () => 1 })) {
-      tell(match.record)
-    }
+    const began = performance.now()
+    const matches = matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: () => 1 })
+    const now = performance.now()
+    matching.ofOne.charge(peer, now - began, now)
+    matching.ofAll.charge(ALL, now - began, now)
+    for (const match of matches) tell(match.record)
     const hops = Math.min(asked.hops, settings.hops)
-    if (hops > 0 && !seen.has(asked.id))
+    if (!over && hops > 0 && !seen.has(asked.id) && mayPassOn(peer))
       stop = askPeers(
         { ...asked, hops: hops - 1 },
         connections.list().filter((other) => other.peer !== peer),
@@ -251,6 +277,11 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       },
       onClosed: finish
     }
+  }
+  /** A query that may not be passed on is answered from what is known here. */
+  const mayPassOn = (peer: NodeId): boolean => {
+    const now = Date.now()
+    return passedOn.ofOne.take(peer, now) === 0 && passedOn.ofAll.take(ALL, now) === 0
   }
   const note = (id: string): void => {
     seen.add(id)
@@ -330,6 +361,8 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       if (queries.take(peer, Date.now()) > 0 || (answering.get(peer) ?? 0) >= MAX_QUERIES_PER_PEER) {
         return refuse(ResetCode.Overloaded)
       }
+      const now = performance.now()
+      if (!matching.ofOne.has(peer, now) || !matching.ofAll.has(ALL, now)) return refuse(ResetCode.Overloaded)
       const asked = readQuery(message)
       if (asked === undefined) return refuse(ResetCode.Malformed)
       running = answer(connection, stream, asked)

@@ -43,13 +43,20 @@ interface Word {
   readonly rarity: number
 }
 
+/** Definitions looked at one by one, before it is cheaper to sum all postings up. */
+const FEW_DEFINITIONS = 32
+
 class Text {
+  readonly #index: CapabilityIndex
+  #asked = 0
+  #sums: Float64Array | undefined
   readonly words: ReadonlyArray<Word>
   /** What a name that has every word would add up to. */
   readonly whole: number
   readonly vector: Float32Array | undefined
 
   constructor(index: CapabilityIndex, text: string) {
+    this.#index = index
     const all = index.definitions.size
     const words: Array<Word> = []
     let whole = 0
@@ -67,12 +74,30 @@ class Text {
 
   /** The part of the query's words, by rarity, that a definition has. */
   wordsIn(definition: Definition): number {
+    if (this.#sums !== undefined) return this.#sums[definition.number]! / this.whole
+    if (++this.#asked > FEW_DEFINITIONS) return this.sums()[definition.number]! / this.whole
     let sum = 0
     for (let i = 0; i < this.words.length; i++) {
       const { posting, rarity } = this.words[i]!
       if (posting !== undefined) sum += rarity * definition.weightOf(posting)
     }
     return sum / this.whole
+  }
+
+  /** What the words add up to, by the definitions' numbers; `reached` gets the numbers of those that have any. */
+  sums(reached?: Array<number>): Float64Array {
+    const sums = new Float64Array(this.#index.numbered.length)
+    for (const { posting, rarity } of this.words) {
+      if (posting === undefined) continue
+      const { entries } = posting
+      for (let i = 0; i < entries.length; i++) {
+        const entry = entries[i]!
+        const number = numberOf(entry)
+        if (sums[number] === 0) reached?.push(number)
+        sums[number]! += rarity * weightOf(entry)
+      }
+    }
+    return (this.#sums = sums)
   }
 
   get size(): number {
@@ -185,18 +210,8 @@ class Search {
    */
   byWords(text: Text): void {
     const { numbered } = this.index
-    const sums = new Float64Array(numbered.length)
     const reached: Array<number> = []
-    for (const { posting, rarity } of text.words) {
-      if (posting === undefined) continue
-      const { entries } = posting
-      for (let i = 0; i < entries.length; i++) {
-        const entry = entries[i]!
-        const number = numberOf(entry)
-        if (sums[number] === 0) reached.push(number)
-        sums[number]! += rarity * weightOf(entry)
-      }
-    }
+    const sums = text.sums(reached)
     const steps = 64
     const ladder = Array.from({ length: steps + 1 }, (): Array<number> => [])
     for (const number of reached) ladder[Math.floor((sums[number]! / text.whole) * steps)]!.push(number)

@@ -1,5 +1,5 @@
 /**
- * Token buckets, one per peer: a burst of one second's worth, refilled at the rate.
+ * Token buckets, one per peer: a burst of one second's worth unless told otherwise, refilled at the rate.
  */
 
 /** Peers remembered; the one first seen is forgotten, and begins with a full bucket, as it would after a second anyway. */
@@ -16,13 +16,32 @@ export class RateLimit {
   readonly #perSecond: number
   readonly #burst: number
 
-  constructor(perSecond: number) {
+  constructor(perSecond: number, burst: number = perSecond) {
     this.#perSecond = perSecond
-    this.#burst = Math.max(1, perSecond)
+    this.#burst = Math.max(1, burst)
   }
 
   /** Takes a token. Zero when there was one, else the milliseconds until there will be. */
   take(key: string, now: number): number {
+    const bucket = this.#bucket(key, now)
+    if (bucket.tokens >= 1) {
+      bucket.tokens -= 1
+      return 0
+    }
+    return Math.max(1, Math.ceil(((1 - bucket.tokens) * 1000) / this.#perSecond))
+  }
+
+  /** Whether anything is left, for what is charged when its cost is known. */
+  has(key: string, now: number): boolean {
+    return this.#bucket(key, now).tokens > 0
+  }
+
+  /** Charges so many tokens, whether or not they are there. */
+  charge(key: string, tokens: number, now: number): void {
+    this.#bucket(key, now).tokens -= tokens
+  }
+
+  #bucket(key: string, now: number): Bucket {
     let bucket = this.#buckets.get(key)
     if (bucket === undefined) {
       bucket = { tokens: this.#burst, at: now }
@@ -35,10 +54,6 @@ export class RateLimit {
       bucket.tokens = Math.min(this.#burst, bucket.tokens + ((now - bucket.at) * this.#perSecond) / 1000)
       bucket.at = now
     }
-    if (bucket.tokens >= 1) {
-      bucket.tokens -= 1
-      return 0
-    }
-    return Math.max(1, Math.ceil(((1 - bucket.tokens) * 1000) / this.#perSecond))
+    return bucket
   }
 }

@@ -1,0 +1,177 @@
+/** Verifies: what strangers ask costs a node a bounded share of its time, its sending, and of its own quota at its peers. */
+import { describe, expect, test } from "bun:test"
+import * as AgentRecord from "@parley/core/AgentRecord"
+import type { Connections } from "@parley/core/Connections"
+import * as Guardrails from "@parley/core/Guardrails"
+import * as Identity from "@parley/core/Identity"
+import * as Matcher from "@parley/core/Matcher"
+import { type Acceptor, type Connection, ResetCode, type Stream } from "@parley/core/Transport"
+import * as Effect from "effect/Effect"
+import * as Directory from "../src/internal/Directory.ts"
+import { RateLimit } from "../src/internal/RateLimit.ts"
+import { run } from "./mesh.ts"
+import { recordMessage } from "./records.ts"
+
+const queryMessage = (n: number, hops = 0): Uint8Array => {
+  const asked = { id: n.toString(16).padStart(16, "0"), hops, ms: 1_000, query: { name: "work.do" } }
+  return Buffer.concat([Uint8Array.of(2), Buffer.from(JSON.stringify(asked))])
+}
+
+/** A connection on which everything that is opened, sent and reset is counted. */
+const fakePeer = () => {
+  const { nodeId } = Identity.generate()
+  const seen = { opened: 0 }
+  const connection = {
+    peer: nodeId,
+    open: () => {
+      seen.opened += 1
+      return { send: () => true, reset: () => {}, pause: () => {}, resume: () => {} } satisfies Stream
+    }
+  } as unknown as Connection
+  return { connection, seen }
+}
+
+/** A directory whose only other peer is `friend`. */
+const makeDirectory = Effect.fnUntraced(function* (friend: Connection, matcher: Matcher.Matcher["Service"]) {
+  const identity = Identity.generate()
+  let acceptor: Acceptor | undefined
+  const connections: Connections["Service"] = {
+    nodeId: identity.nodeId,
+    isPrivate: false,
+    addresses: () => [],
+    get: () => undefined,
+    list: () => [friend],
+    connect: () => Effect.never,
+    keep: () => Effect.void,
+    observe: () => Effect.void,
+    handle: (_, given) => Effect.sync(() => void (acceptor = given))
+  }
+  yield* Directory.make({
+    name: "asked",
+    identity,
+    connections,
+    matcher,
+    settings: Guardrails.defaults,
+    context: () => ({ now: Date.now(), trust: () => 0.5, availability: () => ({ value: 1, why: "" }) }),
+    capabilities: () => []
+  })
+  return (from: Connection, message: Uint8Array, last: boolean) => {
+    const heard = { bytes: 0, records: 0, ended: false, reset: undefined as ResetCode | undefined }
+    const stream: Stream = {
+      send: (_head, body, end) => {
+        heard.bytes += body?.length ?? 0
+        if (body !== undefined) heard.records += 1
+        if (end) heard.ended = true
+        return true
+      },
+      reset: (code) => void (heard.reset = code),
+      pause: () => {},
+      resume: () => {}
+    }
+    const handler = acceptor!(from, stream)
+    handler?.onMessage(message, last)
+    return { ...heard, over: () => ({ ...heard }), close: () => handler?.onClosed(ResetCode.Cancelled) }
+  }
+})
+
+describe("a stranger's queries", () => {
+  test("are passed on at a tenth of what this node may ask its peers itself", () =>
+    run(
+      Effect.gen(function* () {
+        const friend = fakePeer()
+        const tell = yield* makeDirectory(friend.connection, Matcher.make())
+        let n = 0
+        const flood = (from: Connection, queries: number) => {
+          for (let i = 0; i < queries; i++) tell(from, queryMessage((n += 1), 2), true).close()
+        }
+        flood(fakePeer().connection, 50)
+        expect(friend.seen.opened).toBeGreaterThan(0)
+        expect(friend.seen.opened).toBeLessThanOrEqual(Directory.PASSED_ON_PER_SECOND.ofOne + 2)
+        for (let key = 0; key < 20; key++) flood(fakePeer().connection, 20)
+        expect(friend.seen.opened).toBeLessThanOrEqual(Directory.PASSED_ON_PER_SECOND.ofAll + 10)
+        expect(Directory.PASSED_ON_PER_SECOND.ofAll).toBeLessThan(Guardrails.defaults.queriesPerSecond)
+      })
+    ))
+
+  test("that take long to answer are refused once their peer's time is used up; a friend's are answered", () =>
+    run(
+      Effect.gen(function* () {
+        const slow: Matcher.Matcher["Service"] = {
+          ...Matcher.make(),
+          match: () => {
+            for (const until = performance.now() + 120; performance.now() < until;);
+            return []
+          }
+        }
+        const friend = fakePeer()
+        const stranger = fakePeer().connection
+        const tell = yield* makeDirectory(friend.connection, slow)
+        let answered = 0
+        for (let n = 1; n <= 30; n++) {
+          const asked = tell(stranger, queryMessage(n), true)
+          asked.close()
+          if (asked.reset === undefined) answered += 1
+          else expect(asked.reset).toBe(ResetCode.Overloaded)
+        }
+        expect(answered).toBeGreaterThan(2)
+        expect(answered).toBeLessThan(9)
+        expect(tell(friend.connection, queryMessage(31), true).reset).toBe(undefined)
+      })
+    ))
+
+  test("bring no more than some hundred kilobytes each, however large the records are", () =>
+    run(
+      Effect.gen(function* () {
+        const matcher = Matcher.make()
+        const issuedAt = new Date().getTime()
+        const large = { type: "string", description: "x".repeat(60_000) }
+        for (let i = 0; i < Directory.MAX_ANSWERS; i++) {
+          const record = AgentRecord.make(Identity.generate(), {
+            name: "large",
+            seq: 1,
+            issuedAt,
+            addresses: [],
+            capabilities: [{ name: "work.do", version: "1.0.0", input: large }]
+          })
+          matcher.upsert(record)
+        }
+        const tell = yield* makeDirectory(fakePeer().connection, matcher)
+        const asked = tell(fakePeer().connection, queryMessage(1), true)
+        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        const { bytes, ended, records } = asked.over()
+        expect(ended).toBe(true)
+        expect(records).toBeGreaterThan(5)
+        expect(bytes).toBeLessThan(Directory.MAX_ANSWER_BYTES + AgentRecord.MAX_RECORD_BYTES)
+      })
+    ))
+
+  test("announcements come in bursts, and few a second in the long run", () =>
+    run(
+      Effect.gen(function* () {
+        const tell = yield* makeDirectory(fakePeer().connection, Matcher.make())
+        const identity = Identity.generate()
+        const stranger = { ...fakePeer().connection, peer: identity.nodeId }
+        const record = (seq: number) =>
+          recordMessage(
+            AgentRecord.make(identity, { name: "s", seq, issuedAt: Date.now(), addresses: [], capabilities: [] })
+          )
+        const codes = Array.from({ length: 30 }, (_, seq) => tell(stranger, record(seq + 1), false).reset)
+        expect(codes.slice(0, 20)).toEqual(Array.from({ length: 20 }))
+        expect(codes.at(-1)).toBe(ResetCode.Overloaded)
+      })
+    ))
+})
+
+test("a rate limit gives a burst, refills at its rate, and charges what is known later", () => {
+  const limit = new RateLimit(2, 20)
+  let taken = 0
+  while (limit.take("a", 0) === 0) taken += 1
+  expect(taken).toBe(20)
+  expect(limit.take("a", 1_000)).toBe(0)
+  expect(limit.take("a", 1_000)).toBe(0)
+  expect(limit.take("a", 1_000)).toBe(500)
+  limit.charge("b", 30, 0)
+  expect(limit.has("b", 4_999)).toBe(false)
+  expect(limit.has("b", 5_001)).toBe(true)
+  expect(limit.has("c", 0)).toBe(true)
+})
