@@ -17,6 +17,16 @@ const queryMessage = (n: number, hops = 0): Uint8Array => {
   return Buffer.concat([Uint8Array.of(2), Buffer.from(JSON.stringify(asked))])
 }
 
+/** A record of nearly the largest size. */
+const largeRecord = () =>
+  AgentRecord.make(Identity.generate(), {
+    name: "large",
+    seq: 1,
+    issuedAt: Date.now(),
+    addresses: [],
+    capabilities: [{ name: "work.do", version: "1.0.0", input: { description: "x".repeat(60_000) } }]
+  })
+
 /** A connection on which everything that is opened, sent and reset is counted. */
 const fakePeer = () => {
   const { nodeId } = Identity.generate()
@@ -123,17 +133,8 @@ describe("a stranger's queries", () => {
     run(
       Effect.gen(function* () {
         const matcher = Matcher.make()
-        const issuedAt = new Date().getTime()
-        const large = { type: "string", description: "x".repeat(60_000) }
         for (let i = 0; i < Directory.MAX_ANSWERS; i++) {
-          const record = AgentRecord.make(Identity.generate(), {
-            name: "large",
-            seq: 1,
-            issuedAt,
-            addresses: [],
-            capabilities: [{ name: "work.do", version: "1.0.0", input: large }]
-          })
-          matcher.upsert(record)
+          matcher.upsert(largeRecord())
         }
         const tell = yield* makeDirectory(fakePeer().connection, matcher)
         const asked = tell(fakePeer().connection, queryMessage(1), true)

@@ -29,6 +29,11 @@ export const MAX_CIRCUIT_MS = 60 * 60 * 1_000
 /** Bytes through all circuits that one peer made within an hour. */
 export const MAX_PEER_BYTES_PER_HOUR = 1024 * 1024 * 1024
 
+/** Bytes through all circuits that peers of one network address made within an hour: new keys cost nothing, addresses do. */
+export const MAX_HOST_BYTES_PER_HOUR = 8 * MAX_PEER_BYTES_PER_HOUR
+/** Circuits that one peer may ask for in a minute: each makes a node answer a handshake. */
+export const CIRCUITS_PER_MINUTE = 240
+
 /** What a relay does for others. */
 export interface Options {
   /** Default `MAX_RESERVATIONS`. */
@@ -43,6 +48,10 @@ export interface Options {
   readonly maxCircuitMs?: number
   /** Default `MAX_PEER_BYTES_PER_HOUR`. */
   readonly maxPeerBytesPerHour?: number
+  /** Default `MAX_HOST_BYTES_PER_HOUR`. */
+  readonly maxHostBytesPerHour?: number
+  /** Default `CIRCUITS_PER_MINUTE`. */
+  readonly circuitsPerMinute?: number
 }
 
 /** Relays on every connection of this node, as long as the layer lives. */
@@ -59,7 +68,9 @@ export const layer = (options: Options = {}): Layer.Layer<never, TransportError,
               maxCircuitsPerPeer: options.maxCircuitsPerPeer ?? MAX_CIRCUITS_PER_PEER,
               maxCircuitBytes: options.maxCircuitBytes ?? MAX_CIRCUIT_BYTES,
               maxCircuitMs: options.maxCircuitMs ?? MAX_CIRCUIT_MS,
-              maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? MAX_PEER_BYTES_PER_HOUR
+              maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? MAX_PEER_BYTES_PER_HOUR,
+              maxHostBytesPerHour: options.maxHostBytesPerHour ?? MAX_HOST_BYTES_PER_HOUR,
+              circuitsPerMinute: options.circuitsPerMinute ?? CIRCUITS_PER_MINUTE
             })
         ),
         (relay) => Effect.sync(() => relay.close())

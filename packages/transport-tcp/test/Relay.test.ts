@@ -53,7 +53,9 @@ const world = async (
       maxCircuitsPerPeer: options.maxCircuitsPerPeer ?? Relay.MAX_CIRCUITS_PER_PEER,
       maxCircuitBytes: options.maxCircuitBytes ?? Relay.MAX_CIRCUIT_BYTES,
       maxCircuitMs: options.maxCircuitMs ?? Relay.MAX_CIRCUIT_MS,
-      maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? Relay.MAX_PEER_BYTES_PER_HOUR
+      maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? Relay.MAX_PEER_BYTES_PER_HOUR,
+      maxHostBytesPerHour: options.maxHostBytesPerHour ?? Relay.MAX_HOST_BYTES_PER_HOUR,
+      circuitsPerMinute: options.circuitsPerMinute ?? Relay.CIRCUITS_PER_MINUTE
     })
     const twist = (stream: Stream, side: Side): Stream => {
       let index = 0

@@ -27,6 +27,21 @@ export const format = (host: string, port: number): Address => `tcp://${isIP(hos
 export const remote = (host: string | undefined): string =>
   host === undefined ? "unknown" : host.startsWith("::ffff:") ? host.slice(7) : host
 
+/** What is counted as one place: an IPv4 address, or the 64 bits that one IPv6 subscriber has of an address. */
+export const network = (host: string): string => {
+  if (isIP(host) !== 6) return host
+  const [head = "", tail] = host.split("%")[0]!.split("::")
+  const left = head === "" ? [] : head.split(":")
+  const right = tail === undefined || tail === "" ? [] : tail.split(":")
+  // An IPv4 address in the last place stands for two groups.
+  const groups = left.length + right.length + (host.includes(".") ? 1 : 0)
+  const all = tail === undefined ? left : [...left, ...Array.from({ length: 8 - groups }, () => "0"), ...right]
+  return `${all
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(":")}::/64`
+}
+
 /** Where a server bound to `host` can be reached: all interfaces but loopback for a wildcard, else the host itself. */
 export const published = (host: string, port: number): ReadonlyArray<Address> => {
   if (host !== "0.0.0.0" && host !== "::") return [format(host, port)]

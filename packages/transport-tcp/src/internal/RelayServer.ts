@@ -3,6 +3,7 @@ import type { NodeId } from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import { ResetCode } from "@parley/core/Transport"
 import type { Connection, Stream, StreamHandler } from "@parley/core/Transport"
+import * as Addresses from "./Addresses.ts"
 import * as Wire from "./RelayWire.ts"
 
 export interface RelayLimits {
@@ -12,16 +13,22 @@ export interface RelayLimits {
   readonly maxCircuitBytes: number
   readonly maxCircuitMs: number
   readonly maxPeerBytesPerHour: number
+  readonly maxHostBytesPerHour: number
+  readonly circuitsPerMinute: number
 }
 
 const HOUR_MS = 60 * 60 * 1_000
-/** Peers whose use of the hour is remembered; beyond it the oldest are forgotten. */
+const MINUTE_MS = 60 * 1_000
+/** Peers and addresses whose use of the hour is remembered; beyond it the oldest are forgotten. */
 const MAX_ACCOUNTS = 16_384
 
+/** What one peer, or all peers of one network address, had of this hour and this minute. */
 interface Account {
   since: number
   bytes: number
   circuits: number
+  minute: number
+  asked: number
 }
 
 interface Slot {
@@ -29,10 +36,20 @@ interface Slot {
   readonly stream: Stream
 }
 
+/** Counts bytes of this hour; how many those are now. */
+const charge = (account: Account, bytes: number): number => {
+  const now = Date.now()
+  if (now - account.since > HOUR_MS) {
+    account.since = now
+    account.bytes = 0
+  }
+  return (account.bytes += bytes)
+}
+
 /** Two streams, each the other's outlet. What one cannot send stops the other, so at most a window waits in each. */
 class Circuit {
   readonly #server: RelayServer
-  readonly #account: Account
+  readonly #accounts: ReadonlyArray<readonly [Account, most: number]>
   readonly #timer: ReturnType<typeof setTimeout>
   readonly #most: number
   near: Stream | undefined
@@ -41,13 +58,13 @@ class Circuit {
   #open = 2
   #over = false
 
-  constructor(server: RelayServer, account: Account) {
+  constructor(server: RelayServer, accounts: ReadonlyArray<readonly [Account, most: number]>) {
     this.#server = server
-    this.#account = account
+    this.#accounts = accounts
     this.#most = server.limits.maxCircuitBytes
     this.#timer = setTimeout(() => this.end(ResetCode.Overloaded), server.limits.maxCircuitMs)
     this.#timer.unref()
-    account.circuits++
+    for (const [account] of accounts) account.circuits++
   }
 
   /** Takes what comes on one of the streams. */
@@ -56,8 +73,9 @@ class Circuit {
       const outlet = to()
       if (this.#over || outlet === undefined) return
       this.#bytes += message.length
-      this.#account.bytes += message.length
-      if (this.#bytes > this.#most) return this.end(ResetCode.Overloaded)
+      let over = this.#bytes > this.#most
+      for (const [account, most] of this.#accounts) over = charge(account, message.length) > most || over
+      if (over) return this.end(ResetCode.Overloaded)
       if (!outlet.send(message, undefined, last) && !last) from()?.pause()
       if (last && --this.#open === 0) this.#finish()
     },
@@ -76,7 +94,7 @@ class Circuit {
     if (this.#over) return
     this.#over = true
     clearTimeout(this.#timer)
-    this.#account.circuits--
+    for (const [account] of this.#accounts) account.circuits--
     this.#server.circuits.delete(this)
   }
 }
@@ -85,7 +103,8 @@ export class RelayServer {
   readonly limits: RelayLimits
   readonly circuits = new Set<Circuit>()
   readonly #slots = new Map<NodeId, Slot>()
-  readonly #accounts = new Map<NodeId, Account>()
+  /** By NodeId, and by network address. */
+  readonly #accounts = new Map<string, Account>()
 
   constructor(limits: RelayLimits) {
     this.limits = limits
@@ -124,6 +143,7 @@ export class RelayServer {
   }
 
   #reserve(connection: Connection, stream: Stream): StreamHandler {
+    if (connection.relayed) return this.#refuse(stream, "Relayed")
     const peer = connection.peer
     const before = this.#slots.get(peer)
     if (before === undefined && this.#slots.size >= this.limits.maxReservations) {
@@ -147,14 +167,27 @@ export class RelayServer {
   }
 
   #connect(connection: Connection, near: Stream, node: NodeId): StreamHandler {
+    if (connection.relayed) return this.#refuse(near, "Relayed")
     const slot = this.#slots.get(node)
+    const { limits } = this
+    const own = this.#account(connection.peer)
+    const host = hostOf(connection.address)
+    // Keys cost nothing: a peer that comes with ever new ones is still at one address.
+    const shared = host === undefined ? undefined : this.#account(host)
+    const accounts: Array<readonly [Account, number]> = [[own, limits.maxPeerBytesPerHour]]
+    if (shared !== undefined) accounts.push([shared, limits.maxHostBytesPerHour])
+    if (!mayAsk(own, limits.circuitsPerMinute)) return this.#refuse(near, "LimitReached")
     if (slot === undefined) return this.#refuse(near, "NoReservation")
-    const account = this.#account(connection.peer)
-    if (account.bytes >= this.limits.maxPeerBytesPerHour) return this.#refuse(near, "QuotaExceeded")
-    if (this.circuits.size >= this.limits.maxCircuits || account.circuits >= this.limits.maxCircuitsPerPeer) {
+    if (accounts.some(([account, most]) => charge(account, 0) >= most)) return this.#refuse(near, "QuotaExceeded")
+    const mostOfHost = Math.max(limits.maxCircuitsPerPeer, limits.maxCircuits / 2)
+    if (
+      this.circuits.size >= limits.maxCircuits ||
+      own.circuits >= limits.maxCircuitsPerPeer ||
+      (shared?.circuits ?? 0) >= mostOfHost
+    ) {
       return this.#refuse(near, "LimitReached")
     }
-    const circuit = new Circuit(this, account)
+    const circuit = new Circuit(this, accounts)
     const [nearSide, farSide] = [() => circuit.near, () => circuit.far]
     circuit.near = near
     circuit.far = slot.connection.open(Protocol.CIRCUIT, circuit.side(farSide, nearSide))
@@ -169,9 +202,8 @@ export class RelayServer {
     return circuit.side(nearSide, farSide)
   }
 
-  #account(peer: NodeId): Account {
-    const now = Date.now()
-    let account = this.#accounts.get(peer)
+  #account(key: string): Account {
+    let account = this.#accounts.get(key)
     if (account === undefined) {
       if (this.#accounts.size >= MAX_ACCOUNTS) {
         for (const [oldest, entry] of this.#accounts) {
@@ -180,14 +212,28 @@ export class RelayServer {
           break
         }
       }
-      account = { since: now, bytes: 0, circuits: 0 }
-      this.#accounts.set(peer, account)
-    } else if (now - account.since > HOUR_MS) {
-      account.since = now
-      account.bytes = 0
+      const now = Date.now()
+      account = { since: now, bytes: 0, circuits: 0, minute: now, asked: 0 }
+      this.#accounts.set(key, account)
     }
     return account
   }
+}
+
+/** Counts a request of this minute; whether there may be one. */
+const mayAsk = (account: Account, most: number): boolean => {
+  const now = Date.now()
+  if (now - account.minute > MINUTE_MS) {
+    account.minute = now
+    account.asked = 0
+  }
+  return ++account.asked <= most
+}
+
+/** The network that a connection came from; undefined for one that this node dialled. */
+const hostOf = (address: string): string | undefined => {
+  const parsed = Addresses.parse(address)
+  return parsed === undefined ? undefined : Addresses.network(parsed.host)
 }
 
 const deaf: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }

@@ -19,7 +19,8 @@ export const refusals = {
   NoReservation: [1, "that node has no slot at this relay, or has left it"],
   QuotaExceeded: [2, "this node has used up what the relay forwards for one peer in an hour"],
   LimitReached: [3, "the relay has as many slots or circuits as it allows"],
-  Malformed: [4, "the relay could not read the request"]
+  Malformed: [4, "the relay could not read the request"],
+  Relayed: [5, "this node is connected to the relay through another relay"]
 } as const
 export type Refusal = keyof typeof refusals
 
