@@ -10,19 +10,13 @@ import type { CapabilityRecord } from "@parley/core/Capability"
 import * as Matcher from "@parley/core/Matcher"
 import type { NodeId } from "@parley/core/NodeId"
 import type { Query } from "@parley/core/Query"
+import { fromSeed } from "@parley/core/testing/Seeded"
 
 const total = 100_000
 const perAgent = 10
 const vocabulary = 4_000
 
-let state = 1
-const random = (): number => {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-}
-const below = (n: number): number => Math.floor(random() * n)
+const { int: below, next: random } = fromSeed(1)
 // Few words are frequent and most are rare, as in prose.
 const word = (): string => `w${Math.floor(vocabulary ** random()).toString(36)}q`
 const words = (n: number): string => Array.from({ length: n }, word).join(" ")

@@ -1,7 +1,7 @@
 /** Verifies: whatever a proven peer sends, a session neither throws nor holds more than it says. */
 import { describe, expect, test } from "bun:test"
 import * as Identity from "@parley/core/Identity"
-import { seeded } from "@parley/core/testing/StrategySuite"
+import { fromSeed } from "@parley/core/testing/Seeded"
 import {
   MAX_STREAMS,
   type Owner,
@@ -38,8 +38,7 @@ const quiet = (): StreamHandler => ({ onMessage: () => {}, onWritable: () => {},
 describe("UnixSession", () => {
   test("100,000 random frames: closed at the first that breaks the rules, and within its bounds until then", () => {
     const seed = 11
-    const random = seeded(seed)
-    const below = (n: number) => Math.floor(random() * n)
+    const below = fromSeed(seed).int
     let { closed, session } = make(() => (below(9) === 0 ? undefined : quiet()))
     let opened = 1
     let sessions = 1

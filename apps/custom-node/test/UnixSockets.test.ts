@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Identity from "@parley/core/Identity"
-import { seeded } from "@parley/core/testing/StrategySuite"
+import { fromSeed } from "@parley/core/testing/Seeded"
 import type { Connection, Owner, Stream, StreamHandler, TransportError } from "@parley/core/Transport"
 import * as UnixTransport from "../src/plugins/UnixTransport.ts"
 
@@ -144,14 +144,13 @@ describe("UnixTransport", () => {
     run(
       Effect.gen(function* () {
         const seed = 7
-        const random = seeded(seed)
+        const random = fromSeed(seed)
         const path = yield* folder
         const [a, b] = [yield* party(path), yield* party(path)]
         for (let n = 0; n < 40; n++) {
           const socket = connect(pathOf(b.address))
           socket.on("error", () => {})
-          const length = 1 + Math.floor(random() * 400)
-          socket.end(Buffer.from(Array.from({ length }, () => Math.floor(random() * 256))))
+          socket.end(random.bytes(1 + random.int(400)))
         }
         yield* b.until(() => b.refused.length === 40)
         const near = yield* a.transport.dial(b.address, b.identity.nodeId)

@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as Schema from "effect/Schema"
 import { type Aggregation as AnAggregation, makeStrategies, type Outcome } from "@parley/core/Strategy"
-import { seeded, testNode } from "@parley/core/testing/StrategySuite"
+import { fromSeed } from "@parley/core/testing/Seeded"
+import { testNode } from "@parley/core/testing/StrategySuite"
 import * as Aggregation from "../src/Aggregation.ts"
 import * as Consensus from "../src/Consensus.ts"
 import * as Equivalence from "../src/Equivalence.ts"
@@ -357,9 +358,9 @@ describe("aggregations by name", () => {
 
 describe("speed", () => {
   test("200 texts are clustered in time that nobody notices", () => {
-    const random = seeded(1)
+    const random = fromSeed(1)
     const texts = Array.from({ length: 200 }, (_, agent) =>
-      Array.from({ length: 40 }, (_, i) => `w${(agent % 4) * 40 + (random() < 0.15 ? Math.floor(random() * 400) : i)}`)
+      Array.from({ length: 40 }, (_, i) => `w${(agent % 4) * 40 + (random.next() < 0.15 ? random.int(400) : i)}`)
     )
     const start = performance.now()
     count(

@@ -6,7 +6,7 @@ import * as Identity from "@parley/core/Identity"
 import * as Receipt from "@parley/core/Receipt"
 import * as SignedBytes from "@parley/core/SignedBytes"
 import type { Aggregation as AnAggregation, Answer, Verdict } from "@parley/core/Strategy"
-import { seeded } from "@parley/core/testing/StrategySuite"
+import { fromSeed } from "@parley/core/testing/Seeded"
 import * as Aggregation from "../src/Aggregation.ts"
 import * as Certificate from "../src/Certificate.ts"
 import * as Consensus from "../src/Consensus.ts"
@@ -278,8 +278,7 @@ describe("Certificate", () => {
   const runs = 100_000
   const seed = 20_261_121
   test(`${runs} hostile inputs are refused with a reason, and never crash`, () => {
-    const random = seeded(seed)
-    const below = (bound: number) => Math.floor(random() * bound)
+    const below = fromSeed(seed).int
     const small = certificateOf(verdictOf(answers.slice(0, 3)))
     const canonical = CanonicalJson.stringify(small)
     const original = new TextEncoder().encode(canonical)

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import type { Match } from "@parley/core/Matcher"
-import { seeded, selectionSuite, testMatch } from "@parley/core/testing/StrategySuite"
+import { fromSeed } from "@parley/core/testing/Seeded"
+import { selectionSuite, testMatch } from "@parley/core/testing/StrategySuite"
 import * as Consensus from "../src/Consensus.ts"
 import * as Selection from "../src/Selection.ts"
 
@@ -18,7 +19,7 @@ selectionSuite(api, { name: "diverse-3", make: () => Selection.diverse(3), count
 
 const five = [0, 1, 2, 3, 4].map((number) => testMatch(number, 1 - number / 10))
 const context = (seed: number, load: (match: Match) => number = () => 0, turn = 0) => ({
-  random: seeded(seed),
+  random: fromSeed(seed).next,
   turn,
   load
 })

@@ -1,7 +1,8 @@
 /** Each law of the suites is seen to fail for something that breaks it. */
 import { describe, expect, test } from "bun:test"
 import type { Aggregation, Selection } from "@parley/core/Strategy"
-import { aggregationSuite, selectionSuite, type TestApi } from "@parley/core/testing/StrategySuite"
+import { aggregationSuite, selectionSuite } from "@parley/core/testing/StrategySuite"
+import type { TestApi } from "@parley/core/testing/TestApi"
 import * as Aggregations from "../src/Aggregation.ts"
 import * as Selections from "../src/Selection.ts"
 

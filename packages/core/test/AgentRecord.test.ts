@@ -3,7 +3,7 @@ import * as AgentRecord from "../src/AgentRecord.ts"
 import * as CanonicalJson from "../src/CanonicalJson.ts"
 import * as Identity from "../src/Identity.ts"
 import * as SignedBytes from "../src/SignedBytes.ts"
-import { forRounds, mutate, type Seeded, seeded } from "./seeded.ts"
+import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
 
 const identity = Identity.fromSeed(new Uint8Array(32).fill(1))
 const stranger = Identity.fromSeed(new Uint8Array(32).fill(2))

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { makeEndless, makeMesh, reasonOf, run, until } from "./mesh.ts"
 import { announce } from "./records.ts"
-import { forRounds, seeded } from "./seeded.ts"
+import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
 const policy: Breaker.Policy = { failures: 3, openMs: 100 }
 const Work = Capability.untyped("work.do@1.0.0")

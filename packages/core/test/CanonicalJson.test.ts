@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import * as Result from "effect/Result"
 import { skipTest } from "../../../test-support/Skip.ts"
 import * as CanonicalJson from "../src/CanonicalJson.ts"
-import { forRounds, mutate, seeded } from "./seeded.ts"
+import { forRounds, mutate, seeded } from "../src/testing/Seeded.ts"
 import { absent, read } from "./vectors.ts"
 
 const reasonOf = (input: string | Uint8Array, bounds?: CanonicalJson.Bounds): string => {

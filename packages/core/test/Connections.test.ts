@@ -11,7 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { keepsOld, SIMULTANEOUS_MS } from "../src/internal/Simultaneous.ts"
 import { addressOf, makeSignal, run, until } from "./mesh.ts"
-import { forRounds, type Seeded, seeded } from "./seeded.ts"
+import { forRounds, type Seeded, seeded } from "../src/testing/Seeded.ts"
 
 type Service = Connections.Connections["Service"]
 type Dial = Transport["Service"]["dial"]

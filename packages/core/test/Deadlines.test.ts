@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import { Deadlines, type Entry, TICK_MS } from "../src/internal/Deadlines.ts"
 import { RateLimit } from "../src/internal/RateLimit.ts"
-import { forRounds, seeded } from "./seeded.ts"
+import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
 describe("Deadlines", () => {
   test("thousands fire never early, cancelled ones never, and the timer rests afterwards", async () => {

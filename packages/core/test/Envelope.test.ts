@@ -5,7 +5,7 @@ import * as Result from "effect/Result"
 import * as Envelope from "../src/internal/Envelope.ts"
 import * as JsonCodec from "../src/internal/JsonCodec.ts"
 import * as Refusal from "../src/internal/Refusal.ts"
-import { forRounds, mutate, type Seeded, seeded } from "./seeded.ts"
+import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
 import { unhex } from "./vectors.ts"
 
 const HOSTILE_ROUNDS = 100_000

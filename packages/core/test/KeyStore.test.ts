@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Identity from "../src/Identity.ts"
 import * as KeyStore from "../src/KeyStore.ts"
-import { forRounds, mutate, seeded } from "./seeded.ts"
+import { forRounds, mutate, seeded } from "../src/testing/Seeded.ts"
 
 let folder = ""
 let count = 0

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { addressOf, idle, makeEndless, makeMesh, run, until } from "./mesh.ts"
-import { seeded } from "./seeded.ts"
+import { seeded } from "../src/testing/Seeded.ts"
 
 const Work = Capability.untyped("work.do@1.0.0")
 const Rows = Capability.untyped("work.rows", { kind: "stream" })

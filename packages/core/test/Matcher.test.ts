@@ -7,7 +7,7 @@ import * as Matcher from "../src/Matcher.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Query from "../src/Query.ts"
 import { capability, context, node, nodes, now, recordOf } from "./matcher-world.ts"
-import { seeded } from "./seeded.ts"
+import { seeded } from "../src/testing/Seeded.ts"
 
 /** A matcher in which each capability is another node's, in order. */
 const of = (...capabilities: ReadonlyArray<CapabilityRecord>): Matcher.Matcher["Service"] => {

@@ -5,7 +5,7 @@ import { wordsOf } from "../src/internal/Words.ts"
 import * as Matcher from "../src/Matcher.ts"
 import * as Query from "../src/Query.ts"
 import { context, nodes, now, recordOf } from "./matcher-world.ts"
-import { forRounds, type Seeded, seeded } from "./seeded.ts"
+import { forRounds, type Seeded, seeded } from "../src/testing/Seeded.ts"
 
 type Fields = { readonly [K in "inName" | "inTags" | "inText"]: ReadonlySet<string> }
 const fieldsOf = new WeakMap<CapabilityRecord, Fields>()

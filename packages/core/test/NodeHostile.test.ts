@@ -14,7 +14,7 @@ import * as Directory from "../src/internal/Directory.ts"
 import * as Envelope from "../src/internal/Envelope.ts"
 import { addressOf, idle, makeEndless, makeMesh, type Member, reasonOf, run, type Stranger, until } from "./mesh.ts"
 import { announce, recordMessage, signed } from "./records.ts"
-import { forRounds, mutate, type Seeded, seeded } from "./seeded.ts"
+import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
 
 const HOSTILE_ROUNDS = 100_000
 const Work = Capability.untyped("work.do@1.0.0")

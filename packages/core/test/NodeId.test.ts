@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import { skipTest } from "../../../test-support/Skip.ts"
 import * as NodeId from "../src/NodeId.ts"
 import * as Signature from "../src/Signature.ts"
-import { forRounds, seeded } from "./seeded.ts"
+import { forRounds, seeded } from "../src/testing/Seeded.ts"
 import { absent, read, unhex } from "./vectors.ts"
 
 describe("NodeId", () => {

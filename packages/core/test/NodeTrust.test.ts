@@ -6,7 +6,7 @@ import type { TaskEvent } from "@parley/core/Node"
 import * as Trust from "@parley/core/Trust"
 import * as Effect from "effect/Effect"
 import { makeMesh, reasonOf, run } from "./mesh.ts"
-import { forRounds, seeded } from "./seeded.ts"
+import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
 const Work = Capability.untyped("work.do@1.0.0")
 

@@ -4,7 +4,7 @@ import * as Identity from "../src/Identity.ts"
 import type { NodeId } from "../src/NodeId.ts"
 import * as Receipt from "../src/Receipt.ts"
 import * as SignedBytes from "../src/SignedBytes.ts"
-import { forRounds, mutate, seeded } from "./seeded.ts"
+import { forRounds, mutate, seeded } from "../src/testing/Seeded.ts"
 
 const executor = Identity.fromSeed(new Uint8Array(32).fill(1))
 const caller = Identity.fromSeed(new Uint8Array(32).fill(2))

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import type { NodeId } from "@parley/core/NodeId"
 import { type Finished, Repeats } from "../src/internal/Repeats.ts"
-import { forRounds, seeded } from "./seeded.ts"
+import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
 const caller = (n: number): NodeId => `z6Mk${String(n).padStart(44, "1")}` as NodeId
 const idOf = (n: number): string => String(n).padStart(16, "t")

@@ -5,7 +5,7 @@ import { skipTest } from "../../../test-support/Skip.ts"
 import * as Signature from "../src/Signature.ts"
 import * as SignedBytes from "../src/SignedBytes.ts"
 import * as Identity from "../src/Identity.ts"
-import { forRounds, seeded } from "./seeded.ts"
+import { forRounds, seeded } from "../src/testing/Seeded.ts"
 import { absent, read, unhex } from "./vectors.ts"
 
 const schemes = [Signature.native, Signature.portable]

@@ -1,18 +1,19 @@
 import { describe, expect, test } from "bun:test"
 import * as AgentRecord from "@parley/core/AgentRecord"
 import * as Identity from "@parley/core/Identity"
+import { fromSeed } from "@parley/core/testing/Seeded"
 import * as dnsPacket from "dns-packet"
 import * as DnsSd from "../src/internal/DnsSd.ts"
 import { MAX_INSTANCES, ServiceCache } from "../src/internal/ServiceCache.ts"
 import * as Wire from "../src/internal/TrackerWire.ts"
-import { hostile, makeRandom } from "./support/Random.ts"
+import { hostile } from "./support/Hostile.ts"
 
 const INPUTS = 100_000
 const seed = Number(process.env["PARLEY_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 
 /** Feeds hostile inputs to a decoder; what it throws is reported with what is needed to do it again. */
 const feed = (examples: ReadonlyArray<Uint8Array>, take: (bytes: Uint8Array) => void): void => {
-  const random = makeRandom(seed)
+  const random = fromSeed(seed)
   for (let i = 0; i < INPUTS; i++) {
     const bytes = hostile(random, examples)
     try {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import * as Frame from "@parley/transport-tcp/Frame"
 import { RecordReader } from "../src/internal/Records.ts"
-import { forRounds, mutate, seeded } from "../../core/test/seeded.ts"
+import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 

@@ -1,18 +1,19 @@
 /** Verifies: random, changed, cut or grown bytes at any stage of the handshake never crash it, never succeed, never pile up. */
 import { describe, expect, test } from "bun:test"
+import { fromSeed, type Seeded } from "@parley/core/testing/Seeded"
 import * as Handshake from "@parley/transport-tcp/Handshake"
 import { HandshakeError } from "@parley/transport-tcp/HandshakeError"
 import * as Wire from "../src/internal/HandshakeWire.ts"
-import { alice, bob, bytes, concat, filled, hex, mutate, networkKey, random, run } from "./HandshakeRun.ts"
+import { alice, bob, bytes, concat, filled, hex, mutate, networkKey, run } from "./HandshakeRun.ts"
 
 const seed = 20_250_101
 
 describe("hostile bytes", () => {
   /** Feeds one input in random pieces; the machine must answer each with a step and hold no more than one bounded frame. */
-  const feed = (handshake: Handshake.Handshake, input: Uint8Array, next: () => number): Handshake.Step => {
+  const feed = (handshake: Handshake.Handshake, input: Uint8Array, random: Seeded): Handshake.Step => {
     let step: Handshake.Step = { _tag: "Pending", send: undefined }
     for (let at = 0; at < input.length && step._tag === "Pending";) {
-      const end = at + 1 + Math.floor(next() * input.length)
+      const end = at + 1 + random.int(input.length)
       step = handshake.receive(input.subarray(at, end))
       at = end
     }
@@ -20,12 +21,12 @@ describe("hostile bytes", () => {
   }
 
   test("120,000 first messages, in a network with a key, all fail or wait, none succeeds or throws", () => {
-    const next = random(seed)
+    const random = fromSeed(seed)
     const hello = Handshake.initiator({ ...alice.options, networkKey }).hello
     const counts = new Map<string, number>()
     for (let i = 0; i < 120_000; i++) {
-      const input = mutate(hello, next)
-      const step = feed(Handshake.responder({ ...bob.options, networkKey }), input, next)
+      const input = mutate(hello, random)
+      const step = feed(Handshake.responder({ ...bob.options, networkKey }), input, random)
       const answered = step._tag === "Pending" && step.send !== undefined
       if (step._tag === "Established" || (answered && hex(input) !== hex(hello))) {
         throw new Error(`seed ${seed}, input ${i}: ${hex(input)}`)
@@ -46,15 +47,15 @@ describe("hostile bytes", () => {
   }, 60_000)
 
   test("2,000 answers and 2,000 third messages fail or wait, none succeeds or throws", () => {
-    const next = random(seed + 1)
+    const random = fromSeed(seed + 1)
     const good = run(alice.options, bob.options).messages
     for (let i = 0; i < 2_000; i++) {
-      const answer = mutate(good[1]!, next)
-      const a = feed(Handshake.initiator(alice.options), answer, next)
+      const answer = mutate(good[1]!, random)
+      const a = feed(Handshake.initiator(alice.options), answer, random)
       const responder = Handshake.responder(bob.options)
       responder.receive(good[0]!)
-      const third = mutate(good[2]!, next)
-      const b = feed(responder, third, next)
+      const third = mutate(good[2]!, random)
+      const b = feed(responder, third, random)
       if (a._tag === "Established" || b._tag === "Established") {
         throw new Error(`seed ${seed + 1}, input ${i}: ${hex(answer)} / ${hex(third)}`)
       }
@@ -105,10 +106,10 @@ describe("payload fields", () => {
   })
 
   test("100,000 changed payloads are read or refused, nothing else", () => {
-    const next = random(seed)
+    const random = fromSeed(seed)
     const counts = { accepted: 0, refused: 0 }
     for (let i = 0; i < 100_000; i++) {
-      const input = mutate(encoded, next)
+      const input = mutate(encoded, random)
       try {
         if (decode(input) === "accepted") counts.accepted++
         else counts.refused++

@@ -1,6 +1,7 @@
 /** Two ends of a handshake in one process, over a wire that a test can alter. */
 import { expect } from "bun:test"
 import { createPrivateKey, createPublicKey, sign, verify } from "node:crypto"
+import type { Seeded } from "@parley/core/testing/Seeded"
 import { tagLength } from "@parley/transport-tcp/CipherState"
 import type { CipherState } from "@parley/transport-tcp/CipherState"
 import * as Handshake from "@parley/transport-tcp/Handshake"
@@ -102,14 +103,6 @@ export const expectAgreement = ({ initiator, responder }: Run): readonly [Handsh
 
 export const reasons = ({ initiator, responder }: Run) => [initiator.error?.reason, responder.error?.reason]
 
-/** Mulberry32: small, seedable, good enough to choose test inputs. */
-export const random = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-}
-
 export const networkKey = filled(32, 77)
 export const networks = [
   ["no network key", {}],
@@ -117,16 +110,18 @@ export const networks = [
 ] as const
 
 /** Cuts, replaces, lengthens or overwrites a valid input. */
-export const mutate = (input: Uint8Array, next: () => number): Uint8Array => {
-  const kind = Math.floor(next() * 4)
-  if (kind === 0) return input.subarray(0, Math.floor(next() * input.length))
-  if (kind === 1) return Uint8Array.from({ length: Math.floor(next() * 300) }, () => next() * 256)
-  if (kind === 2)
-    return concat(
-      input,
-      Uint8Array.from({ length: 1 + Math.floor(next() * 40) }, () => next() * 256)
-    )
-  const changed = Uint8Array.from(input)
-  for (let i = 1 + Math.floor(next() * 4); i > 0; i--) changed[Math.floor(next() * changed.length)] = next() * 256
-  return changed
+export const mutate = (input: Uint8Array, random: Seeded): Uint8Array => {
+  switch (random.int(4)) {
+    case 0:
+      return input.subarray(0, random.int(input.length))
+    case 1:
+      return random.bytes(random.int(300))
+    case 2:
+      return concat(input, random.bytes(1 + random.int(40)))
+    default: {
+      const changed = Uint8Array.from(input)
+      for (let i = 1 + random.int(4); i > 0; i--) changed[random.int(changed.length)] = random.int(256)
+      return changed
+    }
+  }
 }

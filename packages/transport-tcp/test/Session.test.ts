@@ -7,7 +7,7 @@ import { MAX_MESSAGE_BYTES, ResetCode, WINDOW_BYTES } from "@parley/core/Transpo
 import type { Stream } from "@parley/core/Transport"
 import * as Frame from "@parley/transport-tcp/Frame"
 import { MAX_UNSENT_BYTES } from "@parley/transport-tcp/Limits"
-import { forRounds, mutate, seeded } from "../../core/test/seeded.ts"
+import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 import { data, exchange, Heard, makeEnd, makeHostile, makePair, protocol, settle } from "./sessions.ts"
 import type { End } from "./sessions.ts"
 

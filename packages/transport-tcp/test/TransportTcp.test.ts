@@ -13,7 +13,7 @@ import * as Signature from "@parley/core/Signature"
 import * as Handshake from "@parley/transport-tcp/Handshake"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import * as X25519 from "@parley/transport-tcp/X25519"
-import { seeded } from "../../core/test/seeded.ts"
+import { seeded } from "@parley/core/testing/Seeded"
 import { call, empty, failure, start, until } from "./nodes.ts"
 import type { TestNode } from "./nodes.ts"
 

@@ -23,13 +23,7 @@ import type { Discovery, Found, Host, Membership, Outcome } from "../Discovery.t
 import * as Identity from "../Identity.ts"
 import type { Query } from "../Query.ts"
 import type { Address } from "../Transport.ts"
-
-/** What the laws need of a test runner; `bun:test`, Jest and Vitest have it. */
-export interface TestApi {
-  readonly describe: (name: string, body: () => void) => void
-  readonly test: (name: string, body: () => Promise<void>, timeoutMs?: number) => void
-  readonly expect: (actual: unknown) => { toBe(expected: unknown): void; toEqual(expected: unknown): void }
-}
+import type { TestApi } from "./TestApi.ts"
 
 /** What a source can do. */
 export interface Supports {

@@ -16,26 +16,8 @@ import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Match } from "../Matcher.ts"
 import * as NodeId from "../NodeId.ts"
 import type { Aggregation, Answer, Invited, Outcome, Selection, SelectionContext, Tally } from "../Strategy.ts"
-
-/** What the suites need of a test runner: `bun:test`, `node:test` with `expect`, Vitest and Jest have it. */
-export interface TestApi {
-  readonly describe: (name: string, body: () => void) => void
-  readonly test: (name: string, body: () => void | Promise<void>, timeoutMs?: number) => void
-  readonly expect: (actual: unknown) => { readonly toEqual: (expected: unknown) => void }
-}
-
-/** Uniform numbers in [0, 1) that a seed repeats (mulberry32). */
-export const seeded = (seed: number): (() => number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
-const whole = (random: () => number, below: number): number => Math.floor(random() * below)
+import { fromSeed, type Seeded } from "./Seeded.ts"
+import type { TestApi } from "./TestApi.ts"
 
 /** A NodeId for tests; the same one for the same number. No key is behind it. */
 export const testNode = (number: number): NodeId.NodeId => {
@@ -70,12 +52,12 @@ export const testMatch = (number: number, score: number, address = `tcp://192.0.
 }
 
 /** `count` matches, best first, with some nodes twice and some sharing a host. */
-const someMatches = (count: number, random: () => number): Array<Match> =>
+const someMatches = (count: number, random: Seeded): Array<Match> =>
   Array.from({ length: count }, () =>
     testMatch(
-      whole(random, Math.max(1, Math.ceil(count * 0.8))),
-      random() < 0.1 ? 0 : random(),
-      `tcp://192.0.2.${whole(random, 4)}:7878`
+      random.int(Math.max(1, Math.ceil(count * 0.8))),
+      random.next() < 0.1 ? 0 : random.next(),
+      `tcp://192.0.2.${random.int(4)}:7878`
     )
   ).sort((a, b) => b.score - a.score)
 
@@ -93,12 +75,12 @@ export interface SelectionUnderTest {
 export const selectionSuite = ({ describe, expect, test }: TestApi, subject: SelectionUnderTest): void => {
   const seed = subject.seed ?? 1
   const cases = () => {
-    const random = seeded(seed)
+    const random = fromSeed(seed)
     return Array.from({ length: 300 }, (_, index) => {
       const matches = Object.freeze(someMatches(index % 25, random))
-      const loads = new Map(matches.map(({ node }) => [node, whole(random, 5)]))
+      const loads = new Map(matches.map(({ node }) => [node, random.int(5)]))
       const context = (): SelectionContext => ({
-        random: seeded(index),
+        random: fromSeed(index).next,
         turn: index >> 3,
         load: ({ node }) => loads.get(node) ?? 0
       })
@@ -233,14 +215,14 @@ export const aggregationSuite = ({ describe, expect, test }: TestApi, subject: A
   describe(`aggregation ${subject.name}`, () => {
     if (subject.ordered !== true) {
       law("comes to the same outcome in any order of the same answers", (aggregation, answer) => {
-        const random = seeded(seed)
+        const random = fromSeed(seed)
         for (let run = 0; run < 300; run++) {
-          const size = 1 + whole(random, 9)
+          const size = 1 + random.int(9)
           const invited = inviteAll(size)
           const answers = invited
-            .map((_, agent) => answer(agent, whole(random, values.length)))
-            .filter(() => random() < 0.8)
-          const outcomes = [answers, answers.toReversed(), answers.toSorted(() => random() - 0.5)].map((order) => {
+            .map((_, agent) => answer(agent, random.int(values.length)))
+            .filter(() => random.next() < 0.8)
+          const outcomes = [answers, answers.toReversed(), answers.toSorted(() => random.next() - 0.5)].map((order) => {
             const tally = aggregation.tally(invited)
             for (const one of order) tally.answer(one)
             return text(tally.outcome())
@@ -251,19 +233,19 @@ export const aggregationSuite = ({ describe, expect, test }: TestApi, subject: A
     }
 
     law("counts one word per node, and strangers not at all", (aggregation, answer) => {
-      const random = seeded(seed)
+      const random = fromSeed(seed)
       for (let run = 0; run < 200; run++) {
-        const size = 1 + whole(random, 6)
+        const size = 1 + random.int(6)
         const invited = inviteAll(size)
         const plain = aggregation.tally(invited)
         const disturbed = aggregation.tally(invited)
         for (let agent = 0; agent < size; agent++) {
-          const other = answer(agent, whole(random, values.length))
-          const stranger = answer(size + 1 + whole(random, 3), whole(random, values.length))
+          const other = answer(agent, random.int(values.length))
+          const stranger = answer(size + 1 + random.int(3), random.int(values.length))
           disturbed.answer(stranger)
           disturbed.failure({ node: stranger.node, reason: "made for a test" })
-          const failed = random() < 0.3
-          const word = answer(agent, whole(random, values.length))
+          const failed = random.next() < 0.3
+          const word = answer(agent, random.int(values.length))
           for (const tally of [plain, disturbed]) {
             if (failed) tally.failure({ node: testNode(agent), reason: "made for a test" })
             else tally.answer(word)
@@ -282,14 +264,14 @@ export const aggregationSuite = ({ describe, expect, test }: TestApi, subject: A
     })
 
     law("says who stands where, each once, and a value only when it is reached", (aggregation, answer) => {
-      const random = seeded(seed)
+      const random = fromSeed(seed)
       for (let run = 0; run < 300; run++) {
-        const size = whole(random, 8)
+        const size = random.int(8)
         const tally = aggregation.tally(inviteAll(size))
         const answered = new Set<string>()
         for (let agent = 0; agent < size; agent++) {
-          if (random() < 0.2) continue
-          tally.answer(answer(agent, whole(random, values.length)))
+          if (random.next() < 0.2) continue
+          tally.answer(answer(agent, random.int(values.length)))
           answered.add(testNode(agent))
         }
         const { confidence, dissent, status, value, votes } = tally.outcome()
@@ -309,17 +291,17 @@ export const aggregationSuite = ({ describe, expect, test }: TestApi, subject: A
     })
 
     law("never takes back what it decided, and decides when nobody is left", (aggregation, answer) => {
-      const random = seeded(seed)
+      const random = fromSeed(seed)
       for (let run = 0; run < 200; run++) {
-        const size = whole(random, 12)
+        const size = random.int(12)
         const tally = aggregation.tally(inviteAll(size))
         let decided = tally.decided()
         // One value is more frequent, so that a good part of the runs reaches something.
-        const favourite = whole(random, values.length)
-        const order = Array.from({ length: size }, (_, agent) => agent).sort(() => random() - 0.5)
+        const favourite = random.int(values.length)
+        const order = Array.from({ length: size }, (_, agent) => agent).sort(() => random.next() - 0.5)
         for (const agent of order) {
-          if (random() < 0.15) tally.failure({ node: testNode(agent), reason: "made for a test" })
-          else tally.answer(answer(agent, random() < 0.6 ? favourite : whole(random, values.length)))
+          if (random.next() < 0.15) tally.failure({ node: testNode(agent), reason: "made for a test" })
+          else tally.answer(answer(agent, random.next() < 0.6 ? favourite : random.int(values.length)))
           const now = tally.decided()
           if (decided !== undefined) {
             expect({ seed, run, now: now === undefined ? "none" : essence(now) }).toEqual({

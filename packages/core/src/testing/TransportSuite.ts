@@ -23,30 +23,15 @@ import {
   WINDOW_BYTES
 } from "../Transport.ts"
 import { type Ground, type Harness, Heard, makeGround, PATIENCE_MS, protocol } from "../internal/TransportGround.ts"
+import { seeded } from "./Seeded.ts"
+import type { TestApi } from "./TestApi.ts"
 
 export type { Harness, Party } from "../internal/TransportGround.ts"
-
-/** What the laws need of a test runner; `bun:test`, Jest and Vitest have it. */
-export interface TestApi {
-  readonly describe: (name: string, body: () => void) => void
-  readonly test: (name: string, body: () => Promise<void>, timeoutMs?: number) => void
-  readonly expect: (actual: unknown) => { toBe(expected: unknown): void; toEqual(expected: unknown): void }
-}
 
 /** Longest run of one law. */
 const LAW_MS = 30_000
 const empty = new Uint8Array(0)
 const encoder = new TextEncoder()
-
-const mulberry = (seed: number) => {
-  let state = seed
-  return (below: number): number => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
 
 /** Sends so many bytes in messages of `size` until `send` says stop; gives the bytes given to `send`. */
 const fill = (stream: Stream, size: number, most: number): number => {
@@ -170,8 +155,7 @@ export const suite = (api: TestApi, harness: Harness): void => {
       "messages of many streams arrive in order, once, whole, and on their own stream",
       ({ b, connect, events, open }) =>
         Effect.gen(function* () {
-          const seed = 20_261_121
-          const random = mulberry(seed)
+          const { int: random, seed } = seeded(20_261_121)
           const [near] = yield* connect
           const count = 40
           const sent: Array<Array<string>> = []

@@ -13,7 +13,7 @@ const expect = (actual: unknown) => ({
   toBe: (expected: unknown) => strictEqual(actual, expected),
   toEqual: (expected: unknown) => deepStrictEqual(actual, expected)
 })
-const laws: Array<{ readonly name: string; readonly body: () => Promise<void> }> = []
+const laws: Array<{ readonly name: string; readonly body: () => void | Promise<void> }> = []
 let port = 5353
 
 suite(

@@ -1,12 +1,13 @@
 /** Sends seeded hostile packets to everybody's multicast DNS: `Noise.ts SEED COUNT`. */
 import { createSocket } from "node:dgram"
 import * as Identity from "@parley/core/Identity"
+import { fromSeed } from "@parley/core/testing/Seeded"
 import * as dnsPacket from "dns-packet"
 import * as DnsSd from "../../src/internal/DnsSd.ts"
-import { hostile, makeRandom } from "../support/Random.ts"
+import { hostile } from "../support/Hostile.ts"
 
 const [seed, count] = process.argv.slice(2).map(Number)
-const random = makeRandom(seed ?? 0)
+const random = fromSeed(seed ?? 0)
 const node = Identity.generate().nodeId
 const answers = DnsSd.answersOf(node, { port: 7878, ips: ["192.0.2.9"] }, { ttl: 120, flush: true })
 const examples = [

@@ -1,4 +1,14 @@
-/** Random numbers that come again: mulberry32 from a seed, which a failing test prints. */
+/**
+ * Random inputs that come again, for tests: what fails once fails again with the seed that the failure names.
+ *
+ * ```ts
+ * const random = seeded(1)
+ * forRounds(random, 10_000, () => decode(mutate(random, example)))
+ * ```
+ */
+import { Buffer } from "node:buffer"
+
+/** A source of random numbers (mulberry32), not for secrets. */
 export interface Seeded {
   readonly seed: number
   /** In [0, 1). */
@@ -9,9 +19,8 @@ export interface Seeded {
   readonly bytes: (length: number) => Uint8Array
 }
 
-/** The generator of one seed; `PARLEY_SEED` in the environment replaces it. */
-export const seeded = (fallback: number): Seeded => {
-  const seed = Number(process.env["PARLEY_SEED"] ?? fallback)
+/** The source of exactly this seed, a 32-bit integer. */
+export const fromSeed = (seed: number): Seeded => {
   let state = seed >>> 0
   const next = (): number => {
     state = (state + 0x6d2b79f5) >>> 0
@@ -29,6 +38,9 @@ export const seeded = (fallback: number): Seeded => {
     bytes: (length) => Uint8Array.from({ length }, () => int(256))
   }
 }
+
+/** The source of one seed; `PARLEY_SEED` in the environment replaces it. */
+export const seeded = (fallback: number): Seeded => fromSeed(Number(process.env["PARLEY_SEED"] ?? fallback))
 
 /** Runs a property; on failure the message names the seed and the round, and `PARLEY_SEED` repeats it. */
 export const forRounds = (random: Seeded, rounds: number, property: (round: number) => void): void => {
