@@ -17,7 +17,7 @@ import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import { parseAddress } from "../src/internal/RelayClient.ts"
 import { RelayServer } from "../src/internal/RelayServer.ts"
-import { mutate, seeded } from "../../core/test/seeded.ts"
+import { mutate, seeded } from "@parley/core/testing/Seeded"
 import { call, empty, failure, until } from "./nodes.ts"
 
 type Side = "near" | "far"
