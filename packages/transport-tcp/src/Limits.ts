@@ -19,10 +19,15 @@ export const KEEPALIVE_MS = 15_000
 export const DEAD_AFTER_MS = 30_000
 /** A handshake that takes longer is given up; one round trip to the other side of the world takes 0.3 s. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000
-/** Handshakes of strangers under way at once. Each costs about 1 ms of processor time and 20 KB. */
+/** Handshakes of strangers under way at once. Each costs 0.1 to 0.4 ms of processor time and 20 KB. */
 export const MAX_PENDING_HANDSHAKES = 256
 /** Handshakes under way from one network address. */
 export const MAX_PENDING_PER_ADDRESS = 128
+/** Sockets that one network address may bring at once, and a second: a handshake costs 0.1 to 0.4 ms, so 2 to 4 % of a processor. */
+export const HANDSHAKES_AT_ONCE = 1_024
+export const HANDSHAKES_PER_SECOND = 100
+/** Sockets that are told why they were refused; each lives a second at most. More are closed without a word. */
+export const MAX_REFUSING = 64
 /** Accepted connections from one network address: offices and test machines share one. */
 export const MAX_CONNECTIONS_PER_ADDRESS = 1_024
 /** Accepted connections in all. An idle one costs about 20 KB. */

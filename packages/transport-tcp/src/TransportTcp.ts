@@ -19,11 +19,12 @@ import { schemeOf, Transport, TransportError } from "@parley/core/Transport"
 import type { Address, Connection, Owner, TransportErrorReason } from "@parley/core/Transport"
 import type { Cipher } from "./CipherSuite.ts"
 import * as Handshake from "./Handshake.ts"
+import { Admission } from "./internal/Admission.ts"
 import { Endpoint } from "./internal/Endpoint.ts"
 import * as Addresses from "./internal/Addresses.ts"
 import * as RelayClient from "./internal/RelayClient.ts"
 import { SocketLink } from "./internal/SocketLink.ts"
-import { acceptDefaults, sessionDefaults } from "./Limits.ts"
+import { acceptDefaults, MAX_REFUSING, sessionDefaults } from "./Limits.ts"
 import type { AcceptLimits, SessionLimits } from "./Limits.ts"
 
 /** The port a node listens on unless told otherwise. */
@@ -82,54 +83,31 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
     limits
   })
 
-  // Strangers: accepted sockets, and handshakes under way, in all and by network address.
-  let accepted = 0
-  let pending = 0
-  const byAddress = new Map<string, { accepted: number; pending: number }>()
+  const admission = new Admission(accept)
+  /** Refused sockets that may still read why. */
+  let refusing = 0
 
   const onSocket = (socket: Socket): void => {
     const host = Addresses.remote(socket.remoteAddress)
     const address = Addresses.format(host, socket.remotePort ?? 0)
-    const counts = byAddress.get(host) ?? { accepted: 0, pending: 0 }
-    const over: readonly [string, number] | undefined =
-      accepted >= accept.maxConnections
-        ? ["maxConnections", accept.maxConnections]
-        : counts.accepted >= accept.maxConnectionsPerAddress
-          ? ["maxConnectionsPerAddress", accept.maxConnectionsPerAddress]
-          : pending >= accept.maxPendingHandshakes
-            ? ["maxPendingHandshakes", accept.maxPendingHandshakes]
-            : counts.pending >= accept.maxPendingPerAddress
-              ? ["maxPendingPerAddress", accept.maxPendingPerAddress]
-              : undefined
     const link = new SocketLink(socket)
-    if (over !== undefined) {
-      link.write(Handshake.busy)
-      link.close()
-      return endpoint.refused(address, { _tag: "LimitReached", limit: over[0], value: over[1] })
+    const guest = admission.admit(host, performance.now(), () => socket.destroy())
+    if (!("left" in guest)) {
+      if (refusing < MAX_REFUSING) {
+        refusing++
+        socket.once("close", () => refusing--)
+        link.write(Handshake.busy)
+        link.close()
+      } else link.destroy()
+      return endpoint.refused(address, { _tag: "LimitReached", limit: guest[0], value: guest[1] })
     }
-    accepted++
-    pending++
-    counts.accepted++
-    counts.pending++
-    byAddress.set(host, counts)
-    let waiting = true
-    const proven = (): void => {
-      if (!waiting) return
-      waiting = false
-      pending--
-      counts.pending--
-    }
-    socket.once("close", () => {
-      proven()
-      accepted--
-      if (--counts.accepted === 0) byAddress.delete(host)
-    })
+    socket.once("close", guest.left)
     endpoint.accept({
       link,
       address,
       relayed: false,
       onResult: (_session, reason) => {
-        proven()
+        guest.proven()
         if (reason !== undefined) endpoint.refused(address, reason)
       }
     })

@@ -155,7 +155,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
 
   /** Takes bytes of the link that came before this session stood. */
   receive(earlyData: Uint8Array, rest: Uint8Array): void {
-    if (earlyData.length > 0) this.#parse(earlyData)
+    if (earlyData.length > 0 && this.isUp()) this.#parse(earlyData)
     if (rest.length > 0) this.onData(rest)
   }
 

@@ -1,0 +1,117 @@
+/**
+ * Admission: which strangers' sockets are let in, in all and by network address.
+ *
+ * Where all places are taken, the address that has most of them gives one up to an address that has fewer: who comes with many
+ * sockets stands in nobody's way but its own.
+ */
+import { HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND, type AcceptLimits } from "../Limits.ts"
+import * as Addresses from "./Addresses.ts"
+
+/** Addresses remembered; beyond it those with no socket are forgotten. */
+const MAX_PLACES = 16_384
+
+/** A socket that was let in. */
+export interface Guest {
+  /** Its handshake has ended, however. */
+  readonly proven: () => void
+  /** Its socket has closed. */
+  readonly left: () => void
+}
+
+/** The limit that a socket would pass. */
+export type Refused = readonly [limit: string, value: number]
+
+interface Held {
+  readonly evict: () => void
+}
+
+class Place {
+  /** In the order in which they came. */
+  readonly accepted = new Set<Held>()
+  readonly pending = new Set<Held>()
+  tokens = HANDSHAKES_AT_ONCE
+  at: number
+
+  constructor(now: number) {
+    this.at = now
+  }
+
+  take(now: number): boolean {
+    this.tokens = Math.min(HANDSHAKES_AT_ONCE, this.tokens + ((now - this.at) * HANDSHAKES_PER_SECOND) / 1000)
+    this.at = now
+    if (this.tokens < 1) return false
+    this.tokens -= 1
+    return true
+  }
+}
+
+export class Admission {
+  readonly #limits: AcceptLimits
+  readonly #places = new Map<string, Place>()
+  #accepted = 0
+  #pending = 0
+
+  constructor(limits: AcceptLimits) {
+    this.#limits = limits
+  }
+
+  /** Lets a socket in, or says which limit it would pass. `evict` closes it, when its place goes to somebody else. */
+  admit(host: string, now: number, evict: () => void): Guest | Refused {
+    const limits = this.#limits
+    const place = this.#place(Addresses.network(host), now)
+    if (place.accepted.size >= limits.maxConnectionsPerAddress) {
+      return ["maxConnectionsPerAddress", limits.maxConnectionsPerAddress]
+    }
+    if (place.pending.size >= limits.maxPendingPerAddress) return ["maxPendingPerAddress", limits.maxPendingPerAddress]
+    if (!place.take(now)) return ["handshakesPerSecond", HANDSHAKES_PER_SECOND]
+    // The oldest handshake is the one that waits in vain; of connections that stand, the newest is the least missed.
+    if (this.#accepted >= limits.maxConnections && !this.#makeRoom(place, "accepted", (held) => [...held].at(-1))) {
+      return ["maxConnections", limits.maxConnections]
+    }
+    if (this.#pending >= limits.maxPendingHandshakes && !this.#makeRoom(place, "pending", ([oldest]) => oldest)) {
+      return ["maxPendingHandshakes", limits.maxPendingHandshakes]
+    }
+    const proven = (): void => {
+      if (place.pending.delete(held)) this.#pending--
+    }
+    const left = (): void => {
+      proven()
+      if (place.accepted.delete(held)) this.#accepted--
+    }
+    const held: Held = {
+      evict: () => {
+        left()
+        evict()
+      }
+    }
+    place.accepted.add(held)
+    place.pending.add(held)
+    this.#accepted++
+    this.#pending++
+    return { proven, left }
+  }
+
+  /** Takes a place from the address that has most of them, if that has at least two more than the newcomer's. */
+  #makeRoom(
+    newcomer: Place,
+    of: "accepted" | "pending",
+    choose: (held: ReadonlySet<Held>) => Held | undefined
+  ): boolean {
+    let most = newcomer
+    for (const place of this.#places.values()) if (place[of].size > most[of].size) most = place
+    if (most[of].size < newcomer[of].size + 2) return false
+    choose(most[of])?.evict()
+    return true
+  }
+
+  #place(key: string, now: number): Place {
+    const known = this.#places.get(key)
+    if (known !== undefined) return known
+    if (this.#places.size >= MAX_PLACES) {
+      for (const [each, place] of this.#places) if (place.accepted.size === 0) this.#places.delete(each)
+    }
+    const place = new Place(now)
+    this.#places.set(key, place)
+    return place
+  }
+}

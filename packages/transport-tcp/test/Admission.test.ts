@@ -1,0 +1,101 @@
+/** Verifies: whoever brings many sockets stands in nobody's way but its own, and costs a bounded share of the processor. */
+import { describe, expect, test } from "bun:test"
+import { connect as connectSocket } from "node:net"
+import type { Socket } from "node:net"
+import { Admission, type Guest } from "../src/internal/Admission.ts"
+import { acceptDefaults, HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND } from "../src/Limits.ts"
+import { call, start, until } from "./nodes.ts"
+
+const wide = { ...acceptDefaults, maxPendingPerAddress: 1_000_000, maxConnectionsPerAddress: 1_000_000 }
+
+const isGuest = (answer: unknown): answer is Guest => typeof answer === "object" && answer !== null && "left" in answer
+
+describe("admission", () => {
+  test("two addresses cannot take every handshake: the one that has most gives up its oldest", () => {
+    const admission = new Admission({ ...acceptDefaults, maxPendingHandshakes: 8, maxPendingPerAddress: 4 })
+    const evicted: Array<string> = []
+    const come = (host: string, name: string) => admission.admit(host, 0, () => void evicted.push(name))
+    for (let n = 0; n < 6; n++) for (const host of ["192.0.2.1", "192.0.2.2"]) come(host, `${host} ${n}`)
+    expect(evicted).toEqual([])
+    expect(isGuest(come("192.0.2.3", "honest"))).toBe(true)
+    expect(evicted).toEqual(["192.0.2.1 0"])
+    expect(come("192.0.2.2", "greedy")).toEqual(["maxPendingPerAddress", 4])
+    // The one that gave way may not push another one out in turn.
+    expect(come("192.0.2.1", "back")).toEqual(["maxPendingHandshakes", 8])
+  })
+
+  test("connections are shared out the same way, and the newest of the greedy goes", () => {
+    const admission = new Admission({ ...wide, maxConnections: 10 })
+    const evicted: Array<number> = []
+    for (let n = 0; n < 10; n++) {
+      const guest = admission.admit("192.0.2.1", 0, () => void evicted.push(n))
+      if (isGuest(guest)) guest.proven()
+    }
+    for (let n = 0; n < 8; n++) {
+      const guest = admission.admit(`198.51.100.${n}`, 0, () => void evicted.push(100 + n))
+      expect(isGuest(guest)).toBe(true)
+    }
+    expect(evicted).toEqual([9, 8, 7, 6, 5, 4, 3, 2])
+    expect(admission.admit("198.51.100.1", 0, () => {})).toEqual(["maxConnections", 10])
+  })
+
+  test("all of an IPv6 subscriber's addresses count as one", () => {
+    const admission = new Admission({ ...acceptDefaults, maxPendingPerAddress: 3 })
+    const answers = Array.from({ length: 6 }, (_, n) => admission.admit(`2001:db8::${n + 1}`, 0, () => {}))
+    expect(answers.map(isGuest)).toEqual([true, true, true, false, false, false])
+    expect(isGuest(admission.admit("2001:db8:0:1::1", 0, () => {}))).toBe(true)
+  })
+
+  test("sockets that come and go are let in at a bounded rate", () => {
+    const admission = new Admission(wide)
+    const rush = (now: number): number => {
+      let taken = 0
+      for (let n = 0; n < 5_000; n++) {
+        const guest = admission.admit("192.0.2.1", now, () => {})
+        if (!isGuest(guest)) continue
+        taken += 1
+        guest.left()
+      }
+      return taken
+    }
+    expect(rush(0)).toBe(HANDSHAKES_AT_ONCE)
+    expect(rush(1_000)).toBe(HANDSHAKES_PER_SECOND)
+    expect(isGuest(admission.admit("192.0.2.2", 1_000, () => {}))).toBe(true)
+  })
+
+  test("a place given up is counted once", () => {
+    const admission = new Admission({ ...wide, maxPendingHandshakes: 2 })
+    const first = admission.admit("192.0.2.1", 0, () => {}) as Guest
+    admission.admit("192.0.2.1", 0, () => {})
+    admission.admit("192.0.2.2", 0, () => {})
+    first.proven()
+    first.left()
+    first.left()
+    expect(admission.admit("192.0.2.2", 0, () => {})).toEqual(["maxPendingHandshakes", 2])
+  })
+
+  test("a crowd that is refused holds few sockets, and the node serves on", async () => {
+    const node = await start({ limits: { maxConnectionsPerAddress: 2 } })
+    const other = await start({})
+    const crowd: Array<Socket> = []
+    try {
+      const connection = await other.dial(node.address, node.nodeId)
+      let closed = 0
+      for (let n = 0; n < 200; n++) {
+        const socket = connectSocket({ host: "127.0.0.1", port: node.port, allowHalfOpen: true })
+        // It never closes its own side.
+        socket.resume()
+        socket.on("error", () => {})
+        socket.once("close", () => closed++)
+        crowd.push(socket)
+      }
+      await until("most were turned away", () => closed >= 130)
+      expect(node.refused.every(({ reason }) => reason._tag === "LimitReached")).toBe(true)
+      expect(await call(connection, "still")).toBe("STILL")
+    } finally {
+      for (const socket of crowd) socket.destroy()
+      await node.stop()
+      await other.stop()
+    }
+  })
+})
