@@ -105,6 +105,7 @@ export class Endpoint {
       handshake,
       address,
       timeoutMs,
+      limitMs: this.#options.handshakeTimeoutMs,
       onFailed: (reason) => {
         this.#attempts.delete(abandoned)
         attempt.onResult(undefined, reason)

@@ -8,7 +8,10 @@ export interface EstablishOptions {
   readonly handshake: Handshake.Handshake
   /** The other end, for errors. */
   readonly address: string
+  /** Time left for the handshake. */
   readonly timeoutMs: number
+  /** Time that the whole attempt was given, connecting included: what a `TimedOut` names. */
+  readonly limitMs: number
   /** The peer is proven. Takes over the link; `send` is to be written before anything else. */
   readonly onEstablished: (outcome: Handshake.Outcome, send: Uint8Array | undefined) => void
   /** Nothing came of it, and the link is closed. */
@@ -17,12 +20,12 @@ export interface EstablishOptions {
 
 /** Starts; gives what abandons the attempt, after which nothing is called. */
 export const establish = (options: EstablishOptions): (() => void) => {
-  const { address, handshake, link, onEstablished, onFailed, timeoutMs } = options
+  const { address, handshake, limitMs, link, onEstablished, onFailed, timeoutMs } = options
   let over = false
   const timer = setTimeout(() => {
     over = true
     link.destroy()
-    onFailed({ _tag: "TimedOut", address, afterMs: timeoutMs })
+    onFailed({ _tag: "TimedOut", address, afterMs: limitMs })
   }, timeoutMs)
   const end = (): void => {
     over = true
