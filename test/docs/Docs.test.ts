@@ -1,22 +1,9 @@
 import { afterAll, describe, expect, test } from "bun:test"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { join, relative } from "node:path"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { isRun, parse, Session, timeoutMillis } from "../../test-support/Docs.ts"
+import { documents } from "../../test-support/Markdown.ts"
 import { repository } from "../../test-support/Runtime.ts"
-
-/** README.md, those of the packages and apps, and every page below docs/. */
-const documents = ["README.md", "CONTRIBUTING.md", "docs", "packages", "apps", "bench"]
-  .map((path) => join(repository, path))
-  .filter((path) => existsSync(path))
-  .flatMap((path) =>
-    path.endsWith(".md")
-      ? [path]
-      : readdirSync(path, { recursive: true, encoding: "utf8" })
-          .filter((name) => name.endsWith(".md") && !name.includes("node_modules"))
-          .map((name) => join(path, name))
-  )
-  .map((path) => relative(repository, path))
-  .toSorted()
 
 test("finds the documents", () => {
   expect(documents).toContain("CONTRIBUTING.md")
