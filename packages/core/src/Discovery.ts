@@ -27,7 +27,7 @@ import type { Address } from "./Transport.ts"
 
 /** Something a discovery has learned, and from where. */
 export interface Found {
-  /** Which discovery says so: `static`, `mdns`, `tracker z6Mk…`. */
+  /** Which discovery says so: `static`, `mDNS`, `tracker z6Mk…`. */
   readonly source: string
   /** Whom it is about; absent when only an address is known. */
   readonly node?: NodeId
@@ -53,7 +53,7 @@ export interface Host {
 
 /** What one source gave to one search. */
 export interface Outcome {
-  /** `static`, `mdns`, `tracker tcp://…`. */
+  /** `static`, `mDNS`, `tracker tcp://…`. */
   readonly source: string
   /** How many times it said something. */
   readonly count: number
@@ -98,7 +98,7 @@ export class DiscoveryError extends Schema.TaggedError<DiscoveryError>()("Discov
 export class Discovery extends Context.Service<
   Discovery,
   {
-    /** Short name for messages: `static`, `mdns`, `tracker tcp://…`. */
+    /** Short name for messages: `static`, `mDNS`, `tracker tcp://…`. */
     readonly name: string
     /** Goes to work for a node; closing the scope withdraws and stops. */
     readonly join: (host: Host) => Effect.Effect<Membership, DiscoveryError, Scope.Scope>

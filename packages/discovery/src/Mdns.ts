@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as AgentRecord from "@parley/core/AgentRecord"
 import { counted, Discovery, DiscoveryError, type Found, type Host, type Membership } from "@parley/core/Discovery"
 import * as Feed from "@parley/core/Feed"
+import * as Interfaces from "./internal/Interfaces.ts"
 import { NoInterface, Responder } from "./internal/Responder.ts"
 import { SOURCE } from "./internal/ServiceCache.ts"
 
@@ -22,6 +23,9 @@ export const PORT = 5353
 export const FIND_MS = 300
 /** A search within this time of the last question, in milliseconds, does not ask again. */
 export const ASK_AGAIN_MS = 1_000
+
+/** Names of the interfaces that are used by default, as they are now. */
+export const interfaces = (): ReadonlyArray<string> => Interfaces.list().map(({ name }) => name)
 
 /** How multicast DNS is used. */
 export interface Options {

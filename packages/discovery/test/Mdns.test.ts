@@ -137,7 +137,7 @@ describe("mDNS", () => {
       await hears(b, a.node)
       b.tell(`find ${a.node}`)
       const known = await b.next<Answered>(({ event }) => event === "found")
-      expect(known.found).toEqual([{ source: "mdns", node: a.node, addresses: ["tcp://10.77.0.1:7878"] }])
+      expect(known.found).toEqual([{ source: "mDNS", node: a.node, addresses: ["tcp://10.77.0.1:7878"] }])
       expect(known.afterMs).toBeLessThan(Mdns.FIND_MS)
       a.tell("bury")
       await hears(b, a.node, true)
@@ -194,7 +194,7 @@ describe("mDNS", () => {
         ({ event }) => event === "failed"
       )
       expect(failed.message).toBe(
-        "mdns: no interface can be used for multicast (no IPv4 interface is up); give peers by address or use a tracker"
+        "mDNS: no interface can be used for multicast (no IPv4 interface is up); give peers by address or use a tracker"
       )
     },
     30_000

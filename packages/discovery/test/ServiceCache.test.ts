@@ -57,14 +57,14 @@ describe("DNS-SD records", () => {
 describe("ServiceCache", () => {
   test("tells a node once, a change once more, and a goodbye", () => {
     const cache = new ServiceCache()
-    const found = { source: "mdns", node, addresses }
+    const found = { source: "mDNS", node, addresses }
     expect(cache.ingest(heard(here), 0, false)).toEqual({ found: [found], missing: [] })
     expect(cache.ingest(heard(here), 1, false)).toEqual({ found: [], missing: [] })
     expect(cache.ingest(heard({ port: 9, ips: ["192.0.2.7"] }), 2, false).found).toEqual([
-      { source: "mdns", node, addresses: ["tcp://192.0.2.7:9"] }
+      { source: "mDNS", node, addresses: ["tcp://192.0.2.7:9"] }
     ])
     expect(cache.known().length).toBe(1)
-    expect(cache.ingest(heard(here, 0), 3, false).found).toEqual([{ source: "mdns", node, addresses: [], gone: true }])
+    expect(cache.ingest(heard(here, 0), 3, false).found).toEqual([{ source: "mDNS", node, addresses: [], gone: true }])
     expect(cache.known()).toEqual([])
     expect(cache.size).toBe(0)
   })
@@ -73,14 +73,14 @@ describe("ServiceCache", () => {
     const cache = new ServiceCache()
     cache.ingest(heard(here, 4_000_000), 0, false)
     expect(cache.expire(MAX_TTL * 1000 - 1)).toEqual([])
-    expect(cache.expire(MAX_TTL * 1000)).toEqual([{ source: "mdns", node, addresses: [], gone: true }])
+    expect(cache.expire(MAX_TTL * 1000)).toEqual([{ source: "mDNS", node, addresses: [], gone: true }])
   })
 
   test("believes loopback addresses only of this machine", () => {
     const loopback = heard({ port: 1, ips: ["127.0.0.1", "::1"] })
     expect(new ServiceCache().ingest(loopback, 0, false).found).toEqual([])
     expect(new ServiceCache().ingest(loopback, 0, true).found).toEqual([
-      { source: "mdns", node, addresses: ["tcp://127.0.0.1:1", "tcp://[::1]:1"] }
+      { source: "mDNS", node, addresses: ["tcp://127.0.0.1:1", "tcp://[::1]:1"] }
     ])
   })
 
@@ -100,7 +100,7 @@ describe("ServiceCache", () => {
     ])
     expect(cache.ingest({ answers: [txt] }, 0, false).missing.length).toBe(2)
     for (let i = 0; i < MAX_ASKED; i++) expect(cache.ingest({ answers: [ptr] }, 0, false).missing).toEqual([])
-    expect(cache.ingest({ answers: additionals }, 0, false).found).toEqual([{ source: "mdns", node, addresses }])
+    expect(cache.ingest({ answers: additionals }, 0, false).found).toEqual([{ source: "mDNS", node, addresses }])
   })
 
   test("another node cannot speak under this one's name", () => {
@@ -109,7 +109,7 @@ describe("ServiceCache", () => {
     const other = Identity.generate().nodeId
     const txt = { type: "TXT", name: `${label}._parley._tcp.local`, ttl: 120, data: ["v=1", `id=${other}`] }
     expect(cache.ingest({ answers: [txt] }, 0, false).found).toEqual([])
-    expect(cache.known()).toEqual([{ source: "mdns", node, addresses }])
+    expect(cache.known()).toEqual([{ source: "mDNS", node, addresses }])
   })
 
   test("ignores another version", () => {

@@ -4,7 +4,7 @@ import type { Question } from "dns-packet"
 import * as DnsSd from "./DnsSd.ts"
 
 /** How this discovery is named in messages. */
-export const SOURCE = "mdns"
+export const SOURCE = "mDNS"
 /** Nodes remembered: more than one link carries. When full, the one heard of longest ago goes. About 1 KiB each. */
 export const MAX_INSTANCES = 1_024
 /** Records read of one packet; the rest is ignored. */

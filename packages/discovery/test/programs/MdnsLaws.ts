@@ -19,7 +19,7 @@ let port = 5353
 suite(
   { describe: (_name, body) => body(), test: (name, body) => void laws.push({ name, body }), expect },
   {
-    name: "mdns",
+    name: "mDNS",
     supports: { advertising: true, records: false, changes: true },
     findMs: Mdns.FIND_MS,
     world: Effect.sync(() => {
