@@ -118,16 +118,34 @@ const told = (membership: Discovery.Membership, onFound: NonNullable<Options["on
   }
 }
 
+/** What stands for discovery where every one is switched off. */
+const nowhere = Layer.succeed(
+  Discovery.Discovery,
+  Discovery.Discovery.of({
+    name: "discovery",
+    join: () =>
+      Effect.succeed(
+        idle(
+          "discovery",
+          new Discovery.DiscoveryError({
+            source: "discovery",
+            code: "Failed",
+            detail: "mDNS is off, and neither a peer nor a tracker is given"
+          })
+        )
+      )
+  })
+)
+
 const discovery = (options: Options): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> => {
   const { mdns = true, onFound, peers = [], trackers = [] } = options
-  // A merge needs one at least; addresses that are none cost nothing.
-  const isAlone = !mdns && trackers.length === 0
   const layers = [
-    ...(peers.length > 0 || isAlone ? [Static.layer(peers)] : []),
+    ...(peers.length > 0 ? [Static.layer(peers)] : []),
     ...(mdns ? [Mdns.layer] : []),
     ...trackers.map((at) => Tracker.layer({ at }))
   ]
-  return Discovery.layerMerge(layers.map((layer) => heard(layer, onFound)))
+  // A merge needs one at least.
+  return layers.length === 0 ? nowhere : Discovery.layerMerge(layers.map((layer) => heard(layer, onFound)))
 }
 
 const transport = (options: Options, networkKey: Uint8Array | undefined) =>

@@ -216,7 +216,11 @@ export const decode = (input: unknown): Certificate | CertificateError => {
   }
   if (isCertificate(value)) return value
   const result = describe(value)
-  return malformed(result._tag === "Failure" ? String(result.failure).slice(0, 300) : "it has another shape")
+  return malformed(
+    result._tag === "Failure"
+      ? result.failure.message.replaceAll(/\s*\n\s*/g, " ").slice(0, 300)
+      : "it has another shape"
+  )
 }
 
 /** Whether a capability that answered is one of those asked for. Ranges of versions are the asker's statement. */

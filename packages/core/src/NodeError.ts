@@ -132,16 +132,16 @@ export const explain = (reason: NodeErrorReason): string => {
       return `${reason.peer} rejected the task (${reason.code}): ${reason.detail}`
     case "Countered": {
       const terms = [
-        ...(reason.deadlineMs === undefined ? [] : [`a deadline of ${reason.deadlineMs} ms`]),
+        ...(reason.deadlineMs === undefined ? [] : [`a deadline of ${Math.round(reason.deadlineMs)} ms`]),
         ...(reason.costUsd === undefined ? [] : [`a cost of $${reason.costUsd}`]),
-        ...(reason.retryAfterMs === undefined ? [] : [`a retry after ${reason.retryAfterMs} ms`])
+        ...(reason.retryAfterMs === undefined ? [] : [`a retry after ${Math.round(reason.retryAfterMs)} ms`])
       ]
       return `${reason.peer} countered with ${terms.join(" and ") || "other terms"}: ${reason.detail}`
     }
     case "Overloaded":
-      return `${reason.peer} is overloaded (${reason.detail}); it asks to retry after ${reason.retryAfterMs} ms`
+      return `${reason.peer} is overloaded (${reason.detail}); it asks to retry after ${Math.round(reason.retryAfterMs)} ms`
     case "DeadlineExceeded":
-      return `no answer ${reason.peer === undefined ? "" : `from ${reason.peer} `}within ${reason.deadlineMs} ms${
+      return `no answer ${reason.peer === undefined ? "" : `from ${reason.peer} `}within ${Math.round(reason.deadlineMs)} ms${
         reason.where === "executor" ? "; the executor stopped the task" : ""
       }`
     case "InputInvalid":
@@ -153,7 +153,7 @@ export const explain = (reason: NodeErrorReason): string => {
     case "TooLarge":
       return `${reason.bytes} bytes are more than the ${reason.limit} allowed (guardrail maxPayloadBytes)`
     case "CircuitOpen":
-      return `${reason.peer} has failed repeatedly and is left alone for another ${reason.retryAfterMs} ms`
+      return `${reason.peer} has failed repeatedly and is left alone for another ${Math.round(reason.retryAfterMs)} ms`
     case "BudgetExceeded":
       return `the ${reason.what} budget does not allow it: ${reason.detail}`
     case "BadAnswer":

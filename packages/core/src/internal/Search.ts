@@ -146,7 +146,14 @@ export const make = (deps: Deps): ((query: Query, options: Options) => Effect.Ef
         : discovery
             .find(query, ({ source, count, error }) => {
               if (ended) return
-              reports.set(source, error === undefined ? answers(count) : `${answers(count)}, then ${error.detail}`)
+              reports.set(
+                source,
+                error === undefined
+                  ? answers(count)
+                  : count === 0
+                    ? error.detail
+                    : `${answers(count)}, then ${error.detail}`
+              )
             })
             .pipe(
               Stream.take(MAX_HINTS),
