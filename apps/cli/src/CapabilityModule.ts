@@ -6,6 +6,7 @@
  *   and `handler` is what `agent.serve` takes;
  * - as its default, a function that gets the `Agent` and serves what it likes.
  */
+import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
@@ -38,6 +39,7 @@ const isServed = (value: unknown): value is Served =>
 export const load = (path: string): Effect.Effect<Loaded, UsageError> =>
   Effect.gen(function* () {
     const file = resolve(path)
+    if (!existsSync(file)) return yield* usage("BadModule", `there is no module ${file}: check the path`)
     const exported: { readonly [name: string]: unknown } = yield* Effect.tryPromise({
       try: () => import(pathToFileURL(file).href),
       catch: (cause) =>

@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import * as Query from "@parley/core/Query"
 import { type UsageError, usage } from "./Failure.ts"
 import type * as Flags from "./Flags.ts"
+import * as Output from "./Output.ts"
 
 type Scalar = string | number | boolean
 
@@ -77,7 +78,7 @@ export const query = (options: Flags.Choosing, more: Query.Query = {}): Effect.E
       ...(options.policy === undefined ? {} : { policy: options.policy })
     }
     const checked = yield* Effect.mapError(decode(made), (error) =>
-      usage("BadQuery", `this cannot be searched for: ${error.message}`)
+      usage("BadQuery", `this cannot be searched for: ${Output.oneLine(error.message)}`)
     )
     const wrong = Query.check(checked)
     if (wrong !== undefined) return yield* usage("BadQuery", wrong)

@@ -39,6 +39,13 @@ export const usage = (code: string, detail: string): UsageError => new UsageErro
 /** Something was done, and did not come to what was asked: the result is printed already, and only the exit code is left. */
 export class Unsuccessful extends Schema.TaggedError<Unsuccessful>()("Unsuccessful", { exitCode: Schema.Int }) {}
 
+/** A `NodeError` in the words for people, with the names of agents. */
+export class Named extends Schema.TaggedError<Named>()("Named", { error: Schema.Unknown, text: Schema.String }) {
+  override get message(): string {
+    return this.text
+  }
+}
+
 /** What is told about a failure. */
 export interface Told {
   readonly exitCode: number
@@ -91,6 +98,7 @@ const tagOf = (value: unknown): string | undefined =>
 
 /** What is told about an error. */
 export const tell = (error: unknown): Told => {
+  if (error instanceof Named) return { ...tell(error.error), message: error.text }
   const tag = tagOf(error)
   const message = error instanceof Error ? error.message : String(error)
   if (tag === undefined) return { exitCode: ExitCode.Bug, code: "Bug", message }

@@ -32,6 +32,18 @@ const count = (name: string, description: string) =>
     Flag.map(Option.getOrUndefined)
   )
 
+const port = (name: string, description: string) =>
+  Flag.Int(name).pipe(
+    Flag.filter(
+      (value) => value >= 0 && value <= 65_535,
+      (value) => `${value} is no port: write one from 0 to 65535`
+    ),
+    Flag.withMetavar("PORT"),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  )
+
 const several = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(
     Flag.withMetavar(metavar),
@@ -78,7 +90,7 @@ export type Joining = Infer<typeof joining>
 
 /** Whoever accepts connections. */
 export const listening = {
-  port: count("port", "TCP port to listen on, 0 for any (default: 7878; serve takes any where that is taken)"),
+  port: port("port", "TCP port to listen on, 0 for any (default: 7878; serve takes any where that is taken)"),
   host: text("host", "HOST", "Interface to listen on (default: all)"),
   advertise: several("advertise", "ADDRESS", "Address to publish in place of those listened on")
 }
@@ -107,7 +119,7 @@ export type Choosing = Infer<typeof choosing>
 /** Whoever sends a task. */
 export const placing = {
   ...choosing,
-  via: text("via", "TRACKER", "Through the relay of this tracker, tcp://host:port"),
+  via: text("via", "TRACKER", "Through the relay of this tracker, tcp://host:port, which is asked for agents, too"),
   deadline: text("deadline", "TIME", "How long the answer may take, such as 500ms, 2s or 1m (default: 30s)"),
   budget: number("budget", "What all of it may cost, in US dollars"),
   key: text("key", "TEXT", "Idempotency key: the same one at the same agent runs once"),

@@ -30,14 +30,28 @@ export const noteNow = (options: Common, text: string): void => {
 /** Prints an error. */
 export const error = (text: string): Effect.Effect<void> => Effect.suspend(() => write(process.stderr, `${text}\n`))
 
+/** The columns that a text takes on a terminal: two for each wide character, none for a combining one. */
+export const wide = (text: string): number => {
+  let columns = 0
+  for (const { segment } of segments.segment(text)) columns += isWide.test(segment) ? 2 : isMark.test(segment) ? 0 : 1
+  return columns
+}
+const segments = new Intl.Segmenter()
+const isWide =
+  /^(?:\p{Emoji_Presentation}|\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}|[\u3000-\u303f\uff01-\uff60\uffe0-\uffe6])|\ufe0f/u
+const isMark = /^[\p{Mark}\p{Format}]+$/u
+
+/** Lines and their indents joined to one line. */
+export const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/g, " ")
+
 /** Columns, two spaces apart, the last one as long as it is. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths: Array<number> = []
-  for (const row of rows) row.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, cell.length)))
+  for (const row of rows) row.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, wide(cell))))
   return rows
     .map((row) =>
       row
-        .map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at] ?? 0)))
+        .map((cell, at) => (at === row.length - 1 ? cell : `${cell}${" ".repeat((widths[at] ?? 0) - wide(cell))}`))
         .join("  ")
         .trimEnd()
     )

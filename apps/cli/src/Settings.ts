@@ -82,9 +82,11 @@ export const node = (options: Flags.Joining) =>
   })
 
 /** The options of a node that asks: it accepts no connections. */
-export const asker = (options: Flags.Joining) =>
+export const asker = (options: Flags.Joining & { readonly via?: string | undefined }) =>
   Effect.map(node(options), (made) => ({
     ...made,
+    // Whoever calls through a tracker means those whom it knows.
+    trackers: [...new Set([...made.trackers, ...(options.via === undefined ? [] : [options.via])])],
     ...(options.identity === undefined ? {} : { identity: options.identity }),
     listen: false
   }))

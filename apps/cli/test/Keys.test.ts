@@ -104,7 +104,12 @@ describe("the command line", () => {
       [["serve"], "nothing to serve"],
       [["serve", "--capability", "a.b@1.0.0"], "--exec"],
       [["serve", "--capability", "a.b", "--exec", "cat"], "a.b@1.0.0"],
-      [["serve", "--module", "nosuch.ts"], "nosuch.ts"],
+      [["serve", "--module", "nosuch.ts"], "there is no module"],
+      [["serve", "--module", "nosuch.ts", "--cost", "1"], "--cost would do nothing"],
+      [["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--port", "99999"], "99999 is no port"],
+      [["tracker", "--port", "-1"], "-1 is no port"],
+      [["call", "a.b", "{}", "--to", "ada"], "neither a NodeId"],
+      [["ask", "a.b", "{}", "--certificate", "nosuch/verdict.json"], "there is no folder"],
       [["status", "--network-key", "nosuch.key"], "nosuch.key"],
       [["verify", "nosuch.json"], "nosuch.json"]
     ]

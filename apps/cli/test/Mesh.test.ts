@@ -240,6 +240,24 @@ describe("ask and verify", () => {
     const verdict = JSON.parse(majority.stdout)
     expect(verdict).toMatchObject({ status: "reached", value: { sum: 3 } })
     for (const dissent of verdict.dissent) expect(dissent.node).toBe(dave)
+
+    // People read names.
+    const told = await home.run([
+      "ask",
+      "math.sum@^1",
+      "[5]",
+      "--aggregate",
+      "cluster-vote",
+      "--hedge",
+      "9s",
+      ...peers
+    ])
+    expect(told.stdout).not.toMatch(/z6Mk\w{44}/)
+    const misspelt = await home.run(["call", "math.sun", "{}", ...peers])
+    expect(misspelt.stderr).toMatch(/closest by name: math\.sum@1\.0\.0 at (bob|carol|dave) \(z6Mk\w{8}…\)/)
+    const streamed = await home.run(["stream", "math.sum", "{}", ...peers])
+    expect(streamed.code).toBe(3)
+    expect(streamed.stderr).toContain("math.sum@1.0.0 answers at once: try parley call")
   }, 60_000)
 
   test(
@@ -346,7 +364,7 @@ describe("tracker", () => {
       const answered = await home.run(["call", "text.hidden", "{}", "--tracker", at, "--json"])
       expect(answered.stderr).toBe("")
       expect(JSON.parse(answered.stdout)).toMatchObject({ output: "found", relayed: true })
-      const via = await home.run(["call", "text.hidden", "{}", "--via", at, "--tracker", at])
+      const via = await home.run(["call", "text.hidden", "{}", "--via", at])
       expect(via.stdout).toBe("found\n")
       tracker.signal("SIGINT")
       expect((await tracker.ended).code).toBe(0)

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import { Choosing, ExecProgram, Failure, Input } from "@parley/cli"
+import { Choosing, ExecProgram, Failure, Input, Names, Output } from "@parley/cli"
 import * as Identity from "@parley/core/Identity"
 import type { Task } from "@parley/core/Node"
+import type { NodeId } from "@parley/core/NodeId"
 import { NodeError } from "@parley/core/NodeError"
 
 let folder = ""
@@ -14,6 +15,31 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "parley-parts-"))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe("what people read", () => {
+  const ada = "z6MkwQ1bB36NJxzFw8VVAnUzLz13sRsbACvpGhkLerG52kCx"
+  const bob = "z6Mkj64HSzCk4DUr9bfdeFZUGNFh2vh2voXH111FZGkv7kye"
+  const nameOf = (node: NodeId) => (node === ada ? "ada" : node === bob ? "FZGkv7kye" : undefined)
+
+  test("names stand for NodeIds, but not within addresses", () => {
+    expect(Names.put(`${ada} said no, ${bob}: yes`, nameOf)).toBe("ada (z6MkwQ1bB36N…) said no, z6Mkj64HSzCk…: yes")
+    const relayed = `relay://a.example:1/${bob}/${ada} does not answer`
+    expect(Names.put(relayed, nameOf)).toBe(relayed)
+  })
+
+  test("columns are as wide as a terminal shows them", () => {
+    expect(["ada", "grüße", "gru\u0308ße", "東京", "한국", "👩‍🚀", "e\u0301"].map(Output.wide)).toEqual([
+      3, 5, 5, 4, 4, 2, 1
+    ])
+    expect(
+      Output.table([
+        ["A", "B"],
+        ["東京", "x"],
+        ["ada", "y"]
+      ])
+    ).toBe("A     B\n東京  x\nada   y")
+  })
+})
 
 describe("Choosing", () => {
   test("tests of metadata", () => {

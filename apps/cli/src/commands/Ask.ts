@@ -1,6 +1,6 @@
 /** `parley ask`: several agents, one verdict. */
-import { writeFileSync } from "node:fs"
-import { resolve } from "node:path"
+import { existsSync, writeFileSync } from "node:fs"
+import { dirname, resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import * as Certificate from "@parley/consensus/Certificate"
@@ -12,6 +12,7 @@ import { ExitCode, Unsuccessful, usage } from "../Failure.ts"
 import type * as Flags from "../Flags.ts"
 import * as Input from "../Input.ts"
 import * as Joined from "../Joined.ts"
+import * as Names from "../Names.ts"
 import * as Output from "../Output.ts"
 import * as Placing from "../Placing.ts"
 import * as Settings from "../Settings.ts"
@@ -33,19 +34,27 @@ const moved = (moves: ReadonlyArray<Move>, node: NodeId): string => {
     : ` (trust ${first.before.toFixed(2)} → ${last.after.toFixed(2)})`
 }
 
-const voice = (dissent: Dissent, agreed: unknown): string =>
-  dissent._tag === "Different" ? `said ${Output.plain(differing(dissent.value, agreed))}` : `failed: ${dissent.reason}`
+const voice = (dissent: Dissent, agreed: unknown, nameOf: Names.NameOf): string =>
+  dissent._tag === "Different"
+    ? `dissent: ${Names.of(dissent.node, nameOf)} said ${Output.plain(differing(dissent.value, agreed))}`
+    : `failed: ${Names.put(dissent.reason, nameOf)}`
 
-const describe = (verdict: Verdict, moves: ReadonlyArray<Move>): string => {
+const describe = (verdict: Verdict, moves: ReadonlyArray<Move>, nameOf: Names.NameOf): string => {
   const behind = verdict.answers.length - verdict.dissent.filter(({ _tag }) => _tag === "Different").length
   const head =
     verdict.status === "reached"
       ? `reached ${behind} of ${verdict.invited.length}   ${Output.plain(verdict.value)}`
       : `${verdict.status}: ${verdict.answers.length} of ${verdict.invited.length} answered, the rule is ${verdict.rule}`
-  const dissent = verdict.dissent.map(
-    (each) => `dissent: ${Output.short(each.node)} ${voice(each, verdict.value)}${moved(moves, each.node)}`
-  )
+  const dissent = verdict.dissent.map((each) => `${voice(each, verdict.value, nameOf)}${moved(moves, each.node)}`)
   return [head, ...dissent].join("\n")
+}
+
+/** Whether a certificate can be written there, before anybody is asked for what it is to hold. */
+const checkFolder = (file: string) => {
+  const folder = dirname(resolve(file))
+  return existsSync(folder)
+    ? Effect.void
+    : usage("BadFile", `cannot write the certificate ${resolve(file)}: there is no folder ${folder}`)
 }
 
 const keep = Effect.fnUntraced(function* (file: string, verdict: Verdict) {
@@ -70,23 +79,24 @@ export const run = Effect.fnUntraced(function* (options: Flags.Ask & Flags.Commo
   const input = yield* Input.read(options.input, options.field)
   const { call, heard } = yield* Placing.options(options)
   const hedge = yield* Settings.time("hedge", options.hedge)
-  const { verdict, path } = yield* Joined.asker(options, (node) =>
+  if (options.certificate !== undefined) yield* checkFolder(options.certificate)
+  const { nameOf, verdict, path } = yield* Joined.asker({ ...options, kind: "call" }, (node, nameOf) =>
     Effect.gen(function* () {
       const verdict = yield* node.ask(options.capability, input, {
-        ...call,
+        ...call(nameOf),
         receipt: true,
         ...(options.select === undefined ? {} : { select: options.select }),
         ...(options.aggregate === undefined ? {} : { aggregate: options.aggregate }),
         ...(hedge === undefined ? {} : { hedge })
       })
       const path = options.certificate === undefined ? undefined : yield* keep(options.certificate, verdict)
-      return { verdict, path }
+      return { nameOf, verdict, path }
     })
   )
   yield* Output.result(
     options,
     { ...verdict, trust: heard.moves, ...(path === undefined ? {} : { certificate: path }) },
-    describe(verdict, heard.moves)
+    describe(verdict, heard.moves, nameOf)
   )
   if (path !== undefined) yield* Output.note(options, `certificate ${path}`)
   if (verdict.status !== "reached") return yield* new Unsuccessful({ exitCode: ExitCode.TaskFailed })

@@ -9,8 +9,8 @@ import * as Placing from "../Placing.ts"
 export const run = Effect.fnUntraced(function* (options: Flags.Call & Flags.Common) {
   const input = yield* Input.read(options.input, options.field)
   const { call } = yield* Placing.options(options)
-  const answered = yield* Joined.asker(options, (node) =>
-    node.request(options.capability, input, { ...call, receipt: options.receipt })
+  const answered = yield* Joined.asker({ ...options, kind: "call" }, (node, nameOf) =>
+    node.request(options.capability, input, { ...call(nameOf), receipt: options.receipt })
   )
   const { output } = answered
   yield* Output.result(options, answered, typeof output === "string" ? output : JSON.stringify(output, undefined, 2))

@@ -19,10 +19,7 @@ import * as Settings from "../Settings.ts"
 /** Which discoveries told of a node. */
 type Sources = Map<NodeId, Set<string>>
 
-const shortSource = (source: string): string => {
-  const [kind = source] = source.split(" ")
-  return kind === "mdns" ? "mDNS" : kind
-}
+const shortSource = (source: string): string => source.split(" ")[0] ?? source
 
 /** Who told of the agent (the mesh, where no discovery did), and whether it is reached through a relay. */
 const via = (node: Node.Node["Service"], match: Match, sources: Sources): string => {

@@ -5,6 +5,7 @@ import { type Agent, start } from "@parley/agent/Agent"
 import type { StartError } from "@parley/agent/Layers"
 import * as Capability from "@parley/core/Capability"
 import * as KeyStore from "@parley/core/KeyStore"
+import * as Mdns from "@parley/discovery/Mdns"
 import { DEFAULT_PORT } from "@parley/transport-tcp/TransportTcp"
 import * as CapabilityModule from "../CapabilityModule.ts"
 import * as Choosing from "../Choosing.ts"
@@ -20,6 +21,9 @@ import * as Signals from "../Signals.ts"
 export const CONCURRENCY = 4
 /** Tasks that wait for a program where nothing is said: they wait in memory, and one more is countered. */
 export const QUEUE = 64
+
+/** The flags that describe what `--exec` serves. */
+const describing = ["description", "tag", "feature", "meta", "cost", "latency", "concurrency", "queue"] as const
 
 const metadata = (options: Flags.Serve): Effect.Effect<Record<string, Capability.MetadataValue>, UsageError> => {
   const made: Record<string, Capability.MetadataValue> = {}
@@ -52,22 +56,34 @@ const described = Effect.fnUntraced(function* (options: Flags.Serve, id: string)
     catch: (cause) =>
       usage(
         "BadCapability",
-        `${id} cannot be described so: ${cause instanceof Error ? cause.message : String(cause)}; a name is dotted lower-case words, a version such as 1.0.0`
+        `--capability ${id} cannot be described so: ${Output.oneLine(cause instanceof Error ? cause.message : String(cause))}; a name is dotted lower-case words, a version such as 1.0.0`
       )
   })
 })
+
+const times = (count: number): string => (count === 0 ? "never" : count === 1 ? "once" : `${count} times`)
 
 const programs = Effect.fnUntraced(function* (options: Flags.Serve) {
   if (options.capability.length !== options.exec.length) {
     return yield* usage(
       "Unpaired",
-      `--capability stands ${options.capability.length} times and --exec ${options.exec.length} times: each capability needs one program, in the same order`
+      `--capability is given ${times(options.capability.length)} and --exec ${times(options.exec.length)}: each capability needs one program, in the same order`
     )
   }
   if (options.capability.length === 0 && options.module.length === 0) {
     return yield* usage(
       "NothingToServe",
       "there is nothing to serve: give --capability NAME@VERSION --exec COMMAND, or --module FILE"
+    )
+  }
+  const idle = describing.filter((flag) => {
+    const value = options[flag]
+    return Array.isArray(value) ? value.length > 0 : value !== undefined
+  })
+  if (options.capability.length === 0 && idle.length > 0) {
+    return yield* usage(
+      "NothingToDescribe",
+      `${idle.map((flag) => `--${flag}`).join(", ")} would do nothing: a module describes what it serves itself; these are for --exec`
     )
   }
   return yield* Effect.forEach(options.capability, (id, at) =>
@@ -120,6 +136,15 @@ const serveModule = (agent: Agent, { served, setUp }: CapabilityModule.Loaded) =
         : usage("BadModule", `the module failed: ${cause instanceof Error ? cause.message : String(cause)}`)
   })
 
+/** Where others of the local network find this node. */
+const mdnsOn = (): string => {
+  const names = Mdns.interfaces()
+  const wires = names.filter((name) => !/^lo\d*$/.test(name))
+  return names.length === 0
+    ? "no mDNS, for want of an interface"
+    : `mDNS on ${(wires.length > 0 ? wires : names).join(", ")}`
+}
+
 const announce = (
   options: Flags.Serve & Flags.Common,
   agent: Agent,
@@ -128,7 +153,7 @@ const announce = (
 ) => {
   const { addresses, fingerprint, name, nodeId } = agent
   const by = [
-    ...(Settings.usesMdns(options) ? ["mDNS"] : []),
+    ...(Settings.usesMdns(options) ? [mdnsOn()] : []),
     ...Settings.trackers(options),
     ...Settings.peers(options)
   ]

@@ -10,8 +10,8 @@ import * as Placing from "../Placing.ts"
 export const run = Effect.fnUntraced(function* (options: Flags.Stream & Flags.Common) {
   const input = yield* Input.read(options.input, options.field)
   const { call } = yield* Placing.options(options)
-  yield* Joined.asker(options, (node) =>
-    Stream.runForEach(node.stream(options.capability, input, call), (chunk) =>
+  yield* Joined.asker({ ...options, kind: "stream" }, (node, nameOf) =>
+    Stream.runForEach(node.stream(options.capability, input, call(nameOf)), (chunk) =>
       Output.result(options, chunk, Output.plain(chunk))
     )
   )
