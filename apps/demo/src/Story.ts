@@ -207,7 +207,7 @@ const show = (line: Timeline, { columns, rows }: Description): void => {
   const head = ["column", "n", "missing", "mean", "sd", "min", "median", "max"]
   for (const row of aligned([head, ...table], (column) => column > 0)) line.more(row)
   const more = columns.length - SHOWN_COLUMNS
-  line.more(`${rows} rows${more > 0 ? `, and ${more} more numeric columns` : ""}`, "quiet")
+  line.more(`${rows === 1 ? "1 row" : `${rows} rows`}${more > 0 ? `, and ${more} more numeric columns` : ""}`, "quiet")
 }
 
 /** Asks all who fit, and gets one verdict of their answers. */
@@ -318,7 +318,11 @@ const callAgain = Effect.fnUntraced(function* (stage: Stage, task: Task) {
       onEvent: tell(stage, task)
     }
   )
-  line.say(nameOf(stage, answered.peer), `has described the table with a receipt: ${answered.output.rows} rows`, "good")
+  line.say(
+    nameOf(stage, answered.peer),
+    `has described the table with a receipt: ${answered.output.rows} ${answered.output.rows === 1 ? "row" : "rows"}`,
+    "good"
+  )
   return answered
 })
 

@@ -39,6 +39,14 @@ const textOf = (file: string): string => {
   }
 }
 
+const whyNot = (cause: unknown): string => {
+  const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
+  if (code === "ENOENT") return "there is no such file"
+  if (code === "EISDIR") return "it is a folder"
+  if (code === "EACCES") return "it may not be read"
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
 const load = (given: string | undefined): { readonly csv: string; readonly what: string } => {
   const file = given === undefined ? join(import.meta.dirname, "../data/elements.csv") : resolve(given)
   try {
@@ -46,9 +54,9 @@ const load = (given: string | undefined): { readonly csv: string; readonly what:
     const { columns, rows } = read(csv)
     if (columns.length === 0) throw new Error("it has no cells below its first row, so there is nothing to describe")
     const counted = `${columns.length} ${columns.length === 1 ? "column" : "columns"} of numbers`
-    return { csv, what: `${given ?? "the chemical elements"}: ${rows} rows, ${counted}` }
+    return { csv, what: `${given ?? "the chemical elements"}: ${rows} ${rows === 1 ? "row" : "rows"}, ${counted}` }
   } catch (cause) {
-    return stop(exitCodes.data, `cannot use ${file}: ${cause instanceof Error ? cause.message : String(cause)}`)
+    return stop(exitCodes.data, `cannot use ${file}: ${whyNot(cause)}`)
   }
 }
 
