@@ -26,8 +26,10 @@ import * as Wire from "./internal/TrackerWire.ts"
 
 /** What a tracker allows; every figure may be set. */
 export interface Options {
-  /** Records held. One at the usual 4 KiB makes this about 400 MiB; past it newcomers are refused as `Full`. */
+  /** Records held; past it newcomers are refused as `Full`. */
   readonly maxRecords: number
+  /** Bytes of records held. A record may have 64 KiB, so that their number alone bounds nothing. */
+  readonly maxBytes: number
   /** How long a registration counts without renewal, in milliseconds. Nodes renew at half of it. */
   readonly leaseMs: number
   /** How long it counts after the node's connection went, in milliseconds. */
@@ -36,6 +38,10 @@ export interface Options {
   readonly requestsPerSecond: number
   /** Peers that are told of changes. Past it `watch` is reset `Overloaded`. */
   readonly maxWatchers: number
+  /** Watches of one peer at once. Past it `watch` is reset `Overloaded`. */
+  readonly watchesPerPeer: number
+  /** Changes of one node that watchers are told per second on average; ten at once. */
+  readonly changesPerNode: number
   /** Changes that one watcher is told per second on average; the rest it learns by asking. */
   readonly changesPerSecond: number
 }
@@ -43,12 +49,18 @@ export interface Options {
 /** What holds where nothing is set. */
 export const defaults: Options = {
   maxRecords: 100_000,
+  maxBytes: 512 * 1024 * 1024,
   leaseMs: 60_000,
   graceMs: 10_000,
   requestsPerSecond: 20,
   maxWatchers: 10_000,
+  watchesPerPeer: 4,
+  changesPerNode: 1,
   changesPerSecond: 50
 }
+
+/** Changes of one node that watchers are told at once. */
+const CHANGES_AT_ONCE = 10
 
 /** How often leases are looked through. */
 const SWEEP = "1 second"
@@ -82,9 +94,9 @@ class Session implements StreamHandler {
     this.#pump()
   }
 
-  /** Sends one more, unless the peer is behind. */
-  offer(reply: Wire.Reply): void {
-    if (this.#writable) this.#writable = this.#stream.send(Wire.encode(reply), undefined, false)
+  /** Sends one more, as encoded, unless the peer is behind. */
+  offer(reply: Uint8Array): void {
+    if (this.#writable) this.#writable = this.#stream.send(reply, undefined, false)
   }
 
   refuse(code: ResetCode): void {
@@ -128,11 +140,23 @@ const serve = Effect.fnUntraced(function* (options: Options) {
   const clock = yield* Clock.Clock
   const now = (): number => clock.currentTimeMillisUnsafe()
   const buckets = new Map<NodeId, TokenBucket>()
+  const changes = new Map<NodeId, TokenBucket>()
+  const watches = new Map<NodeId, number>()
   const watchers = new Map<Session, { readonly peer: NodeId; readonly bucket: TokenBucket }>()
 
+  const bucketOf = (from: Map<NodeId, TokenBucket>, peer: NodeId, rate: number, burst: number): TokenBucket => {
+    const known = from.get(peer)
+    if (known !== undefined) return known
+    const bucket = new TokenBucket(rate, burst, now())
+    from.set(peer, bucket)
+    return bucket
+  }
+  /** Tells watchers; who changes without pause is not told of each time. */
   const announce = (about: NodeId, reply: Wire.Reply): void => {
+    if (!bucketOf(changes, about, options.changesPerNode, CHANGES_AT_ONCE).take(now())) return
+    let encoded: Uint8Array | undefined
     for (const [session, { bucket, peer }] of watchers) {
-      if (peer !== about && bucket.take(now())) session.offer(reply)
+      if (peer !== about && bucket.take(now())) session.offer((encoded ??= Wire.encode(reply)))
     }
   }
   const directory = new Directory(options, {
@@ -140,14 +164,8 @@ const serve = Effect.fnUntraced(function* (options: Options) {
     onGone: (node) => announce(node, { t: "gone", node })
   })
 
-  const admit = (peer: NodeId): boolean => {
-    let bucket = buckets.get(peer)
-    if (bucket === undefined) {
-      bucket = new TokenBucket(options.requestsPerSecond, options.requestsPerSecond * 2, now())
-      buckets.set(peer, bucket)
-    }
-    return bucket.take(now())
-  }
+  const admit = (peer: NodeId): boolean =>
+    bucketOf(buckets, peer, options.requestsPerSecond, options.requestsPerSecond * 2).take(now())
 
   const onRequest = (peer: NodeId, request: Wire.Request, session: Session): void => {
     switch (request.t) {
@@ -165,11 +183,17 @@ const serve = Effect.fnUntraced(function* (options: Options) {
         return session.answer([...records.map(recordReply), { t: "end", more }])
       }
       case "watch": {
-        if (watchers.size >= options.maxWatchers) return session.refuse(ResetCode.Overloaded)
+        const own = watches.get(peer) ?? 0
+        if (watchers.size >= options.maxWatchers || own >= options.watchesPerPeer)
+          return session.refuse(ResetCode.Overloaded)
         const rate = options.changesPerSecond
+        watches.set(peer, own + 1)
         watchers.set(session, { peer, bucket: new TokenBucket(rate, rate * 2, now()) })
         return session.begin(directory.latest(Wire.MAX_RESULTS, now(), peer).map(recordReply), () => {
           watchers.delete(session)
+          const left = (watches.get(peer) ?? 1) - 1
+          if (left > 0) watches.set(peer, left)
+          else watches.delete(peer)
         })
       }
     }
@@ -188,7 +212,9 @@ const serve = Effect.fnUntraced(function* (options: Options) {
   })
   yield* Effect.sync(() => {
     directory.expire(now())
-    for (const [peer, bucket] of buckets) if (bucket.isFull(now())) buckets.delete(peer)
+    for (const all of [buckets, changes]) {
+      for (const [peer, bucket] of all) if (bucket.isFull(now())) all.delete(peer)
+    }
   }).pipe(Effect.repeat(Schedule.spaced(SWEEP)), Effect.forkScoped)
 })
 

@@ -4,7 +4,7 @@ import * as Identity from "@parley/core/Identity"
 import { Directory } from "../src/internal/Directory.ts"
 
 const now = 1_750_000_000_000
-const options = { maxRecords: 3, leaseMs: 60_000, graceMs: 10_000 }
+const options = { maxRecords: 3, maxBytes: 1_000_000, leaseMs: 60_000, graceMs: 10_000 }
 const stranger = Identity.generate().nodeId
 
 const recordOf = (identity: Identity.Identity["Service"], seq: number, expiresAt = now + 600_000) =>
@@ -100,5 +100,43 @@ describe("Directory", () => {
     expect(nodes({}, a.nodeId)).toEqual([b.nodeId])
     expect(nodes({ node: a.nodeId, name: "other" })).toEqual([])
     expect(directory.find({}, 1, now, stranger).more).toBe(true)
+  })
+
+  test("is full by bytes, too: large records do not fill the memory that small ones were counted for", () => {
+    const large = (key: Identity.Identity["Service"], seq: number) =>
+      AgentRecord.make(key, {
+        name: "large",
+        seq,
+        issuedAt: now,
+        expiresAt: now + 600_000,
+        addresses: [],
+        capabilities: [{ name: "csv.describe", version: "1.2.0", input: { description: "x".repeat(60_000) } }]
+      })
+    const tight = new Directory(
+      { ...options, maxRecords: 1_000, maxBytes: 200_000 },
+      { onRecord: () => {}, onGone: () => {} }
+    )
+    const keys = Array.from({ length: 5 }, () => Identity.generate())
+    const came = keys.map((key) => tight.register(key.nodeId, large(key, 1), now)._tag)
+    expect(came).toEqual(["Registered", "Registered", "Registered", "Refused", "Refused"])
+    // Those held may renew and change, and whoever leaves makes room.
+    expect(tight.register(keys[0]!.nodeId, large(keys[0]!, 2), now)._tag).toBe("Registered")
+    for (let round = 0; round < 20; round++) {
+      tight.withdraw(keys[round % 3]!.nodeId)
+      expect(tight.register(keys[round % 3]!.nodeId, large(keys[round % 3]!, 3 + round), now)._tag).toBe("Registered")
+    }
+    tight.withdraw(keys[1]!.nodeId)
+    expect(tight.register(keys[4]!.nodeId, large(keys[4]!, 1), now)._tag).toBe("Registered")
+  })
+
+  test("an empty query looks at no more records than it answers", () => {
+    const keys = Array.from({ length: 40 }, () => Identity.generate())
+    const wide = new Directory({ ...options, maxRecords: 100 }, { onRecord: () => {}, onGone: () => {} })
+    keys.forEach((key, at) => wide.register(key.nodeId, recordOf(key, at + 1), now))
+    const seqs = (limit: number, asker = stranger) => wide.find({}, limit, now, asker).records.map(({ seq }) => seq)
+    expect(seqs(3)).toEqual([40, 39, 38])
+    expect(seqs(3, keys[39]!.nodeId)).toEqual([39, 38, 37])
+    expect(wide.find({}, 40, now, stranger).more).toBe(false)
+    expect(wide.find({}, 39, now, stranger).more).toBe(true)
   })
 })

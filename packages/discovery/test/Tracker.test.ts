@@ -271,13 +271,70 @@ describe("tracker", () => {
     10_000
   )
 
+  test("one peer watches a few times, and takes nobody's place among the watchers", () =>
+    run(
+      Effect.gen(function* () {
+        const hub = TransportMemory.makeHub()
+        const { at } = yield* Mesh.tracker(hub, { maxWatchers: 6 })
+        const [greedy, other] = [yield* Mesh.host(hub), yield* Mesh.host(hub)]
+        const watch = (connection: Connection) => {
+          const codes: Array<ResetCode> = []
+          const stream = connection.open(Protocol.TRACKER, {
+            onMessage: () => {},
+            onWritable: () => {},
+            onClosed: (code) => void codes.push(code)
+          })
+          stream?.send(Wire.encode({ t: "watch" }), undefined, true)
+          return { codes, stream }
+        }
+        const fromGreedy = yield* greedy.connections.connect({ addresses: [at] })
+        const watches = Array.from({ length: 20 }, () => watch(fromGreedy))
+        const theirs = watch(yield* other.connections.connect({ addresses: [at] }))
+        // Answers come in order, so that what was asked before has been decided.
+        yield* exchange(yield* other.connections.connect({ addresses: [at] }), Wire.encode({ t: "find", query: {} }))
+        expect(watches.map(({ codes }) => codes.length)).toEqual(watches.map((_, n) => (n < 4 ? 0 : 1)))
+        expect(theirs.codes).toEqual([])
+        watches[0]!.stream?.reset(ResetCode.Cancelled)
+        expect(watch(fromGreedy).codes).toEqual([])
+      })
+    ))
+
+  test("a node that changes without pause is not told of each time", () =>
+    run(
+      Effect.gen(function* () {
+        const hub = TransportMemory.makeHub()
+        const { at } = yield* Mesh.tracker(hub)
+        const [restless, watcher] = [yield* Mesh.host(hub), yield* Mesh.host(hub)]
+        const heard: Array<string> = []
+        const from = yield* restless.connections.connect({ addresses: [at] })
+        const to = yield* watcher.connections.connect({ addresses: [at] })
+        const stream = to.open(Protocol.TRACKER, {
+          onMessage: (message) => void heard.push(new TextDecoder().decode(message)),
+          onWritable: () => {},
+          onClosed: () => {}
+        })
+        stream?.send(Wire.encode({ t: "watch" }), undefined, true)
+        yield* exchange(to, Wire.encode({ t: "find", query: {} }))
+        for (let seq = 1; seq <= 30; seq++) {
+          const { replies } = yield* exchange(from, Wire.encode({ t: "register", record: restless.publish(seq) }))
+          expect(replies).toMatchObject([{ t: "registered" }])
+        }
+        yield* exchange(to, Wire.encode({ t: "find", query: {} }))
+        expect(heard.length).toBeGreaterThanOrEqual(10)
+        expect(heard.length).toBeLessThanOrEqual(12)
+      })
+    ))
+
   test("has the limits that the documentation names", () => {
     expect(TrackerServer.defaults).toEqual({
       maxRecords: 100_000,
+      maxBytes: 512 * 1024 * 1024,
       leaseMs: 60_000,
       graceMs: 10_000,
       requestsPerSecond: 20,
       maxWatchers: 10_000,
+      watchesPerPeer: 4,
+      changesPerNode: 1,
       changesPerSecond: 50
     })
   })

@@ -12,6 +12,7 @@ export interface Listener {
 
 export interface Options {
   readonly maxRecords: number
+  readonly maxBytes: number
   readonly leaseMs: number
   readonly graceMs: number
 }
@@ -23,6 +24,8 @@ export type Registered =
 
 interface Lease {
   readonly until: number
+  /** Of the record, about. */
+  readonly bytes: number
   /** The node's connection has gone, and this is how long it has to come back. */
   readonly graceUntil?: number
 }
@@ -37,6 +40,7 @@ export class Directory {
   readonly #listener: Listener
   /** In the order of registration, the latest last. */
   readonly #leases = new Map<NodeId, Lease>()
+  #bytes = 0
 
   constructor(options: Options, listener: Listener) {
     this.#options = options
@@ -59,13 +63,20 @@ export class Directory {
       this.withdraw(peer)
       return { _tag: "Registered", leaseMs: 0 }
     }
+    const before = this.#leases.get(peer)?.bytes ?? 0
+    const bytes = record === known ? before : JSON.stringify(record).length
     if (known === undefined && this.#leases.size >= this.#options.maxRecords) {
       const detail = `the tracker holds ${this.#options.maxRecords} records and takes no more: try another one`
       return { _tag: "Refused", code: "Full", detail }
     }
+    if (bytes > before && this.#bytes + bytes - before > this.#options.maxBytes) {
+      const detail = `the tracker holds ${this.#options.maxBytes} bytes of records and takes no more: try another one`
+      return { _tag: "Refused", code: "Full", detail }
+    }
     const until = Math.min(now + this.#options.leaseMs, record.expiresAt)
     this.#leases.delete(peer)
-    this.#leases.set(peer, { until })
+    this.#leases.set(peer, { until, bytes })
+    this.#bytes += bytes - before
     if (record !== known) {
       this.#matcher.upsert(record)
       this.#listener.onRecord(record)
@@ -74,6 +85,7 @@ export class Directory {
   }
 
   withdraw(peer: NodeId): void {
+    this.#bytes -= this.#leases.get(peer)?.bytes ?? 0
     if (!this.#leases.delete(peer)) return
     this.#matcher.remove(peer)
     this.#listener.onGone(peer)
@@ -82,13 +94,13 @@ export class Directory {
   /** The node's connection is gone: it has a moment to come back. */
   disconnected(peer: NodeId, now: number): void {
     const lease = this.#leases.get(peer)
-    if (lease !== undefined) this.#leases.set(peer, { until: lease.until, graceUntil: now + this.#options.graceMs })
+    if (lease !== undefined) this.#leases.set(peer, { ...lease, graceUntil: now + this.#options.graceMs })
   }
 
   /** The node is back, or another connection took the place of its old one. */
   connected(peer: NodeId): void {
     const lease = this.#leases.get(peer)
-    if (lease?.graceUntil !== undefined) this.#leases.set(peer, { until: lease.until })
+    if (lease?.graceUntil !== undefined) this.#leases.set(peer, { until: lease.until, bytes: lease.bytes })
   }
 
   expire(now: number): void {
@@ -103,7 +115,7 @@ export class Directory {
     asker: NodeId
   ): { readonly records: ReadonlyArray<AgentRecord.AgentRecord>; readonly more: boolean } {
     const records: Array<AgentRecord.AgentRecord> = []
-    for (const record of this.#candidates(query, now)) {
+    for (const record of this.#candidates(query, limit, now, asker)) {
       if (record.node === asker || endOf(this.#leases.get(record.node)) <= now) continue
       if (records.length === limit) return { records, more: true }
       records.push(record)
@@ -113,18 +125,21 @@ export class Directory {
 
   /** The latest registrations, at most `limit`. */
   latest(limit: number, now: number, asker: NodeId): ReadonlyArray<AgentRecord.AgentRecord> {
-    const nodes = [...this.#leases.keys()].slice(-limit - 1).reverse()
-    return nodes
-      .flatMap((node) => this.#matcher.get(node) ?? [])
-      .filter(({ node }) => node !== asker && endOf(this.#leases.get(node)) > now)
-      .slice(0, limit)
+    const nodes = [...this.#leases.keys()]
+    const found: Array<AgentRecord.AgentRecord> = []
+    for (let at = nodes.length - 1; at >= 0 && found.length < limit; at--) {
+      const node = nodes[at]!
+      const record = node === asker || endOf(this.#leases.get(node)) <= now ? undefined : this.#matcher.get(node)
+      if (record !== undefined) found.push(record)
+    }
+    return found
   }
 
-  #candidates(query: Query, now: number): Iterable<AgentRecord.AgentRecord> {
+  #candidates(query: Query, limit: number, now: number, asker: NodeId): Iterable<AgentRecord.AgentRecord> {
     // Trust and liking are the asker's own, and decide nothing here.
     const { limit: _limit, minTrust: _minTrust, node, policy: _policy, preferPeers: _peers, ...rest } = query
     if (Object.keys(rest).length === 0) {
-      if (node === undefined) return this.latest(this.#options.maxRecords, now, "" as NodeId)
+      if (node === undefined) return this.latest(limit + 1, now, asker)
       const record = this.#matcher.get(node)
       return record === undefined ? [] : [record]
     }
