@@ -40,11 +40,18 @@ const voice = (dissent: Dissent, agreed: unknown, nameOf: Names.NameOf): string 
     : `failed: ${Names.put(dissent.reason, nameOf)}`
 
 const describe = (verdict: Verdict, moves: ReadonlyArray<Move>, nameOf: Names.NameOf): string => {
+  const names = (nodes: ReadonlyArray<NodeId>) => nodes.map((node) => Names.of(node, nameOf)).join(", ")
+  if (verdict.status !== "reached") {
+    const said = verdict.votes.map(({ nodes, value }) => `said ${Output.plain(value)}: ${names(nodes)}`)
+    const failed = verdict.dissent.filter(({ _tag }) => _tag === "Failed")
+    return [
+      `${verdict.status}: ${verdict.answers.length} of ${verdict.invited.length} answered, the rule is ${verdict.rule}`,
+      ...said,
+      ...failed.map((each) => `${voice(each, verdict.value, nameOf)}${moved(moves, each.node)}`)
+    ].join("\n")
+  }
   const behind = verdict.answers.length - verdict.dissent.filter(({ _tag }) => _tag === "Different").length
-  const head =
-    verdict.status === "reached"
-      ? `reached ${behind} of ${verdict.invited.length}   ${Output.plain(verdict.value)}`
-      : `${verdict.status}: ${verdict.answers.length} of ${verdict.invited.length} answered, the rule is ${verdict.rule}`
+  const head = `reached ${behind} of ${verdict.invited.length}   ${Output.plain(verdict.value)}`
   const dissent = verdict.dissent.map((each) => `${voice(each, verdict.value, nameOf)}${moved(moves, each.node)}`)
   return [head, ...dissent].join("\n")
 }

@@ -154,8 +154,8 @@ const announce = (
   const { addresses, fingerprint, name, nodeId } = agent
   const by = [
     ...(Settings.usesMdns(options) ? [mdnsOn()] : []),
-    ...Settings.trackers(options),
-    ...Settings.peers(options)
+    ...Settings.trackers(options).map((at) => `tracker ${at}`),
+    ...Settings.peers(options).map((at) => `peer ${at}`)
   ]
   const where = addresses.length === 0 ? "accepts no connections" : `listening on ${addresses.join(", ")}`
   const text = [
