@@ -16,7 +16,7 @@ import * as SignedBytes from "./SignedBytes.ts"
 export const MAX_RECORD_BYTES = 65_536
 /** Most capabilities of one record: past it, one node would crowd the index of its peers. */
 export const MAX_CAPABILITIES = 64
-/** Most addresses of one record: every interface of a large host, and its relays; a dialler tries them all. */
+/** Most addresses of one record: every interface of a large host, and its relays; a dialler tries the first (`Connections.MAX_DIALLED`). */
 export const MAX_ADDRESSES = 32
 /** Longest address, in characters: a host name (253), a port, and a relay with two NodeIds. */
 export const MAX_ADDRESS_LENGTH = 512

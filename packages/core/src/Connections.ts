@@ -32,6 +32,11 @@ export { SIMULTANEOUS_MS } from "./internal/Simultaneous.ts"
 export const REPLACED_GRACE_MS = 5_000
 /** First and longest pause between attempts to come back to a kept target. Each pause doubles, with up to a half taken off at random. */
 export const BACKOFF_MS = { first: 100, longest: 10_000 }
+/**
+ * Addresses of a target that one attempt dials, direct ones and relayed ones, each once. Whoever signs a record chooses its
+ * addresses, and may write down those of others: so many of them a record can make a node knock at, and no more.
+ */
+export const MAX_DIALLED = { direct: 12, relayed: 4 }
 /** Refused connection attempts that are logged each second; the rest is only counted. */
 export const LOGGED_REFUSALS_PER_SECOND = 10
 
@@ -197,8 +202,9 @@ export const make = Effect.fnUntraced(function* (
 
   const dial = (target: Target): Effect.Effect<Connection, TransportError> =>
     Effect.suspend(() => {
-      const direct = target.addresses.filter((address) => schemeOf(address) !== "relay")
-      const relayed = target.addresses.filter((address) => schemeOf(address) === "relay")
+      const once = [...new Set(target.addresses)]
+      const direct = once.filter((address) => schemeOf(address) !== "relay").slice(0, MAX_DIALLED.direct)
+      const relayed = once.filter((address) => schemeOf(address) === "relay").slice(0, MAX_DIALLED.relayed)
       const failed: Array<TransportError> = []
       const groups = [direct, relayed].filter((group) => group.length > 0)
       if (groups.length === 0) return fail({ _tag: "NoAddress", node: target.node ?? "the peer" })

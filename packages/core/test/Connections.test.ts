@@ -312,4 +312,27 @@ describe("Connections", () => {
         expect((yield* Effect.flip(meet(a, b))).reason._tag).toBe("NotListening")
       })
     ))
+
+  test("an attempt knocks at a bounded number of addresses, each once, however many a record names", () =>
+    run(
+      Effect.gen(function* () {
+        const hub = TransportMemory.makeHub()
+        const dialled: Array<string> = []
+        const a = yield* party(hub, () => (address) => {
+          dialled.push(address)
+          return failure(address)
+        })
+        const { nodeId } = Identity.generate()
+        const addresses = Array.from({ length: 32 }, (_, n) => `${n % 2 === 0 ? "mem" : "relay"}://victim-${n}`)
+        const exit = yield* Effect.exit(a.connect({ node: nodeId, addresses: [...addresses, ...addresses] }))
+        expect(Exit.isFailure(exit)).toBe(true)
+        const relayed = dialled.filter((address) => address.startsWith("relay:"))
+        expect(relayed.length).toBe(Connections.MAX_DIALLED.relayed)
+        expect(dialled.length - relayed.length).toBe(Connections.MAX_DIALLED.direct)
+        expect(new Set(dialled).size).toBe(dialled.length)
+        dialled.length = 0
+        yield* Effect.exit(a.connect({ node: nodeId, addresses: Array.from({ length: 9 }, () => "mem://victim") }))
+        expect(dialled).toEqual(["mem://victim"])
+      })
+    ))
 })
