@@ -180,7 +180,7 @@ const tell = (stage: Stage, task: Task) => {
       case "Failed":
         line.say(
           who,
-          `${withNames(stage, explain(event.reason))}${moved(event.peer)}${event.next ? "; on to the next" : ""}`,
+          `${besides(who, withNames(stage, explain(event.reason)))}${moved(event.peer)}${event.next ? "; on to the next" : ""}`,
           "bad"
         )
         break
@@ -196,6 +196,9 @@ const tell = (stage: Stage, task: Task) => {
 
 const withNames = (stage: Stage, text: string): string =>
   text.replaceAll(/z6Mk[1-9A-HJ-NP-Za-km-z]{44}/g, (node) => nameOf(stage, node))
+
+/** A text whose line begins with who it is about. */
+const besides = (who: string, text: string): string => (text.startsWith(`${who} `) ? text.slice(who.length + 1) : text)
 
 const show = (line: Timeline, { columns, rows }: Description): void => {
   const table = columns
@@ -240,7 +243,7 @@ const ask = Effect.fnUntraced(function* (stage: Stage, task: Task) {
     line.say(
       who,
       dissent._tag === "Failed"
-        ? `failed: ${withNames(stage, dissent.reason)}`
+        ? `failed: ${besides(who, withNames(stage, dissent.reason))}`
         : `stands alone: ${difference(dissent.value, verdict.value)}`,
       "bad"
     )
