@@ -33,6 +33,9 @@ export const MAX_CONNECTIONS_PER_ADDRESS = 1_024
 /** Accepted connections in all. An idle one costs about 20 KB. */
 export const MAX_CONNECTIONS = 4_096
 
+/** Bytes that all connections together hold for peers: messages that are not whole, and such as wait to be sent. */
+export const MAX_HELD_BYTES = 512 * 1024 * 1024
+
 /** What one session allows and waits for. */
 export interface SessionLimits {
   readonly windowBytes: number
@@ -64,6 +67,7 @@ export interface AcceptLimits {
   readonly maxPendingPerAddress: number
   readonly maxConnectionsPerAddress: number
   readonly maxConnections: number
+  readonly maxHeldBytes: number
 }
 
 /** The limits of a transport, unless told otherwise. */
@@ -72,5 +76,6 @@ export const acceptDefaults: AcceptLimits = {
   maxPendingHandshakes: MAX_PENDING_HANDSHAKES,
   maxPendingPerAddress: MAX_PENDING_PER_ADDRESS,
   maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS,
-  maxConnections: MAX_CONNECTIONS
+  maxConnections: MAX_CONNECTIONS,
+  maxHeldBytes: MAX_HELD_BYTES
 }

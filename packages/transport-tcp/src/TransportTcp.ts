@@ -80,6 +80,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
     networkKey,
     ciphers: options.ciphers,
     handshakeTimeoutMs: accept.handshakeTimeoutMs,
+    maxHeldBytes: accept.maxHeldBytes,
     limits
   })
 

@@ -6,6 +6,7 @@ import * as CipherSuite from "@parley/transport-tcp/CipherSuite"
 import * as Frame from "@parley/transport-tcp/Frame"
 import { sessionDefaults } from "@parley/transport-tcp/Limits"
 import type { SessionLimits } from "@parley/transport-tcp/Limits"
+import type { Budget } from "../src/internal/Budget.ts"
 import type { ByteLink, LinkHandler } from "../src/internal/ByteLink.ts"
 import { Session } from "../src/internal/Session.ts"
 
@@ -85,7 +86,11 @@ const key = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
 export const cipher = (fill: number): CipherState => new CipherState(CipherSuite.available()[0]!, key(fill))
 
 /** One end; `outbound` sends under key 1 and reads under key 2. */
-export const makeEnd = (direction: "outbound" | "inbound", limits: Partial<SessionLimits> = {}): End => {
+export const makeEnd = (
+  direction: "outbound" | "inbound",
+  limits: Partial<SessionLimits> = {},
+  budget?: Budget
+): End => {
   const link = new TestLink()
   const all: SessionLimits = { ...sessionDefaults, ...limits }
   const [send, receive] = direction === "outbound" ? [1, 2] : [2, 1]
@@ -107,6 +112,7 @@ export const makeEnd = (direction: "outbound" | "inbound", limits: Partial<Sessi
     peerMaxFrame: Frame.MAX_RECORD_BYTES,
     peerSettings: all,
     limits: all,
+    ...(budget === undefined ? {} : { budget }),
     owner: {
       onStream: (_connection, number, stream) => {
         if (number !== protocol) return undefined
@@ -150,8 +156,8 @@ export const exchange = async (
 }
 
 /** A hostile peer of an inbound session: seals whatever frames it likes. */
-export const makeHostile = (limits: Partial<SessionLimits> = {}) => {
-  const victim = makeEnd("inbound", limits)
+export const makeHostile = (limits: Partial<SessionLimits> = {}, budget?: Budget) => {
+  const victim = makeEnd("inbound", limits, budget)
   const seal = cipher(1)
   return {
     victim,

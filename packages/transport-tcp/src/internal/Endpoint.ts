@@ -9,6 +9,7 @@ import * as Frame from "../Frame.ts"
 import * as Handshake from "../Handshake.ts"
 import type { SessionLimits } from "../Limits.ts"
 import * as X25519 from "../X25519.ts"
+import { Budget } from "./Budget.ts"
 import type { ByteLink } from "./ByteLink.ts"
 import { establish } from "./Establish.ts"
 import { Session } from "./Session.ts"
@@ -23,6 +24,7 @@ export interface EndpointOptions {
   readonly ciphers: ReadonlyArray<CipherSuite.Cipher> | undefined
   readonly handshakeTimeoutMs: number
   readonly limits: SessionLimits
+  readonly maxHeldBytes: number
 }
 
 /** A link whose other end is to be proven. */
@@ -39,11 +41,13 @@ export class Endpoint {
   readonly #options: EndpointOptions
   readonly #handshake: Handshake.Options
   readonly #sessions = new Set<Session>()
+  readonly #budget: Budget
   readonly #attempts = new Set<() => void>()
   #owner: Owner | undefined
 
   constructor(options: EndpointOptions) {
     this.#options = options
+    this.#budget = new Budget(options.maxHeldBytes)
     const { identity, limits } = options
     this.#handshake = {
       identity: identity.publicKey,
@@ -130,6 +134,7 @@ export class Endpoint {
           peerMaxFrame: outcome.maxFrame,
           peerSettings: Settings.decode(outcome.settings),
           limits: this.#options.limits,
+          budget: this.#budget,
           owner: {
             onStream: owner.onStream,
             onClosed: (connection, why) => {

@@ -12,6 +12,7 @@ import type { Address, Connection, Stream, StreamHandler } from "@parley/core/Tr
 import type { CipherState } from "../CipherState.ts"
 import * as Frame from "../Frame.ts"
 import type { SessionLimits } from "../Limits.ts"
+import { Budget, Holding } from "./Budget.ts"
 import type { ByteLink, LinkHandler } from "./ByteLink.ts"
 import { Outbox } from "./Outbox.ts"
 import type { OutboxOwner } from "./Outbox.ts"
@@ -38,6 +39,8 @@ export interface SessionOptions {
   readonly peerMaxFrame: number
   readonly peerSettings: Settings.Settings
   readonly limits: SessionLimits
+  /** What all sessions of the node may hold; without bound where absent. */
+  readonly budget?: Budget
   readonly owner: SessionOwner
   /** Goes out before the first record, in the same write. */
   readonly prefix: Uint8Array | undefined
@@ -61,6 +64,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   readonly #link: ByteLink
   readonly #receive: CipherState
   readonly #limits: SessionLimits
+  readonly #holding: Holding
   readonly #owner: SessionOwner
   readonly #peerMaxStreams: number
   readonly #reader: RecordReader
@@ -74,8 +78,6 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   #unannounced: Array<SessionStream> = []
   #allowance: number
   #owed = 0
-  #queuedBytes = 0
-  #reassemblyBytes = 0
   #pong = false
   #heard = true
   #heardAt = performance.now()
@@ -96,6 +98,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#link = options.link
     this.#receive = options.receive
     this.#limits = options.limits
+    this.#holding = new Holding(options.budget ?? new Budget(Number.POSITIVE_INFINITY), options.limits)
     this.#owner = options.owner
     this.#peerMaxStreams = options.peerSettings.maxStreams
     this.#allowance = options.limits.connectionWindowBytes
@@ -304,15 +307,12 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
 
   /** Counts what streams have queued; false when that is more than allowed. */
   queued(bytes: number): boolean {
-    this.#queuedBytes += bytes
-    return this.#queuedBytes <= this.#limits.maxQueuedBytes
+    return this.#holding.queued(bytes)
   }
 
   /** Counts buffers of messages that are not whole; false, and not counted, when that would be more than allowed. */
   reassembling(bytes: number): boolean {
-    if (this.#reassemblyBytes + bytes > this.#limits.maxReassemblyBytes) return false
-    this.#reassemblyBytes += bytes
-    return true
+    return this.#holding.reassembling(bytes)
   }
 
   // What frames say. Each method returns whether the session still stands.
