@@ -31,7 +31,7 @@ import { StrategyError } from "../Strategy.ts"
 import type { Trust } from "../Trust.ts"
 import type { Caller, Candidate, Placed } from "./Caller.ts"
 import type { Deadlines } from "./Deadlines.ts"
-import type { Job } from "./Job.ts"
+import { type Job, left } from "./Job.ts"
 import type { Peers } from "./Peers.ts"
 
 /** How many matches a selection chooses from. */
@@ -253,7 +253,7 @@ export class Asking {
 
       /** Gives the seat to the next match, if there is one. */
       const next = (seat: Seat): boolean => {
-        if (caller.left(job) <= 0) return false
+        if (left(job) <= 0) return false
         const spare = plan.spares.shift()
         if (spare === undefined) return false
         if (seat.holders.size === 0) reseat(seat, spare)
@@ -285,7 +285,7 @@ export class Asking {
         tally = count()
         emit({ _tag: "Invited", nodes: plan.chosen.map((match) => match.node) })
         // Counters may take an agent to 1.5 times the deadline; whoever is silent beyond that has failed.
-        const longest = Math.max(0, caller.left(job) * this.#deps.counterFactor + GRACE_MS)
+        const longest = Math.max(0, left(job) * this.#deps.counterFactor + GRACE_MS)
         timers.push(deadlines.after(longest, () => guarded(() => conclude(tally.outcome()))))
         seats.forEach((seat, index) => invite(seat, plan.chosen[index] as Match))
         if (plan.hedgeMs !== undefined) {

@@ -4,30 +4,25 @@
  * A task goes through the same gates always: rate, size, capability, idempotency, hops and budget, input, negotiation,
  * place. Whoever is turned away is told why. A handler is interrupted at its deadline and when nobody waits for it any more.
  */
-import { Buffer } from "node:buffer"
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as EffectStream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
-import type { NodeId } from "../NodeId.ts"
-import * as Receipt from "../Receipt.ts"
 import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
 import { CurrentTask } from "./CurrentTask.ts"
-import type { Deadlines, Entry } from "./Deadlines.ts"
+import type { Deadlines } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
-import * as Refusal from "./Refusal.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
 import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
+import { broken, receiptOf, sendChunks, settle } from "./Settling.ts"
+import { type Desk, Waiter, type Work } from "./Work.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
 const ACCEPT_FROM_MS = 50
@@ -40,70 +35,6 @@ const MAX_RANGES = 256
 /** How much of a new duration goes into a capability's average. */
 const AVERAGE_RATE = 0.1
 
-/** One stream that waits for an answer. */
-class Waiter implements StreamHandler {
-  readonly #executor: Executor
-  readonly peer: NodeId
-  readonly stream: Stream
-  work: Work | undefined
-  receipt = false
-  wake: (() => void) | undefined
-  closed = false
-
-  constructor(executor: Executor, peer: NodeId, stream: Stream) {
-    this.#executor = executor
-    this.peer = peer
-    this.stream = stream
-  }
-  onMessage(message: Uint8Array, last: boolean): void {
-    if (this.work !== undefined || !last) {
-      this.stream.reset(ResetCode.Malformed)
-      return this.onClosed()
-    }
-    try {
-      this.#executor.dispatch(this, message)
-    } catch (defect) {
-      this.stream.reset(ResetCode.Internal)
-      this.onClosed()
-      this.#executor.report(defect)
-    }
-  }
-  onWritable(): void {
-    const wake = this.wake
-    this.wake = undefined
-    wake?.()
-  }
-  onClosed(): void {
-    this.closed = true
-    this.onWritable()
-    const work = this.work
-    if (work !== undefined) this.#executor.leave(work, this)
-  }
-  refuse(
-    kind: "rejected" | "countered" | "failed",
-    body: Refusal.RejectedBody | Refusal.CounteredBody | Refusal.FailedBody
-  ) {
-    this.stream.send(Envelope.heads[kind], Refusal.encode(body), true)
-  }
-}
-
-/** A task between acceptance and answer. */
-export interface Work {
-  readonly key: string
-  readonly served: Served
-  readonly request: Envelope.ReceivedRequest
-  readonly input: unknown
-  readonly task: TaskInfo
-  readonly waiters: Array<Waiter>
-  fiber: Fiber.Fiber<unknown, unknown> | undefined
-  deadline: Entry | undefined
-  accept: Entry | undefined
-  /** How many tasks waited before it when its caller was told that it is accepted. */
-  accepted: number | undefined
-  startedAt: number
-  expired: boolean
-}
-
 /** What the executor needs of its node. */
 export interface Deps {
   readonly identity: Identity["Service"]
@@ -114,7 +45,7 @@ export interface Deps {
 }
 
 /** Runs what a node serves. */
-export class Executor {
+export class Executor implements Desk {
   readonly #deps: Deps
   readonly #served = new Map<string, Served>()
   readonly #ranges = new Map<string, Served | undefined>()
@@ -320,7 +251,7 @@ export class Executor {
     let effect: Effect.Effect<unknown, unknown>
     try {
       const made = served.run(work.input, work.task)
-      effect = EffectStream.isStream(made) ? this.#chunks(work, made) : made
+      effect = EffectStream.isStream(made) ? sendChunks(work, made, this.#deps.settings.maxPayloadBytes) : made
     } catch (error) {
       effect = Effect.fail(error)
     }
@@ -347,29 +278,6 @@ export class Executor {
     })
   }
 
-  #chunks(work: Work, chunks: EffectStream.Stream<unknown, unknown>): Effect.Effect<void, unknown> {
-    const [waiter] = work.waiters
-    if (waiter === undefined) return Effect.void
-    return EffectStream.runForEach(chunks, (chunk) =>
-      Effect.suspend((): Effect.Effect<void, OutputInvalid | OutputTooLarge> => {
-        const json = work.served.output.encode(chunk)
-        const body = Result.isSuccess(json) ? JsonCodec.stringify(json.success) : undefined
-        if (body === undefined) {
-          const detail = Result.isFailure(json) ? json.failure : "it has no JSON form"
-          return Effect.fail(new OutputInvalid({ detail }))
-        }
-        const limit = this.#deps.settings.maxPayloadBytes
-        if (body.length * 3 > limit && Buffer.byteLength(body) > limit) {
-          return Effect.fail(new OutputTooLarge({ bytes: Buffer.byteLength(body) }))
-        }
-        if (waiter.stream.send(Envelope.heads.chunk, body, false) || waiter.closed) return Effect.void
-        return Effect.callback<void>((resume) => {
-          waiter.wake = () => resume(Effect.void)
-        })
-      })
-    )
-  }
-
   #finish(work: Work, exit: Exit.Exit<unknown, unknown>): void {
     this.#conclude(work, exit)
     const { served } = work
@@ -383,58 +291,12 @@ export class Executor {
     served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
     this.#next(served)
     if (!this.#forget(work)) return
-    const settled =
-      exit._tag === "Success" ? this.#succeeded(work, exit.value, now) : this.#failed(work, exit.cause, now)
+    const settled = settle(work, exit, this.#deps.settings.maxPayloadBytes, now)
     this.done += 1
     if (settled.kind === "result") served.done += 1
     else served.failed += 1
     if (served.capability.kind === "call") this.#settled.set(work.task.caller, settled)
     for (const waiter of work.waiters) this.#answer(waiter, settled)
-  }
-
-  #settledAs(work: Work, kind: Finished["kind"], body: string, now: number): Finished {
-    return {
-      kind,
-      body,
-      input: work.request.body,
-      capability: work.served.capability.id,
-      task: work.request.key,
-      startedAt: work.startedAt,
-      finishedAt: Math.max(now, work.startedAt)
-    }
-  }
-
-  #succeeded(work: Work, output: unknown, now: number): Finished {
-    if (work.served.capability.kind === "stream") return this.#settledAs(work, "result", "", now)
-    const json = work.served.output.encode(output)
-    if (Result.isFailure(json)) return this.#broken(work, "OutputInvalid", json.failure, now)
-    const body = JsonCodec.stringify(json.success)
-    if (body === undefined) return this.#broken(work, "OutputInvalid", "it has no JSON form", now)
-    const limit = this.#deps.settings.maxPayloadBytes
-    if (body.length * 3 > limit && Buffer.byteLength(body) > limit) {
-      return this.#tooLarge(work, Buffer.byteLength(body), now)
-    }
-    return this.#settledAs(work, "result", body, now)
-  }
-
-  #tooLarge(work: Work, bytes: number, now: number): Finished {
-    const limit = this.#deps.settings.maxPayloadBytes
-    const body = Refusal.encode({ by: "executor", code: "TooLarge", detail: "the output", bytes, limit })
-    return this.#settledAs(work, "failed", body, now)
-  }
-
-  #broken(work: Work, code: string, detail: string, now: number): Finished {
-    return this.#settledAs(work, "failed", Refusal.encode({ by: "executor", code, detail }), now)
-  }
-
-  #failed(work: Work, cause: Cause.Cause<unknown>, now: number): Finished {
-    if (work.expired) return this.#broken(work, "DeadlineExceeded", "the handler was interrupted", now)
-    const error = Cause.squash(cause)
-    if (error instanceof OutputInvalid) return this.#broken(work, "OutputInvalid", error.detail, now)
-    if (error instanceof OutputTooLarge) return this.#tooLarge(work, error.bytes, now)
-    const code = tagOf(error)
-    const detail = error instanceof Error ? error.message : typeof error === "string" ? error : describe(error)
-    return this.#settledAs(work, "failed", Refusal.encode({ by: "handler", code, detail }), now)
   }
 
   #answer(waiter: Waiter, settled: Finished): void {
@@ -446,7 +308,7 @@ export class Executor {
     } else {
       let receipt: string | undefined
       try {
-        receipt = waiter.receipt ? this.#receipt(waiter.peer, settled) : undefined
+        receipt = waiter.receipt ? receiptOf(this.#deps.identity, waiter.peer, settled) : undefined
       } catch (error) {
         // Input or output without a canonical form, such as a lone surrogate: there is nothing to sign.
         const detail = error instanceof Error ? error.message : String(error)
@@ -456,27 +318,13 @@ export class Executor {
     }
   }
 
-  #receipt(caller: NodeId, settled: Finished): string {
-    return JSON.stringify(
-      Receipt.make(this.#deps.identity, {
-        task: Buffer.from(settled.task, "latin1").toString("hex"),
-        capability: settled.capability,
-        caller,
-        inputHash: CanonicalJson.hash(JSON.parse(settled.input)),
-        outputHash: CanonicalJson.hash(JSON.parse(settled.body)),
-        startedAt: settled.startedAt,
-        finishedAt: settled.finishedAt
-      })
-    )
-  }
-
   #expire(work: Work): void {
     if (!this.#running.has(work.key)) return
     work.expired = true
     if (work.fiber !== undefined) return work.fiber.interruptUnsafe()
     this.#unqueue(work)
     this.#forget(work)
-    const settled = this.#broken(work, "DeadlineExceeded", "it was still waiting for a place", this.#deps.now())
+    const settled = broken(work, "DeadlineExceeded", "it was still waiting for a place", this.#deps.now())
     for (const waiter of work.waiters) this.#answer(waiter, settled)
   }
 
@@ -523,22 +371,5 @@ export class Executor {
       })
     }
     return true
-  }
-}
-
-class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
-class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{ readonly bytes: number }> {}
-
-const tagOf = (error: unknown): string => {
-  if (typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string")
-    return error._tag
-  return error instanceof Error && error.name !== "" ? error.name : "Error"
-}
-
-const describe = (error: unknown): string => {
-  try {
-    return JSON.stringify(error) ?? String(error)
-  } catch {
-    return String(error)
   }
 }

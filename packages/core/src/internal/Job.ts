@@ -45,6 +45,9 @@ export interface Job {
   readonly judge: boolean
 }
 
+/** What is left of a job's deadline, in ms. */
+export const left = (job: Job): number => job.deadlineMs - (performance.now() - job.startedAt)
+
 /** What a string or a definition stands for. */
 export type Wanted = Capability<never, unknown> | string
 

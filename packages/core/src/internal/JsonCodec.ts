@@ -1,6 +1,7 @@
 /**
  * A schema as two plain functions between a value and its JSON, compiled once; `Schema.Json` itself costs nothing.
  */
+import { Buffer } from "node:buffer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as CanonicalJson from "../CanonicalJson.ts"
@@ -68,4 +69,11 @@ export const stringify = (json: Schema.Json): string | undefined => {
   } catch {
     return undefined
   }
+}
+
+/** Bytes of a text that has more than allowed, else zero. */
+export const excess = (text: string, limit: number): number => {
+  if (text.length * 3 <= limit) return 0
+  const bytes = Buffer.byteLength(text)
+  return bytes > limit ? bytes : 0
 }

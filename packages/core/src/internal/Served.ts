@@ -10,10 +10,10 @@ import type { Settings } from "../Guardrails.ts"
 import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
 import type * as Envelope from "./Envelope.ts"
-import type { Work } from "./Executor.ts"
 import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import * as VersionRange from "./VersionRange.ts"
+import type { Work } from "./Work.ts"
 
 /** A handler in any of its forms. */
 export type Run = (input: never, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>

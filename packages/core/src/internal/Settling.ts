@@ -1,0 +1,119 @@
+/**
+ * What comes of a handler, as it goes to the caller: chunks, a result, a failure, and the receipt for a result.
+ */
+import { Buffer } from "node:buffer"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as EffectStream from "effect/Stream"
+import * as CanonicalJson from "../CanonicalJson.ts"
+import type { Identity } from "../Identity.ts"
+import type { NodeId } from "../NodeId.ts"
+import * as Receipt from "../Receipt.ts"
+import * as Envelope from "./Envelope.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+import * as Refusal from "./Refusal.ts"
+import type { Finished } from "./Repeats.ts"
+import type { Work } from "./Work.ts"
+
+class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
+class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{ readonly bytes: number }> {}
+
+/** The handler of a stream: sends each chunk as it comes, no faster than its reader takes them. */
+export const sendChunks = (
+  work: Work,
+  chunks: EffectStream.Stream<unknown, unknown>,
+  limit: number
+): Effect.Effect<void, unknown> => {
+  const [waiter] = work.waiters
+  if (waiter === undefined) return Effect.void
+  return EffectStream.runForEach(chunks, (chunk) =>
+    Effect.suspend((): Effect.Effect<void, OutputInvalid | OutputTooLarge> => {
+      const json = work.served.output.encode(chunk)
+      const body = Result.isSuccess(json) ? JsonCodec.stringify(json.success) : undefined
+      if (body === undefined) {
+        const detail = Result.isFailure(json) ? json.failure : "it has no JSON form"
+        return Effect.fail(new OutputInvalid({ detail }))
+      }
+      const bytes = JsonCodec.excess(body, limit)
+      if (bytes > 0) return Effect.fail(new OutputTooLarge({ bytes }))
+      if (waiter.stream.send(Envelope.heads.chunk, body, false) || waiter.closed) return Effect.void
+      return Effect.callback<void>((resume) => {
+        waiter.wake = () => resume(Effect.void)
+      })
+    })
+  )
+}
+
+/** What a handler's end comes to; an output has at most `limit` bytes. */
+export const settle = (work: Work, exit: Exit.Exit<unknown, unknown>, limit: number, now: number): Finished =>
+  exit._tag === "Success" ? succeeded(work, exit.value, limit, now) : failed(work, exit.cause, limit, now)
+
+const settledAs = (work: Work, kind: Finished["kind"], body: string, now: number): Finished => ({
+  kind,
+  body,
+  input: work.request.body,
+  capability: work.served.capability.id,
+  task: work.request.key,
+  startedAt: work.startedAt,
+  finishedAt: Math.max(now, work.startedAt)
+})
+
+const succeeded = (work: Work, output: unknown, limit: number, now: number): Finished => {
+  if (work.served.capability.kind === "stream") return settledAs(work, "result", "", now)
+  const json = work.served.output.encode(output)
+  if (Result.isFailure(json)) return broken(work, "OutputInvalid", json.failure, now)
+  const body = JsonCodec.stringify(json.success)
+  if (body === undefined) return broken(work, "OutputInvalid", "it has no JSON form", now)
+  const bytes = JsonCodec.excess(body, limit)
+  return bytes > 0 ? tooLarge(work, bytes, limit, now) : settledAs(work, "result", body, now)
+}
+
+const tooLarge = (work: Work, bytes: number, limit: number, now: number): Finished => {
+  const body = Refusal.encode({ by: "executor", code: "TooLarge", detail: "the output", bytes, limit })
+  return settledAs(work, "failed", body, now)
+}
+
+/** A task that its executor could not bring to an answer. */
+export const broken = (work: Work, code: string, detail: string, now: number): Finished =>
+  settledAs(work, "failed", Refusal.encode({ by: "executor", code, detail }), now)
+
+const failed = (work: Work, cause: Cause.Cause<unknown>, limit: number, now: number): Finished => {
+  if (work.expired) return broken(work, "DeadlineExceeded", "the handler was interrupted", now)
+  const error = Cause.squash(cause)
+  if (error instanceof OutputInvalid) return broken(work, "OutputInvalid", error.detail, now)
+  if (error instanceof OutputTooLarge) return tooLarge(work, error.bytes, limit, now)
+  const code = tagOf(error)
+  const detail = error instanceof Error ? error.message : typeof error === "string" ? error : describe(error)
+  return settledAs(work, "failed", Refusal.encode({ by: "handler", code, detail }), now)
+}
+
+/** What a caller that asks for a receipt gets. Throws where the input or the output has no canonical form. */
+export const receiptOf = (identity: Identity["Service"], caller: NodeId, settled: Finished): string =>
+  JSON.stringify(
+    Receipt.make(identity, {
+      task: Buffer.from(settled.task, "latin1").toString("hex"),
+      capability: settled.capability,
+      caller,
+      inputHash: CanonicalJson.hash(JSON.parse(settled.input)),
+      outputHash: CanonicalJson.hash(JSON.parse(settled.body)),
+      startedAt: settled.startedAt,
+      finishedAt: settled.finishedAt
+    })
+  )
+
+const tagOf = (error: unknown): string => {
+  if (typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string")
+    return error._tag
+  return error instanceof Error && error.name !== "" ? error.name : "Error"
+}
+
+const describe = (error: unknown): string => {
+  try {
+    return JSON.stringify(error) ?? String(error)
+  } catch {
+    return String(error)
+  }
+}
