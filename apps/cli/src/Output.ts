@@ -10,6 +10,15 @@ const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
     stream.write(text, () => resume(Effect.void))
   })
 
+/**
+ * A text without the control characters that could rewrite the terminal: much of what is told was written by strangers. Line
+ * ends and tabs stay.
+ */
+export const harmless = (text: string): string =>
+  text.replaceAll(isControl, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`)
+// oxlint-disable-next-line no-control-regex
+const isControl = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+
 /** Prints a result. */
 export const print = (text: string): Effect.Effect<void> =>
   Effect.suspend(() => write(process.stdout, text.endsWith("\n") ? text : `${text}\n`))
@@ -20,15 +29,16 @@ export const result = (options: Common, json: unknown, text: string): Effect.Eff
 
 /** Says something beside the result, unless `--quiet`. */
 export const note = (options: Common, text: string): Effect.Effect<void> =>
-  options.quiet || options.json ? Effect.void : Effect.suspend(() => write(process.stderr, `${text}\n`))
+  options.quiet || options.json ? Effect.void : Effect.suspend(() => write(process.stderr, `${harmless(text)}\n`))
 
 /** `note` for callbacks, which do not wait. */
 export const noteNow = (options: Common, text: string): void => {
-  if (!options.quiet && !options.json) process.stderr.write(`${text}\n`)
+  if (!options.quiet && !options.json) process.stderr.write(`${harmless(text)}\n`)
 }
 
 /** Prints an error. */
-export const error = (text: string): Effect.Effect<void> => Effect.suspend(() => write(process.stderr, `${text}\n`))
+export const error = (text: string): Effect.Effect<void> =>
+  Effect.suspend(() => write(process.stderr, `${harmless(text)}\n`))
 
 /** The columns that a text takes on a terminal: two for each wide character, none for a combining one. */
 export const wide = (text: string): number => {
@@ -64,15 +74,20 @@ export const short = (node: string): string => (node.length > 14 ? `${node.slice
 /** A figure with at most six significant digits. */
 export const figure = (value: number): string => String(Number(value.toPrecision(6)))
 
+/** A text among others: as JSON where it has lines of its own. */
+const word = (text: string): string => (/[\n\t]/.test(text) ? harmless(JSON.stringify(text)) : harmless(text))
+
 /** A JSON value for a person: `mean 812.4  sd 139.8` for an object of scalars, else as JSON. */
 export const plain = (value: unknown): string => {
-  if (typeof value === "string") return value
+  if (typeof value === "string") return harmless(value)
   if (typeof value === "number") return figure(value)
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     const entries = Object.entries(value)
     if (entries.length > 0 && entries.every(([, part]) => typeof part !== "object" || part === null)) {
-      return entries.map(([name, part]) => `${name} ${plain(part)}`).join("  ")
+      return entries
+        .map(([name, part]) => `${harmless(name)} ${typeof part === "string" ? word(part) : plain(part)}`)
+        .join("  ")
     }
   }
-  return JSON.stringify(value) ?? "nothing"
+  return harmless(JSON.stringify(value) ?? "nothing")
 }

@@ -27,6 +27,12 @@ describe("what people read", () => {
     expect(Names.put(relayed, nameOf)).toBe(relayed)
   })
 
+  test("what strangers wrote cannot rewrite the terminal", () => {
+    expect(Output.harmless("a\u001b[31mb\r\n\tc\u009b\u202e")).toBe("a\\u001b[31mb\\u000d\n\tc\\u009b\\u202e")
+    expect(Output.plain("one\ntwo\u0007")).toBe("one\ntwo\\u0007")
+    expect(Output.plain({ "a\u001b": "x\u001b[2J", csv: "1\n2", n: 1 })).toBe('a\\u001b x\\u001b[2J  csv "1\\n2"  n 1')
+  })
+
   test("columns are as wide as a terminal shows them", () => {
     expect(["ada", "grüße", "gru\u0308ße", "東京", "한국", "👩‍🚀", "e\u0301"].map(Output.wide)).toEqual([
       3, 5, 5, 4, 4, 2, 1
