@@ -31,9 +31,15 @@ export const Version = Schema.String.check(
   Schema.makeFilter((text: string) => Result.isSuccess(SemVer.parse(text)) || "a semantic version such as 1.2.0")
 )
 
-const Label = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(MAX_LABEL_LENGTH))
+// Control characters could rewrite the terminal or the log that shows the text; tabs and line feeds may stand in prose.
+const isLine = Schema.isPattern(/^\P{Cc}*$/u, { message: "text without control characters" })
+const isProse = Schema.isPattern(/^[\P{Cc}\t\n]*$/u, { message: "text without control characters" })
+const Label = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(MAX_LABEL_LENGTH), isLine)
 const Labels = Schema.Array(Label).check(Schema.isMaxLength(MAX_LABELS))
-const Scalar = Schema.Union([Schema.String.check(Schema.isMaxLength(MAX_LABEL_LENGTH)), Schema.Finite, Schema.Boolean])
+const MetadataText = Schema.String.check(Schema.isMaxLength(MAX_LABEL_LENGTH), isLine)
+const Scalar = Schema.Union([MetadataText, Schema.Finite, Schema.Boolean])
+
+const isKey = Schema.is(MetadataText)
 
 /** A metadata value: a scalar, or a list of scalars. */
 export const MetadataValue = Schema.Union([Scalar, Schema.Array(Scalar).check(Schema.isMaxLength(MAX_LABELS))])
@@ -52,12 +58,14 @@ export type Cost = typeof Cost.Type
 export const CapabilityRecord = Schema.Struct({
   name: Name,
   version: Version,
-  description: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(MAX_DESCRIPTION_LENGTH))),
+  description: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(MAX_DESCRIPTION_LENGTH), isProse)),
   tags: Schema.optionalKey(Labels),
   features: Schema.optionalKey(Labels),
   metadata: Schema.optionalKey(
-    Schema.Record(Schema.String.check(Schema.isMaxLength(MAX_LABEL_LENGTH)), MetadataValue).check(
-      Schema.isMaxProperties(MAX_METADATA)
+    Schema.Record(Schema.String, MetadataValue).check(
+      Schema.isMaxProperties(MAX_METADATA),
+      // A schema for keys would pass over the keys that do not fit it.
+      Schema.makeFilter((metadata: { readonly [key: string]: unknown }) => Object.keys(metadata).every(isKey))
     )
   ),
   /** JSON Schema (draft 2020-12) of the input. */

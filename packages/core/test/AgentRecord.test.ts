@@ -164,6 +164,14 @@ describe("AgentRecord", () => {
       { v: 2 },
       { node: "z6Mk" },
       { capabilities: [{ ...capability, version: "one" }] },
+      // What a terminal or a log would take for a command.
+      { capabilities: [{ ...capability, description: "\u001b[2J" }] },
+      { capabilities: [{ ...capability, description: "a\r[INFO] b" }] },
+      { capabilities: [{ ...capability, tags: ["\u001b]0;x\u0007"] }] },
+      { capabilities: [{ ...capability, features: ["a\nb"] }] },
+      { capabilities: [{ ...capability, metadata: { "a\u009b": 1 } }] },
+      { capabilities: [{ ...capability, metadata: { ["k".repeat(129)]: 1 } }] },
+      { capabilities: [{ ...capability, metadata: { a: ["\u0000"] } }] },
       { capabilities: [{ ...capability, name: "Not A Name" }] },
       { capabilities: "none" },
       { addresses: undefined }
@@ -207,7 +215,7 @@ describe("AgentRecord", () => {
     capabilities: Array.from({ length: random.int(4) }, (_, i) => ({
       name: `cap${i}.x`,
       version: `${random.int(9)}.${random.int(9)}.0`,
-      ...(random.int(2) === 0 ? {} : { description: random.pick(["€", "\u0001", '"\\', "plain"]) }),
+      ...(random.int(2) === 0 ? {} : { description: random.pick(["€", "two\n\tlines", '"\\', "plain"]) }),
       ...(random.int(2) === 0 ? {} : { latencyMs: random.next() * 1e6 }),
       ...(random.int(2) === 0 ? {} : { input: { type: "object", properties: { "\u20ac": { minimum: 1e-7 } } } })
     }))

@@ -34,6 +34,12 @@ describe("hostile bytes", () => {
     capabilities: [{ name: "a.b", version: "1.0.0" }]
   })
 
+  test("a tracker's words cannot rewrite the log that shows them", () => {
+    const words = { t: "refused" as const, code: "Full" as const, detail: "\u001b[2J\n[INFO] all is well" }
+    expect(Wire.decodeReply(Wire.encode(words)).t).toBe("malformed")
+    expect(Wire.decodeReply(Wire.encode(Wire.refusal("Full", words.detail))).t).toBe("refused")
+  })
+
   test("tracker requests are decoded or refused", () => {
     const examples = [
       Wire.encode({ t: "register", record }),

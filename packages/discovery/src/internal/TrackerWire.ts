@@ -41,7 +41,8 @@ export const Reply = Schema.Union([
   Schema.Struct({
     t: Schema.Literal("refused"),
     code: RefusedCode,
-    detail: Schema.String.check(Schema.isMaxLength(MAX_DETAIL))
+    // Control characters could rewrite the log that shows it.
+    detail: Schema.String.check(Schema.isMaxLength(MAX_DETAIL), Schema.isPattern(/^\P{Cc}*$/u))
   }),
   /** The last message of a `find`. `more`: there are others that match. */
   Schema.Struct({ t: Schema.Literal("end"), more: Schema.Boolean })
@@ -78,5 +79,5 @@ export const encode = (message: Request | Reply): Uint8Array => text.encode(JSON
 export const refusal = (code: typeof RefusedCode.Type, detail: string): Reply => ({
   t: "refused",
   code,
-  detail: detail.slice(0, MAX_DETAIL)
+  detail: detail.slice(0, MAX_DETAIL).replace(/\p{Cc}/gu, " ")
 })
