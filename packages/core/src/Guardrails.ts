@@ -39,6 +39,8 @@ export interface Settings {
   readonly settleMs: number
   /** Records of other nodes that are kept. */
   readonly records: number
+  /** How large these may be together, as JSON, in bytes. */
+  readonly recordBytes: number
   /** Topics that one peer may subscribe to, and messages that wait for a slow local subscriber. */
   readonly topics: { readonly perPeer: number; readonly pending: number }
   /** How long a closing node lets running tasks go on, in ms. */
@@ -63,6 +65,7 @@ export const defaults: Settings = {
   searchMs: 5_000,
   settleMs: 250,
   records: 100_000,
+  recordBytes: 256 * 1024 * 1024,
   topics: { perPeer: 1_024, pending: 1_024 },
   drainMs: 5_000
 }

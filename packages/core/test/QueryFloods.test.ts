@@ -18,14 +18,16 @@ const queryMessage = (n: number, hops = 0): Uint8Array => {
 }
 
 /** A record of nearly the largest size. */
-const largeRecord = () =>
-  AgentRecord.make(Identity.generate(), {
+const largeRecord = (identity = Identity.generate()) =>
+  AgentRecord.make(identity, {
     name: "large",
     seq: 1,
     issuedAt: Date.now(),
     addresses: [],
     capabilities: [{ name: "work.do", version: "1.0.0", input: { description: "x".repeat(60_000) } }]
   })
+
+const farewell = (identity: Identity.Identity["Service"]) => AgentRecord.tombstone(identity, 2, Date.now())
 
 /** A connection on which everything that is opened, sent and reset is counted. */
 const fakePeer = () => {
@@ -42,7 +44,11 @@ const fakePeer = () => {
 }
 
 /** A directory whose only other peer is `friend`. */
-const makeDirectory = Effect.fnUntraced(function* (friend: Connection, matcher: Matcher.Matcher["Service"]) {
+const makeDirectory = Effect.fnUntraced(function* (
+  friend: Connection,
+  matcher: Matcher.Matcher["Service"],
+  settings: Partial<Guardrails.Settings> = {}
+) {
   const identity = Identity.generate()
   let acceptor: Acceptor | undefined
   const connections: Connections["Service"] = {
@@ -61,7 +67,7 @@ const makeDirectory = Effect.fnUntraced(function* (friend: Connection, matcher: 
     identity,
     connections,
     matcher,
-    settings: Guardrails.defaults,
+    settings: { ...Guardrails.defaults, ...settings },
     context: () => ({ now: Date.now(), trust: () => 0.5, availability: () => ({ value: 1, why: "" }) }),
     capabilities: () => []
   })
@@ -143,6 +149,26 @@ describe("a stranger's queries", () => {
         expect(ended).toBe(true)
         expect(records).toBeGreaterThan(5)
         expect(bytes).toBeLessThan(Directory.MAX_ANSWER_BYTES + AgentRecord.MAX_RECORD_BYTES)
+      })
+    ))
+
+  test("records of strangers take bounded memory, and those that have gone make room", () =>
+    run(
+      Effect.gen(function* () {
+        const matcher = Matcher.make()
+        const tell = yield* makeDirectory(fakePeer().connection, matcher, { recordBytes: 200_000 })
+        const identities = Array.from({ length: 6 }, () => Identity.generate())
+        const from = (identity: Identity.Identity["Service"]) => ({
+          ...fakePeer().connection,
+          peer: identity.nodeId
+        })
+        const holds = () => identities.filter(({ nodeId }) => matcher.get(nodeId) !== undefined).length
+        for (const identity of identities) tell(from(identity), recordMessage(largeRecord(identity)), false)
+        expect(holds()).toBe(3)
+        for (const identity of identities.slice(0, 2)) tell(from(identity), recordMessage(farewell(identity)), false)
+        expect(holds()).toBe(1)
+        for (const identity of identities.slice(3)) tell(from(identity), recordMessage(largeRecord(identity)), false)
+        expect(holds()).toBe(3)
       })
     ))
 

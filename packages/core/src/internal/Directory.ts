@@ -22,6 +22,7 @@ import type { Query } from "../Query.ts"
 import { type Connection, ResetCode, type Stream as PeerStream, type StreamHandler } from "../Transport.ts"
 import * as Announcements from "./Announcements.ts"
 import * as Search from "./Search.ts"
+import { HeldRecords } from "./HeldRecords.ts"
 import { RateLimit } from "./RateLimit.ts"
 import { type Asked, empty, head, QUERY, readQuery, readRecord, RECORD } from "./RecordsMessage.ts"
 
@@ -83,6 +84,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   const waiting = new Map<NodeId, Set<(record: AgentRecord.AgentRecord) => void>>()
   const sources = new Map<NodeId, string>()
   const seen = new Set<string>()
+  const held = new HeldRecords(settings.recordBytes)
   const announced = new RateLimit(ANNOUNCEMENTS_PER_SECOND, ANNOUNCEMENTS_AT_ONCE)
   const passedOn = {
     ofOne: new RateLimit(PASSED_ON_PER_SECOND.ofOne),
@@ -130,17 +132,25 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     })
     if (verified instanceof AgentRecord.RecordRefused) return verified
     if (verified.node === identity.nodeId) return verified
-    if (known === undefined && matcher.size().records >= settings.records) {
-      matcher.prune(Date.now())
-      if (matcher.size().records >= settings.records) return verified
-    }
+    if (!makeRoom(verified, known)) return verified
     matcher.upsert(verified)
-    if (AgentRecord.isTombstone(verified)) sources.delete(verified.node)
-    else if (verified !== known || !sources.has(verified.node)) remember(verified.node, source)
+    if (AgentRecord.isTombstone(verified)) {
+      sources.delete(verified.node)
+      held.delete(verified.node)
+    } else if (verified !== known || !sources.has(verified.node)) remember(verified.node, source)
     const waiters = waiting.get(verified.node)
     waiting.delete(verified.node)
     if (waiters !== undefined) for (const tell of waiters) tell(verified)
     return verified
+  }
+  /** Whether a record may be held, once those that have expired are gone. */
+  const makeRoom = (record: AgentRecord.AgentRecord, known: AgentRecord.AgentRecord | undefined): boolean => {
+    const fits = (): boolean =>
+      (known !== undefined || matcher.size().records < settings.records) && (record === known || held.take(record))
+    if (AgentRecord.isTombstone(record) || fits()) return true
+    matcher.prune(Date.now())
+    held.keep((node) => matcher.get(node) !== undefined)
+    return fits()
   }
   const remember = (node: NodeId, source: string): void => {
     sources.delete(node)
