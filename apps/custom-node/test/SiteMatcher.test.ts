@@ -3,6 +3,8 @@ import * as AgentRecord from "@parley/core/AgentRecord"
 import type { CapabilityRecord } from "@parley/core/Capability"
 import * as Identity from "@parley/core/Identity"
 import type { MatchContext } from "@parley/core/Matcher"
+import { suite } from "@parley/core/testing/MatcherSuite"
+import * as Effect from "effect/Effect"
 import * as SiteMatcher from "../src/plugins/SiteMatcher.ts"
 
 const now = 1_800_000_000_000
@@ -53,3 +55,12 @@ describe("SiteMatcher", () => {
     expect(again.map(({ node }) => node)).toEqual(best.map(({ node }) => node))
   })
 })
+
+suite(
+  { describe, expect, test },
+  {
+    name: "sites",
+    make: Effect.sync(() => SiteMatcher.make({ here: "fra1", allowed: ["fra1", "ams1"] })),
+    metadata: { site: "ams1" }
+  }
+)

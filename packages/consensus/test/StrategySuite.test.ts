@@ -2,24 +2,9 @@
 import { describe, expect, test } from "bun:test"
 import type { Aggregation, Selection } from "@parley/core/Strategy"
 import { aggregationSuite, selectionSuite } from "@parley/core/testing/StrategySuite"
-import type { TestApi } from "@parley/core/testing/TestApi"
 import * as Aggregations from "../src/Aggregation.ts"
 import * as Selections from "../src/Selection.ts"
-
-/** Runs a suite apart from this one, and gives the laws that failed. */
-const failing = async (suite: (api: TestApi) => void): Promise<Array<string>> => {
-  const laws: Array<{ readonly name: string; readonly body: () => void | Promise<void> }> = []
-  suite({ describe: (_, body) => body(), test: (name, body) => void laws.push({ name, body }), expect })
-  const failed: Array<string> = []
-  for (const { body, name } of laws) {
-    try {
-      await body()
-    } catch {
-      failed.push(name)
-    }
-  }
-  return failed
-}
+import { brokenLaws } from "../../../test-support/BrokenLaws.ts"
 
 const values = ["a", "b", "c"]
 const { majorityVote } = Aggregations
@@ -33,9 +18,9 @@ const broken = (
   }
 })
 const failingOf = (make: () => Aggregation, exact = true) =>
-  failing((api) => aggregationSuite(api, { name: "broken", make, values, exact }))
+  brokenLaws((api) => aggregationSuite(api, { name: "broken", make, values, exact }))
 const failingSelection = (select: Selection["select"]) =>
-  failing((api) => selectionSuite(api, { name: "broken", make: () => ({ name: "broken", select }), count: 3 }))
+  brokenLaws((api) => selectionSuite(api, { name: "broken", make: () => ({ name: "broken", select }), count: 3 }))
 
 const inAnyOrder = "comes to the same outcome in any order of the same answers"
 const oneWord = "counts one word per node, and strangers not at all"

@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as EmbeddingMatcher from "../src/EmbeddingMatcher.ts"
 import * as Matcher from "../src/Matcher.ts"
+import { suite } from "../src/testing/MatcherSuite.ts"
 import { capability, context, node, recordOf } from "./matcher-world.ts"
 
 describe("EmbeddingMatcher", () => {
@@ -54,3 +55,19 @@ describe("EmbeddingMatcher", () => {
       })
     ))
 })
+
+/** A model that always gives the same few numbers for the same text. */
+const model = EmbeddingModel.make({
+  embedMany: ({ inputs }) =>
+    Effect.succeed({
+      results: inputs.map((text) => ["csv", "table", "mail", "mood"].map((word) => 0.1 + text.split(word).length - 1)),
+      usage: { inputTokens: undefined }
+    })
+})
+suite(
+  { describe, expect, test },
+  {
+    name: "embeddings",
+    make: Effect.provideServiceEffect(EmbeddingMatcher.make(), EmbeddingModel.EmbeddingModel, model)
+  }
+)

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test"
+import * as Effect from "effect/Effect"
 import type { AgentRecord } from "../src/AgentRecord.ts"
 import type { CapabilityRecord } from "../src/Capability.ts"
 import { wordsOf } from "../src/internal/Words.ts"
 import * as Matcher from "../src/Matcher.ts"
 import * as Query from "../src/Query.ts"
 import { context, nodes, now, recordOf } from "./matcher-world.ts"
+import { suite } from "../src/testing/MatcherSuite.ts"
 import { forRounds, type Seeded, seeded } from "../src/testing/Seeded.ts"
 
 type Fields = { readonly [K in "inName" | "inTags" | "inText"]: ReadonlySet<string> }
@@ -144,6 +146,8 @@ const randomQuery = (random: Seeded): Query.Query => {
     limit: maybe(random, 0.7, () => 1 + random.int(20))
   }) as Query.Query
 }
+
+suite({ describe, expect, test }, { name: "words", make: Effect.sync(() => Matcher.make()) })
 
 describe("against a plain scan", () => {
   const random = seeded(11)
