@@ -9,6 +9,7 @@ import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { MAX_NAME_LENGTH } from "@parley/core/AgentRecord"
 import { type UsageError, usage } from "./Failure.ts"
 import type * as Flags from "./Flags.ts"
 
@@ -66,9 +67,14 @@ export const networkKey = (options: Pick<Flags.Joining, "networkKey">): string |
 
 /** The options of a node that joins. */
 export const node = (options: Flags.Joining) =>
-  Effect.map(passphrase(options), (secret) => {
+  Effect.gen(function* () {
+    const secret = yield* passphrase(options)
     const network = networkKey(options)
     const name = options.name ?? environment("PARLEY_NAME")
+    if (name !== undefined && (name.length > MAX_NAME_LENGTH || /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/u.test(name))) {
+      const detail = `has at most ${MAX_NAME_LENGTH} characters, and no control characters or line ends`
+      return yield* usage("BadName", `${JSON.stringify(name)} is no name for an agent: a name ${detail}`)
+    }
     return {
       ...(name === undefined ? {} : { name }),
       ...(secret === undefined ? {} : { passphrase: secret }),

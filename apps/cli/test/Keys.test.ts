@@ -107,6 +107,7 @@ describe("the command line", () => {
       [["serve", "--module", "nosuch.ts"], "there is no module"],
       [["serve", "--module", "nosuch.ts", "--cost", "1"], "--cost would do nothing"],
       [["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--port", "99999"], "99999 is no port"],
+      [["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--name", "a\u001b[31mb"], "no control characters"],
       [["tracker", "--port", "-1"], "-1 is no port"],
       [["call", "a.b", "{}", "--to", "ada"], "neither a NodeId"],
       [["ask", "a.b", "{}", "--certificate", "nosuch/verdict.json"], "there is no folder"],
