@@ -194,7 +194,7 @@ describe("the demo", () => {
 
   test("says what is wrong with a file or the command line, and starts nothing", async () => {
     const cases: ReadonlyArray<readonly [ReadonlyArray<string>, number, string]> = [
-      [["--csv", join(folder, "nosuch.csv")], 65, "ENOENT"],
+      [["--csv", join(folder, "nosuch.csv")], 65, "there is no such file"],
       [["--csv", file("names.csv", "a,b\n")], 65, "no cells"],
       [["--csv", file("open.csv", 'a,b\n"1,2\n')], 65, "Quote Not Closed"],
       [
