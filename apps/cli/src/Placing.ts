@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { CallOptions, TaskEvent } from "@parley/core/Node"
-import { parse } from "@parley/core/NodeId"
+import { type NodeId, parse } from "@parley/core/NodeId"
 import { explain } from "@parley/core/NodeError"
 import type { Move } from "@parley/core/Trust"
 import * as Choosing from "./Choosing.ts"
@@ -18,14 +18,23 @@ export interface Heard {
   readonly moves: Array<Move>
 }
 
-const line = (event: TaskEvent): string | undefined => {
-  switch (event._tag) {
-    case "Countered":
-      return `${explain(event.terms)}${event.takenUp ? "; taken up" : ""}`
-    case "Failed":
-      return event.next ? `${explain(event.reason)}; trying the next` : undefined
-    default:
-      return undefined
+/**
+ * What is told while a task is placed. A failure is told when another agent has been asked instead: where nobody is, it is the
+ * error, which is told at the end.
+ */
+const narrator = (nameOf: Names.NameOf, tell: (text: string) => void): ((event: TaskEvent) => void) => {
+  let failed: Array<{ readonly peer: NodeId; readonly reason: string }> = []
+  return (event) => {
+    if (event._tag === "Countered") {
+      tell(Names.put(`${explain(event.terms)}${event.takenUp ? "; taken up" : ""}`, nameOf))
+    } else if (event._tag === "Failed" && event.next) {
+      failed.push({ peer: event.peer, reason: explain(event.reason) })
+    } else if (event._tag === "Sent") {
+      for (const { peer, reason } of failed) {
+        if (peer !== event.peer) tell(Names.put(`${reason}; trying ${event.peer}`, nameOf))
+      }
+      failed = []
+    }
   }
 }
 
@@ -43,18 +52,20 @@ export const options = Effect.fnUntraced(function* (
     )
   }
   const heard: Heard = { moves: [] }
-  const call = (nameOf: Names.NameOf): CallOptions => ({
-    ...(Object.keys(where).length === 0 ? {} : { where }),
-    ...(deadline === undefined ? {} : { deadline }),
-    ...(to === undefined ? {} : { to }),
-    ...(flags.via === undefined ? {} : { via: flags.via }),
-    ...(flags.budget === undefined ? {} : { budget: { costUsd: flags.budget } }),
-    ...(flags.key === undefined ? {} : { idempotencyKey: flags.key }),
-    onEvent: (event) => {
-      if (event._tag === "Trust") heard.moves.push(event.move)
-      const told = line(event)
-      if (told !== undefined) Output.noteNow(flags, Names.put(told, nameOf))
+  const call = (nameOf: Names.NameOf): CallOptions => {
+    const narrate = narrator(nameOf, (text) => Output.noteNow(flags, text))
+    return {
+      ...(Object.keys(where).length === 0 ? {} : { where }),
+      ...(deadline === undefined ? {} : { deadline }),
+      ...(to === undefined ? {} : { to }),
+      ...(flags.via === undefined ? {} : { via: flags.via }),
+      ...(flags.budget === undefined ? {} : { budget: { costUsd: flags.budget } }),
+      ...(flags.key === undefined ? {} : { idempotencyKey: flags.key }),
+      onEvent: (event) => {
+        if (event._tag === "Trust") heard.moves.push(event.move)
+        narrate(event)
+      }
     }
-  })
+  }
   return { call, heard }
 })
