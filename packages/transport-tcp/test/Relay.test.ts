@@ -258,7 +258,7 @@ describe("relay", () => {
       expect([closed.every((why) => why.includes("quota")), server.circuits.size]).toEqual([true, 0])
       expect(await call(await connect(a, relayed()!), "again")).toBe("AGAIN")
     })
-    await world({ maxCircuitMs: 60 }, async ({ a, closed, relayed }) => {
+    await world({ maxCircuitMs: 400 }, async ({ a, closed, relayed }) => {
       await connect(a, relayed()!)
       await until("both ends know", () => closed.length === 2)
       expect(closed.every((why) => why.includes("quota"))).toBe(true)
