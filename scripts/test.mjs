@@ -3,7 +3,7 @@
 // A process per file: a crash costs one file, and is a failure. The last line is "N passed, N failed[, N skipped]".
 import { spawn } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { availableParallelism, tmpdir } from "node:os"
 import { join, relative, sep } from "node:path"
 import { parseArgs } from "node:util"
 import { ensureInstalled, root, runtimePath, whenOrphaned } from "./setup.mjs"
@@ -21,7 +21,10 @@ const readOptions = () => {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { runtime: { type: "string", multiple: true }, jobs: { type: "string", default: "1" } }
+      options: {
+        runtime: { type: "string", multiple: true },
+        jobs: { type: "string", default: String(Math.min(2, availableParallelism())) }
+      }
     })
     const runtimes = values.runtime ?? ["bun", "deno"]
     for (const runtime of runtimes) {

@@ -218,8 +218,9 @@ export class Caller {
           return [result.success, failed] as const
         }
         failed.push(result.failure)
-        job.emit?.({ _tag: "Failed", peer: next.node, reason: result.failure, next: others })
-        if (!goesOn(result.failure) || left(job) <= 0) break
+        const goes = goesOn(result.failure) && left(job) > 0
+        job.emit?.({ _tag: "Failed", peer: next.node, reason: result.failure, next: goes && others })
+        if (!goes) break
       }
       return yield* this.#giveUp(job, failed, searched ?? [])
     })

@@ -19,6 +19,7 @@ import type { Deadlines } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
+import type { CounteredBody } from "./Refusal.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
 import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
 import { broken, receiptOf, sendChunks, settle } from "./Settling.ts"
@@ -75,7 +76,7 @@ export class Executor implements Desk {
   abandon(served: Served): void {
     for (const work of [...this.#running.values()]) {
       if (work.served !== served) continue
-      this.#unqueue(work)
+      work.served.waiting.remove(work)
       this.#forget(work)
       for (const waiter of [...work.waiters]) {
         waiter.refuse("rejected", { code: "Draining", detail: "the agent serves this no more" })
@@ -204,13 +205,13 @@ export class Executor implements Desk {
       }
     }
     const queued = served.running >= served.concurrency
-    const waitMs = queued ? Math.ceil((served.waiting.length + 1) / served.concurrency) * served.averageMs : 0
+    const before = queued ? served.waiting.before(waiter.peer) : 0
+    const waitMs = queued ? Math.ceil((before + 1) / served.concurrency) * served.averageMs : 0
     const needMs = Math.ceil(waitMs + served.averageMs)
-    if (queued && (served.waiting.length >= served.queue || needMs > deadlineMs)) {
-      const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
-      const places = served.concurrency === 1 ? "its one place is" : `all ${served.concurrency} places are`
-      const detail = `${places} taken and ${served.waiting.length} tasks wait`
-      return waiter.refuse("countered", { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail })
+    if (queued) {
+      const displaced = needMs > deadlineMs ? false : served.waiting.displaced(waiter.peer)
+      if (displaced === false) return waiter.refuse("countered", full(served, needMs))
+      if (displaced !== undefined) this.#displace(displaced)
     }
     const work: Work = {
       key,
@@ -229,7 +230,7 @@ export class Executor implements Desk {
     waiter.work = work
     this.#running.set(key, work)
     work.deadline = this.#deps.deadlines.after(deadlineMs, () => this.#expire(work))
-    if (queued || needMs >= ACCEPT_FROM_MS) this.#tellAccepted(work, queued ? served.waiting.length + 1 : 0)
+    if (queued || needMs >= ACCEPT_FROM_MS) this.#tellAccepted(work, queued ? before + 1 : 0)
     if (queued) served.waiting.push(work)
     else this.#start(work)
   }
@@ -322,7 +323,7 @@ export class Executor implements Desk {
     if (!this.#running.has(work.key)) return
     work.expired = true
     if (work.fiber !== undefined) return work.fiber.interruptUnsafe()
-    this.#unqueue(work)
+    work.served.waiting.remove(work)
     this.#forget(work)
     const settled = broken(work, "DeadlineExceeded", "it was still waiting for a place", this.#deps.now())
     for (const waiter of work.waiters) this.#answer(waiter, settled)
@@ -334,14 +335,17 @@ export class Executor implements Desk {
     const at = work.waiters.indexOf(waiter)
     if (at >= 0) work.waiters.splice(at, 1)
     if (work.waiters.length > 0) return
-    this.#unqueue(work)
+    work.served.waiting.remove(work)
     this.#forget(work)
     work.fiber?.interruptUnsafe()
   }
 
-  #unqueue(work: Work): void {
-    const at = work.served.waiting.indexOf(work)
-    if (at >= 0) work.served.waiting.splice(at, 1)
+  /** A task that waits gives its place to another caller's, and its own caller is told to come back. */
+  #displace(work: Work): void {
+    const { served, waiters } = work
+    served.waiting.remove(work)
+    this.#forget(work)
+    for (const waiter of waiters) waiter.refuse("countered", full(served, Math.ceil(served.averageMs)))
   }
 
   #next(served: Served): void {
@@ -372,4 +376,12 @@ export class Executor implements Desk {
     }
     return true
   }
+}
+
+/** What a caller is told when there is no place for its task. */
+const full = (served: Served, needMs: number): CounteredBody => {
+  const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
+  const places = served.concurrency === 1 ? "its one place is" : `all ${served.concurrency} places are`
+  const detail = `${places} taken and ${served.waiting.length} tasks wait`
+  return { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail }
 }

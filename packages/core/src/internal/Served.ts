@@ -10,10 +10,10 @@ import type { Settings } from "../Guardrails.ts"
 import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
 import type * as Envelope from "./Envelope.ts"
+import { FairQueue } from "./FairQueue.ts"
 import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import * as VersionRange from "./VersionRange.ts"
-import type { Work } from "./Work.ts"
 
 /** A handler in any of its forms. */
 export type Run = (input: never, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
@@ -25,11 +25,10 @@ export class Served {
   readonly output: JsonCodec.JsonCodec<unknown>
   readonly run: (input: unknown, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
   readonly concurrency: number
-  readonly queue: number
   readonly negotiate: ServeOptions["negotiate"]
   /** What the handler runs in. */
   readonly services: Context.Context<never>
-  readonly waiting: Array<Work> = []
+  readonly waiting: FairQueue
   running = 0
   done = 0
   failed = 0
@@ -52,7 +51,7 @@ export class Served {
     this.output = JsonCodec.of(open.output)
     this.run = run as Served["run"]
     this.concurrency = options.concurrency ?? capability.record.concurrency ?? settings.concurrency
-    this.queue = options.queue ?? settings.queue
+    this.waiting = new FairQueue(options.queue ?? settings.queue)
     this.negotiate = options.negotiate
     this.services = services
     this.averageMs = capability.record.latencyMs ?? 0
