@@ -72,8 +72,6 @@ export interface Directory {
   readonly sourceOf: (node: NodeId) => string
   /** Gives the directory its discovery, once that has joined. */
   readonly attach: (membership: Membership) => Effect.Effect<void, never, Scope.Scope>
-  /** How many queries of others were answered. */
-  readonly answered: () => number
 }
 
 /** Makes the directory, and exchanges records with peers until the scope closes. */
@@ -98,7 +96,6 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
   let membership: Membership | undefined
   let withdrawn = false
   let advertising = false
-  let answered = 0
 
   const sign = (): AgentRecord.AgentRecord => {
     const now = Date.now()
@@ -212,7 +209,6 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     asked: Asked
   ): Pick<StreamHandler, "onWritable" | "onClosed"> => {
     const { peer } = connection
-    answered += 1
     answering.set(peer, (answering.get(peer) ?? 0) + 1)
     const told = new Set<NodeId>()
     const queue: Array<AgentRecord.AgentRecord> = []
@@ -457,7 +453,6 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
           Stream.runDrain,
           Effect.forkScoped
         )
-      }),
-    answered: () => answered
+      })
   }
 })
