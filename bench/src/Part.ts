@@ -55,6 +55,8 @@ export interface Report {
   /** Written to `results/<part>.json`, beside the machine, the versions and the date. */
   readonly data: object
   readonly charts: ReadonlyArray<Chart>
+  /** Why the run ends with exit code 1 though everything was measured; for parts that judge. */
+  readonly failed?: string
 }
 
 /** How a part is run. */

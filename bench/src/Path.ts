@@ -20,6 +20,8 @@ export const payloadOf = (bytes: number): Payload => {
 export interface Asker {
   /** Keeps so many requests in flight until the load is over, and waits for the last answers. */
   readonly run: (inflight: number, load: Load) => Promise<void>
+  /** One request, for loads that come by the clock (open loop). Paths without it are measured in a closed loop alone. */
+  readonly once?: () => Promise<unknown>
 }
 
 /** Both ends. They live as long as their process. */

@@ -1,13 +1,7 @@
 /** What a run of the routing bench comes to, as data and as a table. */
 import type { Run } from "./Load.ts"
 import type { PathName } from "./RoutingEnd.ts"
-
-/** The middle of several rounds, the least and the most. */
-export interface Spread {
-  readonly median: number
-  readonly min: number
-  readonly max: number
-}
+import { type Spread, spreadOf as spread } from "./Spread.ts"
 
 /** One round: a run, and the CPU time that each end used for a request. */
 export interface Round extends Run {
@@ -53,13 +47,6 @@ export interface Results {
   }
   readonly rows: ReadonlyArray<Row>
   readonly floor: { readonly callsPerSecond: number; readonly measured: number | undefined; readonly met: boolean }
-}
-
-export const spread = (values: ReadonlyArray<number>): Spread => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const at = (i: number) => sorted[Math.max(0, Math.min(sorted.length - 1, i))] ?? 0
-  return { median: (at(Math.ceil(middle) - 1) + at(Math.floor(middle))) / 2, min: at(0), max: at(sorted.length - 1) }
 }
 
 /** A row of rounds, beside the echo's rounds that were taken in turn with them. */

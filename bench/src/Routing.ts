@@ -4,12 +4,13 @@
  * Machines are noisy, so the paths are taken in turn, round after round, and compared within a round.
  */
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { arch, cpus, loadavg, platform, release, totalmem } from "node:os"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { root, runtimePath, type Runtime } from "../../scripts/setup.mjs"
 import { End, type Pair } from "./End.ts"
+import type { Part, Report } from "./Part.ts"
 import { payloadOf } from "./Path.ts"
 import { type Results, type Round, type Row, rowOf, table } from "./Results.ts"
 import type { PathName } from "./RoutingEnd.ts"
@@ -18,16 +19,13 @@ import { UsageError } from "./UsageError.ts"
 /** Encrypted calls a second at 64 in flight on Bun that Parley promises on two cores. */
 export const FLOOR = 100_000
 
-export const help = `bench routing: calls between two processes on loopback, beside the session alone and a bare TCP echo
+const help = `bench routing: calls between two processes on loopback, beside the session alone and a bare TCP echo
 
   --runtime bun,deno    runtimes (default: both)
   --inflight 1,64       requests in flight (default: 1,64)
   --pairs N             rounds, each with every path (default: 5)
   --seconds S           length of each measurement (default: 0.8)
   --bytes N             payload as JSON (default: 128)
-  --json                prints the results as JSON
-  --out FILE            writes the results as JSON
-  --floor N             exits with 1 when Bun has fewer calls/s at 64 in flight
   --profile DIR         writes CPU profiles of the whole path there, and prints its hottest functions`
 
 interface Options {
@@ -36,9 +34,6 @@ interface Options {
   readonly pairs: number
   readonly seconds: number
   readonly bytes: number
-  readonly json: boolean
-  readonly out: string | undefined
-  readonly floor: number | undefined
   readonly profile: string | undefined
 }
 
@@ -63,9 +58,6 @@ const optionsOf = (args: ReadonlyArray<string>): Options => {
       pairs: { type: "string", default: "5" },
       seconds: { type: "string", default: "0.8" },
       bytes: { type: "string", default: "128" },
-      json: { type: "boolean", default: false },
-      out: { type: "string" },
-      floor: { type: "string" },
       profile: { type: "string" }
     }
   })
@@ -75,9 +67,6 @@ const optionsOf = (args: ReadonlyArray<string>): Options => {
     pairs: number("pairs", values.pairs, 1, true),
     seconds: number("seconds", values.seconds, 0.01, false),
     bytes: number("bytes", values.bytes, JSON.stringify({ ...payloadOf(32), text: "" }).length, true),
-    json: values.json,
-    out: values.out,
-    floor: values.floor === undefined ? undefined : number("floor", values.floor, 0, false),
     profile: values.profile
   }
 }
@@ -156,10 +145,10 @@ const packageVersion = (path: string): string => {
 
 const loadNow = (): number => Math.round((loadavg()[0] ?? 0) * 100) / 100
 
-/** Runs the bench; gives the exit code. */
-export const routing = async (args: ReadonlyArray<string>): Promise<number> => {
-  const options = optionsOf(args)
-  const { bytes, floor: required, json, out, pairs, profile, runtimes, seconds } = options
+const run: Part["run"] = async (args, { brief }): Promise<Report> => {
+  const asked = optionsOf(args)
+  const options = brief ? { ...asked, pairs: 1, seconds: 0.05 } : asked
+  const { bytes, pairs, profile, runtimes, seconds } = options
   if (profile !== undefined) mkdirSync(profile, { recursive: true })
   const loadBefore = loadNow()
   const rows: Array<Row> = []
@@ -190,13 +179,11 @@ export const routing = async (args: ReadonlyArray<string>): Promise<number> => {
     rows,
     floor: { callsPerSecond: FLOOR, measured, met: measured !== undefined && measured >= FLOOR }
   }
-  const text = JSON.stringify(results, null, 2)
-  if (out !== undefined) {
-    mkdirSync(dirname(out), { recursive: true })
-    writeFileSync(out, `${text}\n`)
-  }
-  process.stdout.write(`${json ? text : table(results)}\n`)
-  if (required === undefined || (measured !== undefined && measured >= required)) return 0
-  say(`bench: below the floor of ${required} calls/s at 64 in flight on Bun`)
-  return 1
+  return { text: table(results), goals: [], data: results, charts: [] }
+}
+
+export const routing: Part = {
+  what: "calls between two processes, beside a bare TCP echo in the same run",
+  help,
+  run
 }

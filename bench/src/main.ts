@@ -1,45 +1,188 @@
-/** The benches: `npm run bench -- routing`. */
-import { help as routingHelp, routing } from "./Routing.ts"
+/** The benches: `npm run bench`, `npm run bench -- PART [PART...] [OPTIONS]`. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { root } from "../../scripts/setup.mjs"
+import { loadNow, machine, versions } from "./Machine.ts"
+import type { Goal, Report } from "./Part.ts"
+import { extraParts, partOf, parts } from "./Parts.ts"
+import { goalsTable, merge } from "./Summary.ts"
+import { table } from "./Table.ts"
 import { UsageError } from "./UsageError.ts"
 
-const help = `Usage: npm run bench -- PART [OPTIONS]
-
-Parts:
-  routing   calls between two processes, beside a bare TCP echo in the same run
-
-npm run bench -- PART --help says what its options are.`
-
+/** A part failed, or a required goal is missed. */
+const FAILED = 1
 /** What a command line that cannot be understood ends with. */
 const MISUSED = 2
 
-const parts: { readonly [name: string]: { readonly run: typeof routing; readonly help: string } } = {
-  routing: { run: routing, help: routingHelp }
+interface Settings {
+  readonly names: ReadonlyArray<string>
+  /** What the parts are given. */
+  readonly args: ReadonlyArray<string>
+  readonly json: boolean
+  /** Where results go, or undefined where nothing is written. */
+  readonly out: string | undefined
+  readonly brief: boolean
+  readonly require: boolean
+  readonly help: boolean
 }
 
-const isHelp = (text: string | undefined): boolean => text === "--help" || text === "-h" || text === "help"
+const settingsOf = (words: ReadonlyArray<string>): Settings => {
+  const names: Array<string> = []
+  const args: Array<string> = []
+  const flags = { json: false, write: true, brief: false, require: false, help: false }
+  let out: string | undefined
+  const rest = [...words]
+  // Leading words are parts; those behind a part that is run by name alone are its own.
+  while (rest[0] !== undefined && !rest[0].startsWith("-")) {
+    const name = rest.shift()!
+    if (name === "help") flags.help = true
+    else if (partOf(name) === undefined) throw new UsageError(`there is no part "${name}"`)
+    else names.push(name)
+    if (Object.hasOwn(extraParts, name)) break
+  }
+  for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
+    if (word === "--json") flags.json = true
+    else if (word === "--no-write") flags.write = false
+    else if (word === "--brief") flags.brief = true
+    else if (word === "--require") flags.require = true
+    else if (word === "--help" || word === "-h") flags.help = true
+    else if (word === "--out" || word.startsWith("--out=")) {
+      out = word === "--out" ? rest.shift() : word.slice("--out=".length)
+      if (out === undefined || out === "") throw new UsageError("--out is a directory")
+    } else args.push(word)
+  }
+  // A brief run's figures mean nothing, so they do not replace any.
+  const usual = flags.brief ? undefined : join(root, "bench", "results")
+  const { brief, help, json, require, write } = flags
+  const target = out === undefined ? usual : resolve(out)
+  return { names, args, json, out: write ? target : undefined, brief, require, help }
+}
 
-const main = async ([name, ...args]: ReadonlyArray<string>): Promise<number> => {
-  const part = name === undefined || !Object.hasOwn(parts, name) ? undefined : parts[name]
-  if (part === undefined) {
-    if (isHelp(name)) {
-      console.log(help)
-      return 0
-    }
-    console.error(name === undefined ? help : `bench: there is no part "${name}"\n\n${help}`)
-    return MISUSED
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+
+const help = async (): Promise<string> => {
+  const rows = await Promise.all(
+    Object.entries({ ...parts, ...extraParts }).map(async ([name, load]) => {
+      const note = Object.hasOwn(extraParts, name) ? " (by name alone)" : ""
+      try {
+        return [`  ${name}`, `${(await load()).what}${note}`]
+      } catch (error) {
+        return [`  ${name}`, `cannot be loaded: ${String(error)}`]
+      }
+    })
+  )
+  return `Usage: npm run bench                                    all parts, one after the other
+       npm run bench -- PART [PART...] [OPTIONS]
+
+Parts:
+${table(["", ""], rows).trimStart()}
+
+Options of every part:
+  --json      prints the results as JSON
+  --out DIR   where results go (default: bench/results)
+  --no-write  writes nothing
+  --brief     a few seconds that only show that everything works; written where --out says, or nowhere
+  --require   exits with 1 when a goal is missed
+
+npm run bench -- PART --help says what else a part understands.`
+}
+
+interface Outcome {
+  readonly name: string
+  readonly report: Report
+  readonly json: object
+}
+
+const runPart = async (name: string, { args, brief }: Settings, about: object): Promise<Outcome> => {
+  const part = await partOf(name)!()
+  const before = loadNow()
+  const began = Date.now()
+  const report = await part.run(args, { say, brief })
+  const seconds = Math.round((Date.now() - began) / 1_000)
+  say(`${name}: ${seconds} s`)
+  const json = {
+    bench: name,
+    date: new Date(began).toISOString(),
+    ...about,
+    seconds,
+    load: [before, loadNow()],
+    goals: report.goals,
+    ...report.data
   }
-  if (args.some(isHelp)) {
-    console.log(part.help)
-    return 0
-  }
+  return { name, report, json }
+}
+
+const readGoals = (file: string): ReadonlyArray<Goal> => {
   try {
-    return await part.run(args)
+    return JSON.parse(readFileSync(file, "utf8")) as ReadonlyArray<Goal>
+  } catch {
+    return []
+  }
+}
+
+/** A row in a line, so that a change of one goal is a change of one line. */
+const summaryText = (goals: ReadonlyArray<Goal>): string =>
+  `[\n${goals.map((goal) => `  ${JSON.stringify(goal)}`).join(",\n")}\n]\n`
+
+const write = (out: string, { json, name, report }: Outcome): void => {
+  mkdirSync(join(out, "charts"), { recursive: true })
+  writeFileSync(join(out, `${name}.json`), `${JSON.stringify(json, null, 1)}\n`)
+  for (const { name: chart, svg } of report.charts) writeFileSync(join(out, "charts", `${chart}.svg`), svg)
+  const file = join(out, "summary.json")
+  writeFileSync(file, summaryText(merge(readGoals(file), report.goals)))
+}
+
+const runAll = async (settings: Settings): Promise<number> => {
+  const names = settings.names.length === 0 ? Object.keys(parts) : settings.names
+  if (names.length > 1 && settings.args.length > 0)
+    throw new UsageError(`${settings.args.join(" ")}: options of a part go with one part alone`)
+  const about = { machine: machine(), versions: versions() }
+  const done: Array<Outcome> = []
+  const failures: Array<string> = []
+  for (const name of names) {
+    try {
+      const outcome = await runPart(name, settings, about)
+      done.push(outcome)
+      if (settings.out !== undefined) write(settings.out, outcome)
+      if (!settings.json) process.stdout.write(`${outcome.report.text}\n\n`)
+      if (outcome.report.failed !== undefined) failures.push(`${name}: ${outcome.report.failed}`)
+    } catch (error) {
+      if (isUsage(error)) throw error
+      failures.push(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+      say(failures.at(-1)!)
+    }
+  }
+  const goals = done.flatMap(({ report }) => report.goals)
+  if (settings.json) {
+    const [first] = done
+    const whole = names.length === 1 ? first?.json : Object.fromEntries(done.map(({ json, name }) => [name, json]))
+    if (whole !== undefined) process.stdout.write(`${JSON.stringify(whole, null, 1)}\n`)
+  } else if (goals.length > 0) process.stdout.write(`${goalsTable(goals)}\n`)
+  const missed = settings.require ? goals.filter(({ met }) => !met) : []
+  for (const { goal, id, measured } of missed) say(`bench: ${id} is missed: ${measured ?? "not measured"}, not ${goal}`)
+  for (const failure of failures) say(`bench: ${failure.split("\n")[0]}`)
+  return failures.length > 0 || missed.length > 0 ? FAILED : 0
+}
+
+/** `parseArgs` throws a TypeError with a code. */
+const isUsage = (error: unknown): error is Error =>
+  error instanceof UsageError ||
+  (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"))
+
+const main = async (words: ReadonlyArray<string>): Promise<number> => {
+  try {
+    const settings = settingsOf(words)
+    if (!settings.help) return await runAll(settings)
+    const [name] = settings.names
+    console.log(name === undefined ? await help() : (await partOf(name)!()).help)
+    return 0
   } catch (error) {
-    const isUsage = error instanceof UsageError || (error instanceof TypeError && "code" in error)
-    if (!isUsage) throw error
-    console.error(`bench ${name}: ${error.message}`)
+    if (!isUsage(error)) throw error
+    console.error(`bench: ${error.message}\nnpm run bench -- --help says what is understood.`)
     return MISUSED
   }
 }
 
-process.exitCode = await main(process.argv.slice(2))
+const code = await main(process.argv.slice(2))
+// What was printed is on its way first.
+process.stdout.write("", () => process.exit(code))

@@ -1,0 +1,14 @@
+/** The parts of the bench. Each is loaded when it is run, so that one which is broken breaks no other. */
+import type { Part } from "./Part.ts"
+
+/** A part that `npm run bench` runs, in this order: one line each. */
+export const parts: { readonly [name: string]: () => Promise<Part> } = {
+  routing: async () => (await import("./Routing.ts")).routing
+}
+
+/** Parts that are run by name alone. */
+export const extraParts: typeof parts = {}
+
+/** Finds a part by its name. */
+export const partOf = (name: string): (() => Promise<Part>) | undefined =>
+  Object.hasOwn(parts, name) ? parts[name] : Object.hasOwn(extraParts, name) ? extraParts[name] : undefined
