@@ -1,8 +1,15 @@
 // Format, lint, lock file and types in one command: node scripts/check.mjs
 import { spawnSync } from "node:child_process"
-import { ensureInstalled, root, toolCommand } from "./setup.mjs"
+import { ensureInstalled, ensureRivalsInstalled, root, toolCommand } from "./setup.mjs"
 
 ensureInstalled()
+try {
+  // Their types are needed to check what the bench makes of them.
+  ensureRivalsInstalled()
+} catch (error) {
+  console.error(`check: ${error.message}`)
+  process.exit(1)
+}
 
 const steps = [
   ["format", "oxfmt/bin/oxfmt", ["--check"], "npx oxfmt"],

@@ -1,4 +1,4 @@
-// Checks that package-lock.json serves every machine and every mirror; with --fix, fills what npm left out:
+// Checks that our lock files serve every machine and every mirror; with --fix, fills what npm left out:
 //   node scripts/lock.mjs [--fix]
 // npm leaves the packages of another platform out of the lock file when the registry it asks does not carry them, and `npm ci`
 // then refuses the file. Their version is known (their parent pins it) and their platform is in their name.
@@ -6,9 +6,8 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { root } from "./setup.mjs"
 
-const path = join(root, "package-lock.json")
-const lock = JSON.parse(readFileSync(path, "utf8"))
-const { packages } = lock
+const files = ["package-lock.json", "bench/rivals/package-lock.json"]
+const fixes = process.argv.includes("--fix")
 
 const systems = { darwin: "darwin", linux: "linux", linuxmusl: "linux", win32: "win32", windows: "win32" }
 const processors = { aarch64: "arm64", x86: "ia32" }
@@ -34,21 +33,28 @@ const platformOf = (name) => {
   }
 }
 
-const missing = Object.entries(packages).flatMap(([parent, entry]) =>
-  Object.entries(entry.optionalDependencies ?? {})
-    .filter(
-      ([name]) =>
-        packages[`node_modules/${name}`] === undefined && packages[`${parent}/node_modules/${name}`] === undefined
-    )
-    .map(([name, version]) => ({ name, version, parent, dev: entry.dev === true }))
-)
-const problems = Object.entries(packages).flatMap(([name, entry]) => {
-  if (!name.includes("node_modules/") || entry.link) return []
-  if (entry.resolved !== undefined) return [`${name} names where it was downloaded (${entry.resolved})`]
-  return entry.version === undefined ? [`${name} has no version`] : []
-})
-
-if (process.argv.includes("--fix")) {
+/** Gives what is wrong with a lock file, after repairing what can be repaired where that is asked for. */
+const problemsOf = (file) => {
+  const path = join(root, file)
+  const lock = JSON.parse(readFileSync(path, "utf8"))
+  const { packages } = lock
+  const missing = Object.entries(packages).flatMap(([parent, entry]) =>
+    Object.entries(entry.optionalDependencies ?? {})
+      .filter(
+        ([name]) =>
+          packages[`node_modules/${name}`] === undefined && packages[`${parent}/node_modules/${name}`] === undefined
+      )
+      .map(([name, version]) => ({ name, version, parent, dev: entry.dev === true }))
+  )
+  const problems = Object.entries(packages).flatMap(([name, entry]) => {
+    if (!name.includes("node_modules/") || entry.link) return []
+    if (entry.resolved !== undefined) return [`${name} names where it was downloaded (${entry.resolved})`]
+    return entry.version === undefined ? [`${name} has no version`] : []
+  })
+  if (!fixes) {
+    for (const { name, parent } of missing) problems.push(`${name}, an optional dependency of ${parent}, is missing`)
+    return problems
+  }
   for (const { dev, name, version } of missing) {
     if (!/^\d+\.\d+\.\d+/.test(version)) {
       problems.push(`${name} is not pinned by its parent (${version})`)
@@ -67,9 +73,9 @@ if (process.argv.includes("--fix")) {
   const sorted = Object.entries(packages).sort(([a], [b]) => (a === "" ? -1 : b === "" ? 1 : a.localeCompare(b, "en")))
   if (missing.length > 0)
     writeFileSync(path, `${JSON.stringify({ ...lock, packages: Object.fromEntries(sorted) }, null, 2)}\n`)
-} else {
-  for (const { name, parent } of missing) problems.push(`${name}, an optional dependency of ${parent}, is missing`)
+  return problems
 }
 
-for (const problem of problems) console.log(`package-lock.json: ${problem}`)
+const problems = files.flatMap((file) => problemsOf(file).map((problem) => `${file}: ${problem}`))
+for (const problem of problems) console.log(problem)
 process.exit(problems.length === 0 ? 0 : 1)

@@ -10,18 +10,25 @@ export const root = resolve(import.meta.dirname, "..")
 /** The runtime this very process is: "node", "bun" or "deno". */
 export const host = process.versions.bun ? "bun" : process.versions.deno ? "deno" : "node"
 
-const lockFile = join(root, "package-lock.json")
+/** What the bench runs beside Parley is installed apart, so that nobody else has to load it. */
+const rivals = join(root, "bench", "rivals")
+
+const lockFileOf = (directory) => join(directory, "package-lock.json")
 // npm leaves node_modules/.package-lock.json. Bun leaves nothing that names our lock file, so we leave this.
-const stampFile = join(root, "node_modules", ".parley-installed")
-const lockHash = () => createHash("sha256").update(readFileSync(lockFile)).digest("hex")
+const stampFileOf = (directory) => join(directory, "node_modules", ".parley-installed")
+const lockHash = (directory) =>
+  createHash("sha256")
+    .update(readFileSync(lockFileOf(directory)))
+    .digest("hex")
 
 /** Compares contents, not times: a fresh clone, a `git pull` and a `touch` must all be judged rightly. */
-const isInstalled = () => {
-  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === lockHash()) return true
-  const installedFile = join(root, "node_modules", ".package-lock.json")
+const isInstalled = (directory) => {
+  const stampFile = stampFileOf(directory)
+  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === lockHash(directory)) return true
+  const installedFile = join(directory, "node_modules", ".package-lock.json")
   if (!existsSync(installedFile)) return false
   const installed = JSON.parse(readFileSync(installedFile, "utf8")).packages
-  const wanted = Object.entries(JSON.parse(readFileSync(lockFile, "utf8")).packages)
+  const wanted = Object.entries(JSON.parse(readFileSync(lockFileOf(directory), "utf8")).packages)
   return wanted.every(([path, entry]) => {
     if (!path.startsWith("node_modules/")) return true
     const found = installed[path]
@@ -45,20 +52,17 @@ const installer = () => {
     const deno = ["run", "-A", "--quiet", "--no-config", "--no-lock", "--node-modules-dir=none", npmForDeno]
     return { name: "npm ci, by Deno", command: process.execPath, args: [...deno, ...clean, "--ignore-scripts"] }
   }
-  console.error(
-    "parley: cannot install the dependencies: there is no npm on PATH. Install npm 10 or newer and try again."
-  )
-  return process.exit(1)
+  throw new Error("cannot install the dependencies: there is no npm on PATH. Install npm 10 or newer and try again.")
 }
 
 /** Installs when node_modules is missing or does not agree with package-lock.json; says so in one line on stderr. */
-export const ensureInstalled = () => {
-  if (isInstalled()) return
+const install = (directory, what, time, extra) => {
+  if (isInstalled(directory)) return
   const { args, command, name } = installer()
-  console.error(`parley: installing the dependencies (${name}), about half a minute…`)
+  console.error(`parley: installing ${what} (${name}), about ${time}…`)
   const began = Date.now()
-  const { error, status, stderr, stdout } = spawnSync(command, args, {
-    cwd: root,
+  const { error, status, stderr, stdout } = spawnSync(command, [...args, ...extra], {
+    cwd: directory,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],
     shell: process.platform === "win32"
@@ -66,12 +70,28 @@ export const ensureInstalled = () => {
   if (status !== 0) {
     process.stderr.write(`${stdout ?? ""}${stderr ?? ""}`)
     const ended = error?.message ?? `exit code ${status}`
-    console.error(`parley: "${[command, ...args].join(" ")}" failed in ${root} (${ended}); the lines above say why.`)
-    process.exit(1)
+    throw new Error(`"${[command, ...args].join(" ")}" failed in ${directory} (${ended}); the lines above say why.`)
   }
-  if (name === "bun install") writeFileSync(stampFile, lockHash())
+  if (name === "bun install") writeFileSync(stampFileOf(directory), lockHash(directory))
   console.error(`parley: installed in ${((Date.now() - began) / 1000).toFixed(0)} s`)
 }
+
+/** Installs what Parley needs, or ends the process. */
+export const ensureInstalled = () => {
+  try {
+    install(root, "the dependencies", "half a minute", [])
+  } catch (error) {
+    console.error(`parley: ${error.message}`)
+    process.exit(1)
+  }
+}
+
+/** Whether what the bench runs beside Parley is installed. */
+export const areRivalsInstalled = () => isInstalled(rivals)
+
+/** Installs what the bench runs beside Parley; throws where that fails. None of it needs its install scripts. */
+export const ensureRivalsInstalled = () =>
+  install(rivals, "what the bench compares with", "fifteen seconds", ["--ignore-scripts"])
 
 // The wrapper packages copy their binary in an install script. Where scripts are switched off a small text file stands in
 // its place, and the binary lies in the package of the platform.
