@@ -52,6 +52,14 @@ const draw = ({ name, note, title }: Common, height: number, option: object): Ch
   }
 }
 
+/** 10,000 → "10k". */
+const tick = (value: number): string => {
+  const size = Math.abs(value)
+  if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`
+  if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`
+  return String(Number(value.toPrecision(3)))
+}
+
 export interface Bar {
   readonly label: string
   readonly value: Spread
@@ -60,6 +68,8 @@ export interface Bar {
 }
 
 const TOP = 76
+/** A letter's width at 13 px, generously: there is nothing here to measure fonts with. */
+const LETTER = 7.4
 
 /** A bar for each contestant, with its middle written beside it and a line from its least to its most. */
 export const bars = (
@@ -74,15 +84,19 @@ export const bars = (
   const write = chart.write ?? short
   // The first bar stands on top.
   const rows = [...chart.bars].reverse()
-  return draw(chart, TOP + rows.length * 34 + 56, {
-    grid: { left: 16, right: 90, top: TOP, bottom: 14, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+  const labels = Math.max(...rows.map(({ label }) => label.length)) * LETTER
+  const most = Math.max(chart.mark?.at ?? 0, ...rows.map(({ value }) => value.max))
+  return draw(chart, TOP + rows.length * 34 + 48, {
+    grid: { left: labels + 28, right: 100, top: TOP, bottom: 48 },
     xAxis: {
       type: "value",
+      // A mark beyond all bars is seen as well.
+      max: (axis: { readonly max: number }) => Math.max(axis.max, most),
       name: chart.unit,
       nameLocation: "middle",
       nameGap: 26,
       nameTextStyle: { color: INK },
-      axisLabel: { color: INK, formatter: short },
+      axisLabel: { color: INK, formatter: tick, showMaxLabel: false },
       splitLine: { lineStyle: { color: FAINT } }
     },
     yAxis: {
@@ -114,6 +128,7 @@ export const bars = (
       },
       {
         type: "custom",
+        z: 5,
         data: rows.map(({ value }, i) => [i, value.min, value.max, value.median]),
         encode: { x: [1, 2], y: 0 },
         renderItem: (
@@ -173,7 +188,7 @@ export const lines = (
     nameGap: gap,
     nameTextStyle: { color: INK },
     axisLine: { show: true, lineStyle: { color: INK } },
-    axisLabel: { color: INK, formatter: write ?? short },
+    axisLabel: { color: INK, formatter: write ?? tick },
     splitLine: { lineStyle: { color: FAINT } }
   })
   return draw(chart, 420, {
