@@ -58,6 +58,8 @@ export interface Options {
   readonly networkKey?: string | Uint8Array
   /** The path of a file that keeps trust. Default: trust ends with the process. */
   readonly trust?: string
+  /** Limits of connections to change (`TransportTcp.Options`): how many, how many of one address, and more. */
+  readonly limits?: TransportTcp.Options["limits"]
   /** Guardrails to change. */
   readonly guardrails?: Partial<Guardrails.Settings>
   /** More strategies; these win where names are equal. */
@@ -155,6 +157,7 @@ const transport = (options: Options, networkKey: Uint8Array | undefined) =>
     ...(options.listen === undefined ? {} : { listen: options.listen }),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
     relays: options.relays ?? options.trackers ?? [],
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(networkKey === undefined ? {} : { networkKey })
   })
 

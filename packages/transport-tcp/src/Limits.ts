@@ -67,6 +67,8 @@ export interface AcceptLimits {
   readonly maxPendingPerAddress: number
   readonly maxConnectionsPerAddress: number
   readonly maxConnections: number
+  readonly handshakesAtOnce: number
+  readonly handshakesPerSecond: number
   readonly maxHeldBytes: number
 }
 
@@ -77,5 +79,7 @@ export const acceptDefaults: AcceptLimits = {
   maxPendingPerAddress: MAX_PENDING_PER_ADDRESS,
   maxConnectionsPerAddress: MAX_CONNECTIONS_PER_ADDRESS,
   maxConnections: MAX_CONNECTIONS,
+  handshakesAtOnce: HANDSHAKES_AT_ONCE,
+  handshakesPerSecond: HANDSHAKES_PER_SECOND,
   maxHeldBytes: MAX_HELD_BYTES
 }

@@ -47,8 +47,7 @@ describe("admission", () => {
   })
 
   test("sockets that come and go are let in at a bounded rate", () => {
-    const admission = new Admission(wide)
-    const rush = (now: number): number => {
+    const rush = (admission: Admission, now: number): number => {
       let taken = 0
       for (let n = 0; n < 5_000; n++) {
         const guest = admission.admit("192.0.2.1", now, () => {})
@@ -58,8 +57,12 @@ describe("admission", () => {
       }
       return taken
     }
-    expect(rush(0)).toBe(HANDSHAKES_AT_ONCE)
-    expect(rush(1_000)).toBe(HANDSHAKES_PER_SECOND)
+    const admission = new Admission(wide)
+    expect(rush(admission, 0)).toBe(HANDSHAKES_AT_ONCE)
+    expect(rush(admission, 1_000)).toBe(HANDSHAKES_PER_SECOND)
+    const tighter = new Admission({ ...wide, handshakesAtOnce: 20, handshakesPerSecond: 7 })
+    expect(rush(tighter, 0)).toBe(20)
+    expect(rush(tighter, 1_000)).toBe(7)
     expect(isGuest(admission.admit("192.0.2.2", 1_000, () => {}))).toBe(true)
   })
 

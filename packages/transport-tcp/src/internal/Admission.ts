@@ -4,7 +4,7 @@
  * Where all places are taken, the address that has most of them gives one up to an address that has fewer: who comes with many
  * sockets stands in nobody's way but its own.
  */
-import { HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND, type AcceptLimits } from "../Limits.ts"
+import type { AcceptLimits } from "../Limits.ts"
 import * as Addresses from "./Addresses.ts"
 
 /** Addresses remembered; beyond it those with no socket are forgotten. */
@@ -29,15 +29,16 @@ class Place {
   /** In the order in which they came. */
   readonly accepted = new Set<Held>()
   readonly pending = new Set<Held>()
-  tokens = HANDSHAKES_AT_ONCE
+  tokens: number
   at: number
 
-  constructor(now: number) {
+  constructor(tokens: number, now: number) {
+    this.tokens = tokens
     this.at = now
   }
 
-  take(now: number): boolean {
-    this.tokens = Math.min(HANDSHAKES_AT_ONCE, this.tokens + ((now - this.at) * HANDSHAKES_PER_SECOND) / 1000)
+  take(now: number, { handshakesAtOnce, handshakesPerSecond }: AcceptLimits): boolean {
+    this.tokens = Math.min(handshakesAtOnce, this.tokens + ((now - this.at) * handshakesPerSecond) / 1000)
     this.at = now
     if (this.tokens < 1) return false
     this.tokens -= 1
@@ -63,7 +64,7 @@ export class Admission {
       return ["maxConnectionsPerAddress", limits.maxConnectionsPerAddress]
     }
     if (place.pending.size >= limits.maxPendingPerAddress) return ["maxPendingPerAddress", limits.maxPendingPerAddress]
-    if (!place.take(now)) return ["handshakesPerSecond", HANDSHAKES_PER_SECOND]
+    if (!place.take(now, limits)) return ["handshakesPerSecond", limits.handshakesPerSecond]
     // The oldest handshake is the one that waits in vain; of connections that stand, the newest is the least missed.
     if (this.#accepted >= limits.maxConnections && !this.#makeRoom(place, "accepted", (held) => [...held].at(-1))) {
       return ["maxConnections", limits.maxConnections]
@@ -110,7 +111,7 @@ export class Admission {
     if (this.#places.size >= MAX_PLACES) {
       for (const [each, place] of this.#places) if (place.accepted.size === 0) this.#places.delete(each)
     }
-    const place = new Place(now)
+    const place = new Place(this.#limits.handshakesAtOnce, now)
     this.#places.set(key, place)
     return place
   }
