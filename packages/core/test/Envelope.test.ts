@@ -21,6 +21,8 @@ const plain: Envelope.Request = {
   hops: 2,
   receipt: false,
   stream: false,
+  batches: false,
+  bytes: false,
   budget: undefined,
   trace: undefined
 }
@@ -50,6 +52,13 @@ describe("the bytes of a task", () => {
     )
   })
 
+  test("a request for a stream that may come as batches and bytes", () => {
+    const request = { ...plain, stream: true, batches: true, bytes: true }
+    expect(hex(Envelope.encodeRequest(request), "1")).toBe(
+      "01380200007530000102030405060708090a0b0c0d0e0f0f746578742e6563686f40312e302e3031"
+    )
+  })
+
   test("answers", () => {
     expect(hex(Envelope.encodeAccepted(1_500, 3))).toBe("02000005dc00000003")
     expect(hex(Envelope.encodeResult(undefined), '"ok"')).toBe("030000226f6b22")
@@ -58,6 +67,8 @@ describe("the bytes of a task", () => {
     expect(hex(Envelope.heads.countered, "{}")).toBe("057b7d")
     expect(hex(Envelope.heads.failed, "{}")).toBe("067b7d")
     expect(hex(Envelope.heads.chunk, "1")).toBe("0731")
+    expect(hex(Envelope.heads.chunks, "[1,2]")).toBe("095b312c325d")
+    expect(hex(Envelope.heads.bytes, Uint8Array.of(0, 255))).toBe("0a00ff")
     expect(hex(Envelope.encodeEnd)).toBe("08")
   })
 
@@ -79,6 +90,8 @@ const randomRequest = (random: Seeded): Envelope.Request => ({
   hops: random.int(256),
   receipt: random.int(2) === 0,
   stream: random.int(2) === 0,
+  batches: random.int(2) === 0,
+  bytes: random.int(2) === 0,
   budget: random.int(2) === 0 ? undefined : random.next() * 1e6,
   trace:
     random.int(2) === 0

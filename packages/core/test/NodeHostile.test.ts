@@ -132,6 +132,8 @@ const request = (body: string, change: Partial<Envelope.Request> = {}): Uint8Arr
       hops: 1,
       receipt: false,
       stream: false,
+      batches: false,
+      bytes: false,
       budget: undefined,
       trace: undefined,
       ...change

@@ -161,6 +161,8 @@ export const requestOf = (job: Job, candidate: Candidate, deadlineMs: number, bu
   hops: job.hops - 1,
   receipt: job.receipt,
   stream: job.stream,
+  batches: job.stream,
+  bytes: job.stream && job.bytes,
   budget,
   trace: job.trace
 })

@@ -7,8 +7,10 @@ import * as Effect from "effect/Effect"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { Outgoing } from "./Outgoing.ts"
 
-/** Chunks that wait for a slow reader before the sender is stopped, and bytes of them, whichever comes first. */
-const HIGH_WATER = { chunks: 1_024, bytes: 256 * 1024 }
+/** Bytes of chunks that wait for a slow reader before the sender is stopped: a window, as much as may then still be on its way. */
+const HIGH_WATER_BYTES = 256 * 1024
+/** What a chunk costs of it besides its bytes: about what an empty one takes in memory. */
+const CHUNK_COST = 32
 
 /** A buffer of chunks with one reader. */
 export class Chunks {
@@ -25,11 +27,13 @@ export class Chunks {
     this.#source = source
   }
 
-  /** Takes a chunk; `bytes` is what it was on the wire, about. */
-  push(chunk: unknown, bytes: number): void {
-    this.#items.push(chunk)
-    this.#bytes += bytes
-    if (!this.#paused && (this.#items.length >= HIGH_WATER.chunks || this.#bytes >= HIGH_WATER.bytes)) {
+  /** Takes chunks that came together, and their array; `bytes` is what they were on the wire. */
+  push(chunks: Array<unknown>, bytes: number): void {
+    if (chunks.length === 0) return
+    if (this.#items.length === 0) this.#items = chunks
+    else for (const chunk of chunks) this.#items.push(chunk)
+    this.#bytes += bytes + chunks.length * CHUNK_COST
+    if (!this.#paused && this.#bytes >= HIGH_WATER_BYTES) {
       this.#paused = true
       this.#source?.pause()
     }

@@ -15,10 +15,21 @@ export const Kind = {
   Countered: 5,
   Failed: 6,
   Chunk: 7,
-  End: 8
+  End: 8,
+  /** Several chunks, as one JSON array; to callers that take it. */
+  Chunks: 9,
+  /** One chunk of bytes, as they are; to callers that take it. */
+  Bytes: 10
 } as const
 
-const Flag = { receipt: 1, trace: 2, budget: 4, stream: 8 } as const
+const Flag = { receipt: 1, trace: 2, budget: 4, stream: 8, batches: 16, bytes: 32 } as const
+const ALL_FLAGS = 63
+
+/**
+ * Most bytes of JSON in a message of several chunks, whatever a single one may have: so that both ends agree on it without
+ * knowing each other's cap, and so that a batch is never more than what a stream may have on its way.
+ */
+export const MAX_BATCH_BYTES = 64 * 1024
 
 /** Bytes of a task id. */
 export const TASK_BYTES = 16
@@ -36,6 +47,10 @@ export interface Request {
   readonly hops: number
   readonly receipt: boolean
   readonly stream: boolean
+  /** The caller takes several chunks in one message (kind 9). */
+  readonly batches: boolean
+  /** The caller takes chunks of bytes as they are (kind 10). */
+  readonly bytes: boolean
   /** US dollars. */
   readonly budget: number | undefined
   readonly trace: Trace | undefined
@@ -58,7 +73,9 @@ export const encodeRequest = (request: Request): Uint8Array => {
     (request.receipt ? Flag.receipt : 0) |
     (trace === undefined ? 0 : Flag.trace) |
     (budget === undefined ? 0 : Flag.budget) |
-    (request.stream ? Flag.stream : 0)
+    (request.stream ? Flag.stream : 0) |
+    (request.batches ? Flag.batches : 0) |
+    (request.bytes ? Flag.bytes : 0)
   scratch[2] = request.hops
   scratch.writeUInt32BE(Math.min(Math.max(Math.ceil(request.deadlineMs), 0), 0xffff_ffff), 3)
   scratch.set(task, 7)
@@ -95,7 +112,7 @@ export const requestBodyBytes = (message: Uint8Array): number => {
 const bodyStart = (message: Uint8Array): number => {
   if (message.length < FIXED || message[0] !== Kind.Request) return -1
   const flags = message[1] as number
-  if (flags > 15) return -1
+  if (flags > ALL_FLAGS) return -1
   const at =
     FIXED +
     (message[FIXED - 1] as number) +
@@ -150,6 +167,8 @@ export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined 
     hops: message[2] as number,
     receipt: (flags & Flag.receipt) !== 0,
     stream: (flags & Flag.stream) !== 0,
+    batches: (flags & Flag.batches) !== 0,
+    bytes: (flags & Flag.bytes) !== 0,
     budget,
     trace,
     body: buffer.toString("utf8", start, message.length),
@@ -162,7 +181,6 @@ export type Response =
   | { readonly _tag: "Accepted"; readonly estimateMs: number; readonly waiting: number }
   | { readonly _tag: "Result"; readonly body: string; readonly receipt: string | undefined }
   | { readonly _tag: "Rejected" | "Countered" | "Failed"; readonly body: string }
-  | { readonly _tag: "Chunk"; readonly body: string }
   | { readonly _tag: "End"; readonly receipt: string | undefined }
 
 const oneByte = (kind: number): Uint8Array => Uint8Array.of(kind)
@@ -172,7 +190,9 @@ export const heads = {
   rejected: oneByte(Kind.Rejected),
   countered: oneByte(Kind.Countered),
   failed: oneByte(Kind.Failed),
-  chunk: oneByte(Kind.Chunk)
+  chunk: oneByte(Kind.Chunk),
+  chunks: oneByte(Kind.Chunks),
+  bytes: oneByte(Kind.Bytes)
 } as const
 
 const plainResult = Uint8Array.of(Kind.Result, 0, 0)
@@ -200,7 +220,16 @@ export const encodeAccepted = (estimateMs: number, waiting: number): Uint8Array 
   return head
 }
 
-/** Reads an answer. */
+/** Whether a message is one of chunks, which comes before the answer's end. */
+export const hasChunks = (message: Uint8Array): boolean => {
+  const kind = message[0]
+  return kind === Kind.Chunk || kind === Kind.Chunks || kind === Kind.Bytes
+}
+
+/** The JSON of a message whose kind is all of its head. */
+export const bodyOf = (message: Uint8Array): string => asBuffer(message).toString("utf8", 1, message.length)
+
+/** Reads an answer, but none of chunks. */
 export const decodeResponse = (message: Uint8Array): Response | undefined => {
   const buffer = asBuffer(message)
   switch (message[0]) {
@@ -225,8 +254,6 @@ export const decodeResponse = (message: Uint8Array): Response | undefined => {
       return { _tag: "Countered", body: buffer.toString("utf8", 1, message.length) }
     case Kind.Failed:
       return { _tag: "Failed", body: buffer.toString("utf8", 1, message.length) }
-    case Kind.Chunk:
-      return { _tag: "Chunk", body: buffer.toString("utf8", 1, message.length) }
     case Kind.End:
       return { _tag: "End", receipt: message.length === 1 ? undefined : buffer.toString("utf8", 1, message.length) }
     default:

@@ -22,7 +22,8 @@ import { RateLimit } from "./RateLimit.ts"
 import type { CounteredBody } from "./Refusal.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
 import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
-import { broken, receiptOf, sendChunks, settle } from "./Settling.ts"
+import { sendChunks } from "./SendChunks.ts"
+import { broken, receiptOf, settle } from "./Settling.ts"
 import { type Desk, Waiter, type Work } from "./Work.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */

@@ -14,6 +14,7 @@ import type { CallOptions, Task, TaskEvent } from "../Node.ts"
 import type { NodeErrorReason } from "../NodeError.ts"
 import * as Query from "../Query.ts"
 import type { Address } from "../Transport.ts"
+import { isBytes } from "./Bytes.ts"
 import type { Trace } from "./Envelope.ts"
 import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
@@ -31,6 +32,8 @@ export interface Job {
   readonly body: string
   readonly output: JsonCodec.JsonCodec<unknown>
   readonly stream: boolean
+  /** What is answered are bytes, which need no JSON. */
+  readonly bytes: boolean
   readonly receipt: boolean
   /** By `performance.now()`. */
   readonly startedAt: number
@@ -152,6 +155,7 @@ export const makeJob = (
     body,
     output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
     stream: kind === "stream",
+    bytes: typeof wanted !== "string" && isBytes(wanted.output),
     receipt: options.receipt ?? false,
     startedAt: performance.now(),
     deadlineMs: within === undefined ? asked : Math.min(asked, within.deadline - Date.now()),

@@ -3,7 +3,6 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Settings } from "../Guardrails.ts"
 import type { NodeErrorReason } from "../NodeError.ts"
@@ -12,9 +11,9 @@ import { Chunks } from "./Chunks.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import type { Experience } from "./Experience.ts"
 import type { Job } from "./Job.ts"
-import * as JsonCodec from "./JsonCodec.ts"
 import { Outgoing } from "./Outgoing.ts"
 import type { Peers } from "./Peers.ts"
+import { readChunks } from "./ReadChunks.ts"
 
 /** What an open stream needs of its node. */
 export interface Deps {
@@ -65,17 +64,15 @@ export const openStream = (
         silence?.cancel()
         job.emit?.({ _tag: "Accepted", peer: node, estimateMs, waiting })
       },
-      onChunk: (body) => {
+      onChunk: (message) => {
         silence?.cancel()
-        const bytes = JsonCodec.excess(body, settings.maxPayloadBytes)
-        if (bytes > 0) return stop({ _tag: "TooLarge", bytes, limit: settings.maxPayloadBytes })
-        const json = JsonCodec.parse(body, settings.maxJsonDepth)
-        const output = Result.isFailure(json) ? json : job.output.decode(json.success)
-        if (Result.isFailure(output)) {
-          return stop({ _tag: "OutputInvalid", capability: candidate.capability, peer: node, detail: output.failure })
+        const came: Array<unknown> = []
+        const wrong = readChunks(settings, job, candidate, message, came)
+        if (came.length > 0) {
+          chunks.push(came, message.length)
+          if (Deferred.doneUnsafe(began, Effect.void)) experience.works(candidate)
         }
-        chunks.push(output.success, body.length)
-        if (Deferred.doneUnsafe(began, Effect.void)) experience.works(candidate)
+        if (wrong !== undefined) stop(wrong)
       },
       onEnd: () => {
         end()

@@ -27,7 +27,8 @@ export const newTask = (): Uint8Array => {
 export interface Sink {
   readonly onAccepted: (estimateMs: number, waiting: number) => void
   readonly onResult: (body: string, receipt: string | undefined) => void
-  readonly onChunk: (body: string) => void
+  /** A message of chunks, valid during the call. */
+  readonly onChunk: (message: Uint8Array) => void
   readonly onEnd: () => void
   readonly onFailure: (reason: NodeErrorReason) => void
 }
@@ -90,6 +91,10 @@ export class Outgoing implements StreamHandler {
 
   onMessage(message: Uint8Array, last: boolean): void {
     if (this.#over) return
+    if (Envelope.hasChunks(message)) {
+      if (last || !this.#request.stream) return this.#bad("a chunk out of place")
+      return this.#sink.onChunk(message)
+    }
     const response = Envelope.decodeResponse(message)
     if (response === undefined) return this.#bad("a message that is no answer")
     switch (response._tag) {
@@ -103,9 +108,6 @@ export class Outgoing implements StreamHandler {
         if (this.#accepted) return this.#bad("a second acceptance")
         this.#accepted = true
         return this.#sink.onAccepted(response.estimateMs, response.waiting)
-      case "Chunk":
-        if (last || !this.#request.stream) return this.#bad("a chunk out of place")
-        return this.#sink.onChunk(response.body)
       case "End":
         if (!last || !this.#request.stream) return this.#bad("an end out of place")
         this.#over = true

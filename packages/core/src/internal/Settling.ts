@@ -1,51 +1,19 @@
 /**
- * What comes of a handler, as it goes to the caller: chunks, a result, a failure, and the receipt for a result.
+ * What comes of a handler, as it goes to the caller: a result, a failure, and the receipt for a result.
  */
 import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
-import * as Data from "effect/Data"
-import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import * as EffectStream from "effect/Stream"
 import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Identity } from "../Identity.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Receipt from "../Receipt.ts"
-import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import * as Refusal from "./Refusal.ts"
 import type { Finished } from "./Repeats.ts"
+import { OutputInvalid, OutputTooLarge } from "./SendChunks.ts"
 import type { Work } from "./Work.ts"
-
-class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
-class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{ readonly bytes: number }> {}
-
-/** The handler of a stream: sends each chunk as it comes, no faster than its reader takes them. */
-export const sendChunks = (
-  work: Work,
-  chunks: EffectStream.Stream<unknown, unknown>,
-  limit: number
-): Effect.Effect<void, unknown> => {
-  const [waiter] = work.waiters
-  if (waiter === undefined) return Effect.void
-  return EffectStream.runForEach(chunks, (chunk) =>
-    Effect.suspend((): Effect.Effect<void, OutputInvalid | OutputTooLarge> => {
-      const json = work.served.output.encode(chunk)
-      const body = Result.isSuccess(json) ? JsonCodec.stringify(json.success) : undefined
-      if (body === undefined) {
-        const detail = Result.isFailure(json) ? json.failure : "it has no JSON form"
-        return Effect.fail(new OutputInvalid({ detail }))
-      }
-      const bytes = JsonCodec.excess(body, limit)
-      if (bytes > 0) return Effect.fail(new OutputTooLarge({ bytes }))
-      if (waiter.stream.send(Envelope.heads.chunk, body, false) || waiter.closed) return Effect.void
-      return Effect.callback<void>((resume) => {
-        waiter.wake = () => resume(Effect.void)
-      })
-    })
-  )
-}
 
 /** What a handler's end comes to; an output has at most `limit` bytes. */
 export const settle = (work: Work, exit: Exit.Exit<unknown, unknown>, limit: number, now: number): Finished =>

@@ -1,0 +1,58 @@
+/**
+ * Messages of chunks read: one as JSON, several as one JSON array, or one of bytes. All chunks of a message are handed on
+ * together.
+ */
+import { Buffer } from "node:buffer"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import type { Settings } from "../Guardrails.ts"
+import type { NodeErrorReason } from "../NodeError.ts"
+import type { Candidate } from "./Attempt.ts"
+import * as Envelope from "./Envelope.ts"
+import type { Job } from "./Job.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+
+/** Reads a message of chunks into `chunks`, in order, up to the first that is none; gives what is wrong with that one. */
+export const readChunks = (
+  settings: Settings,
+  job: Job,
+  { capability, node }: Candidate,
+  message: Uint8Array,
+  chunks: Array<unknown>
+): NodeErrorReason | undefined => {
+  const { maxJsonDepth, maxPayloadBytes } = settings
+  const kind = message[0]
+  const bytes = message.length - 1
+  const tooLarge = (size: number): NodeErrorReason => ({ _tag: "TooLarge", bytes: size, limit: maxPayloadBytes })
+  const invalid = (detail: string): NodeErrorReason => ({ _tag: "OutputInvalid", capability, peer: node, detail })
+  if (kind === Envelope.Kind.Bytes) {
+    if (!job.bytes) return invalid("bytes came, and they were not asked for")
+    if (bytes > maxPayloadBytes) return tooLarge(bytes)
+    chunks.push(new Uint8Array(message.subarray(1)))
+    return undefined
+  }
+  const decode = (json: Schema.Json): NodeErrorReason | undefined => {
+    const output = job.output.decode(json)
+    if (Result.isFailure(output)) return invalid(output.failure)
+    chunks.push(output.success)
+    return undefined
+  }
+  if (kind === Envelope.Kind.Chunk) {
+    if (bytes > maxPayloadBytes) return tooLarge(bytes)
+    const json = JsonCodec.parse(Envelope.bodyOf(message), maxJsonDepth)
+    return Result.isFailure(json) ? invalid(json.failure) : decode(json.success)
+  }
+  if (bytes > Envelope.MAX_BATCH_BYTES) {
+    return invalid(`${bytes} bytes of chunks came in one message, at most ${Envelope.MAX_BATCH_BYTES} may`)
+  }
+  const all = JsonCodec.parse(Envelope.bodyOf(message), maxJsonDepth + 1)
+  if (Result.isFailure(all)) return invalid(all.failure)
+  if (!Array.isArray(all.success)) return invalid("several chunks came, and not as an array")
+  for (const json of all.success as ReadonlyArray<Schema.Json>) {
+    // Each chunk of a message that is within the cap is so too.
+    const size = bytes > maxPayloadBytes ? Buffer.byteLength(JSON.stringify(json)) : 0
+    const wrong = size > maxPayloadBytes ? tooLarge(size) : decode(json)
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}

@@ -1,0 +1,120 @@
+/**
+ * The handler of a stream, as its caller hears it: each array of chunks that its Effect Stream gives goes out in as few messages
+ * as it fits in, no faster than the reader takes them.
+ */
+import { Buffer } from "node:buffer"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import * as EffectStream from "effect/Stream"
+import { isBytes } from "./Bytes.ts"
+import * as Envelope from "./Envelope.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+import type { Waiter, Work } from "./Work.ts"
+
+/** A chunk does not fit its schema. */
+export class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
+/** A chunk is larger than the cap. */
+export class OutputTooLarge extends Data.TaggedError("OutputTooLarge")<{ readonly bytes: number }> {}
+
+type Wrong = OutputInvalid | OutputTooLarge
+
+/** How long a message of several chunks is to be, in characters: a few to a record, many to a window. */
+const AIM = 16 * 1024
+/** Chunks of the first message, before it is known how long they are. */
+const FIRST = 16
+/** Most chunks of one message. */
+const MOST = 4_096
+
+const isJson = (value: unknown): boolean =>
+  value !== undefined && typeof value !== "function" && typeof value !== "symbol"
+
+/** Sends the chunks of one task. */
+class Sender {
+  readonly #work: Work
+  readonly #waiter: Waiter
+  readonly #limit: number
+  readonly #limitOfBatch: number
+  readonly #aim: number
+  readonly #asBytes: boolean
+  #most: number
+  readonly #writable: Effect.Effect<void>
+
+  constructor(work: Work, waiter: Waiter, limit: number) {
+    const { request, served } = work
+    this.#work = work
+    this.#waiter = waiter
+    this.#limit = limit
+    this.#limitOfBatch = Math.min(limit, Envelope.MAX_BATCH_BYTES)
+    this.#aim = Math.min(AIM, limit / 2)
+    this.#asBytes = request.bytes && isBytes(served.capability.output)
+    this.#most = request.batches ? FIRST : 1
+    this.#writable = Effect.callback<void>((resume) => {
+      if (waiter.closed) resume(Effect.void)
+      else waiter.wake = () => resume(Effect.void)
+    })
+  }
+
+  /** Sends chunks from the one at `from`, and waits wherever the reader is behind. */
+  readonly send = (chunks: ReadonlyArray<unknown>, from: number): Effect.Effect<void, Wrong> =>
+    Effect.suspend(() => {
+      let at = from
+      while (at < chunks.length && !this.#waiter.closed) {
+        const sent = this.#asBytes ? this.#bytes(chunks[at]) : this.#json(chunks, at)
+        if (typeof sent === "object") return Effect.fail(sent)
+        at += Math.abs(sent)
+        if (sent < 0) return Effect.andThen(this.#writable, this.send(chunks, at))
+      }
+      return Effect.void
+    })
+
+  // Each gives how many chunks were sent, below zero when that was all that may be sent for now.
+
+  #bytes(chunk: unknown): number | Wrong {
+    if (!(chunk instanceof Uint8Array)) return new OutputInvalid({ detail: "a chunk is no Uint8Array" })
+    if (chunk.length > this.#limit) return new OutputTooLarge({ bytes: chunk.length })
+    return this.#waiter.stream.send(Envelope.heads.bytes, chunk, false) ? 1 : -1
+  }
+
+  #json(chunks: ReadonlyArray<unknown>, from: number): number | Wrong {
+    const { output } = this.#work.served
+    const most = Math.min(this.#most, chunks.length - from)
+    const encoded: Array<Schema.Json> = []
+    while (encoded.length < most) {
+      const json = output.encode(chunks[from + encoded.length])
+      const isWrong = Result.isFailure(json) || !isJson(json.success)
+      if (!isWrong) encoded.push(json.success)
+      else if (encoded.length > 0) break
+      else return new OutputInvalid({ detail: Result.isFailure(json) ? json.failure : "it has no JSON form" })
+    }
+    let count = encoded.length
+    while (count > 1) {
+      if (encoded.length > count) encoded.length = count
+      const text = JsonCodec.stringify(encoded)
+      // Where all of them are within the cap, each is.
+      if (text !== undefined && JsonCodec.excess(text, this.#limitOfBatch) === 0) {
+        this.#most = Math.min(Math.max(1, Math.round((this.#aim / text.length) * count)), MOST, 8 * count)
+        return this.#waiter.stream.send(Envelope.heads.chunks, text, false) ? count : -count
+      }
+      count = count >> 1
+    }
+    const body = JsonCodec.stringify(encoded[0]!)
+    if (body === undefined) return new OutputInvalid({ detail: "it has no JSON form" })
+    const bytes = Buffer.byteLength(body)
+    if (bytes > this.#limit) return new OutputTooLarge({ bytes })
+    return this.#waiter.stream.send(Envelope.heads.chunk, body, false) ? 1 : -1
+  }
+}
+
+/** The handler of a stream: sends what it gives; a chunk has at most `limit` bytes. */
+export const sendChunks = (
+  work: Work,
+  chunks: EffectStream.Stream<unknown, unknown>,
+  limit: number
+): Effect.Effect<void, unknown> => {
+  const [waiter] = work.waiters
+  if (waiter === undefined) return Effect.void
+  const sender = new Sender(work, waiter, limit)
+  return EffectStream.runForEachArray(chunks, (array) => sender.send(array, 0))
+}
