@@ -74,6 +74,9 @@ export class Deadlines {
     if (pending.next !== undefined) pending.next.previous = pending.previous
     if (pending.previous === undefined) this.#slots[pending.slot] = pending.next
     else pending.previous.next = pending.next
+    // An entry that points on to others, and has grown old, would keep them from the collector of young objects.
+    pending.next = undefined
+    pending.previous = undefined
     this.#count -= 1
   }
 

@@ -19,6 +19,7 @@ import type { OutboxOwner } from "./Outbox.ts"
 import { RecordReader } from "./Records.ts"
 import { SessionStream } from "./SessionStream.ts"
 import type * as Settings from "./Settings.ts"
+import { StreamTable } from "./StreamTable.ts"
 
 /** Whom a session serves. */
 export interface SessionOwner {
@@ -68,7 +69,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   readonly #owner: SessionOwner
   readonly #peerMaxStreams: number
   readonly #reader: RecordReader
-  readonly #streams = new Map<number, SessionStream>()
+  readonly #streams = new StreamTable<SessionStream>()
   readonly #out: Outbox
   #timer: ReturnType<typeof setInterval> | undefined
   #state: "open" | "draining" | "closed" = "open"
@@ -123,11 +124,11 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
 
   readonly open = (protocol: number, handler: StreamHandler): SessionStream | undefined => {
     if (this.#state !== "open" || this.#ourStreams >= this.#peerMaxStreams) return undefined
-    while (this.#streams.has(this.#nextId)) this.#advanceId()
+    while (this.#streams.get(this.#nextId) !== undefined) this.#advanceId()
     const stream = new SessionStream(this, this.#nextId, protocol & 0xff, true)
     stream.handler = handler
     this.#advanceId()
-    this.#streams.set(stream.id, stream)
+    this.#streams.add(stream)
     this.#ourStreams++
     this.#unannounced.push(stream)
     this.#out.schedule()
@@ -333,7 +334,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
         return true
       }
       stream = new SessionStream(this, id, protocol, false)
-      this.#streams.set(id, stream)
+      this.#streams.add(stream)
       this.#theirStreams++
       const handler = this.#owner.onStream(this, protocol, stream)
       if (handler === undefined) stream.reset(ResetCode.UnknownProtocol)
@@ -480,7 +481,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     clearInterval(this.#timer)
     if (graceful) this.#link.close()
     else this.#link.destroy()
-    const streams = [...this.#streams.values()]
+    const streams = this.#streams.values()
     this.#streams.clear()
     this.blocked.clear()
     for (const stream of streams) {
