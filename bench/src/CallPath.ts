@@ -13,13 +13,10 @@ import * as Matcher from "@parley/core/Matcher"
 import { Node } from "@parley/core/Node"
 import { lasting } from "./Lasting.ts"
 import type { Load } from "./Load.ts"
-import { type Path, payloadOf } from "./Path.ts"
+import { type Path, payloadOf, usual } from "./Path.ts"
 
-/** Agents that the asking node knows besides the one that answers, and what each of them offers. */
-const KNOWN_AGENTS = 1_000
-const OFFERS_EACH = 10
-/** Capabilities that the asking node knows besides the one that it calls. */
-export const KNOWN_CAPABILITIES = KNOWN_AGENTS * OFFERS_EACH
+/** Agents known at most; where more capabilities are asked for, each agent offers several. */
+const MOST_AGENTS = 10_000
 
 const Shape = Schema.Struct({ text: Schema.String, n: Schema.Finite })
 
@@ -31,18 +28,21 @@ const Echo = Capability.make("bench.echo", {
   output: Shape
 })
 
-const start = () => ManagedRuntime.make(Layers.layer({ host: "127.0.0.1", mdns: false }))
+const start = (options: Layers.Options = {}) =>
+  ManagedRuntime.make(Layers.layer({ host: "127.0.0.1", mdns: false, ...options }))
 
 /** Records of agents that nobody runs. Every hundredth offers the same name in a version that does not match. */
-const strangers = function* (): Generator<AgentRecord.AgentRecord> {
+const strangers = function* (capabilities: number): Generator<AgentRecord.AgentRecord> {
   const now = Date.now()
-  for (let agent = 0; agent < KNOWN_AGENTS; agent++) {
+  const agents = Math.min(capabilities, MOST_AGENTS)
+  for (let agent = 0; agent < agents; agent++) {
+    const offers = Math.floor((capabilities * (agent + 1)) / agents) - Math.floor((capabilities * agent) / agents)
     yield AgentRecord.make(Identity.generate(), {
       name: `agent-${agent}`,
       seq: now,
       issuedAt: now,
       addresses: ["tcp://127.0.0.1:9"],
-      capabilities: Array.from({ length: OFFERS_EACH }, (_, offer) => ({
+      capabilities: Array.from({ length: offers }, (_, offer) => ({
         name: offer === 0 && agent % 100 === 0 ? Echo.name : `work.${agent % 500}.task-${offer}`,
         version: `2.${offer}.0`,
         description: `Does task ${offer} of trade ${agent % 500}`,
@@ -53,42 +53,60 @@ const strangers = function* (): Generator<AgentRecord.AgentRecord> {
   }
 }
 
+/** Starts a node that answers, and gives its address. */
+const serve = (relay: string | undefined): Promise<string> =>
+  start(relay === undefined ? {} : { relays: [relay] }).runPromise(
+    Effect.gen(function* () {
+      const node = yield* Node
+      yield* lasting(node.serve(Echo, (input) => Effect.sync(() => input)))
+      const isWanted = (address: string) => relay === undefined || address.startsWith("relay:")
+      // A slot at a relay is reserved in the background.
+      for (;;) {
+        const address = node.connections.addresses().find(isWanted)
+        if (address !== undefined) return address
+        yield* Effect.sleep(10)
+      }
+    })
+  )
+
 /** The whole path. */
 export const callPath: Path = {
-  answer: () =>
-    start().runPromise(
-      Effect.gen(function* () {
-        const node = yield* Node
-        yield* lasting(node.serve(Echo, (input) => Effect.sync(() => input)))
-        return node.connections.addresses()[0]!
-      })
-    ),
-  ask: (address, bytes) => {
+  answer: async (_, { peers, relay } = usual) => {
+    const addresses: Array<string> = []
+    for (let i = 0; i < peers; i++) addresses.push(await serve(relay))
+    return addresses.join(" ")
+  },
+  ask: (addresses, bytes, { known, peers, traced } = usual) => {
     const runtime = start()
     const input = payloadOf(bytes)
-    const lane = (node: Node["Service"], load: Load) =>
-      Effect.gen(function* () {
-        let sentAt = performance.now()
-        while (!load.over) {
-          yield* node.call(Echo, input)
-          sentAt = load.answered(sentAt)
-        }
-      })
     return runtime.runPromise(
       Effect.gen(function* () {
         const node = yield* Node
         const matcher = yield* Matcher.Matcher
-        for (const record of strangers()) matcher.upsert(record)
-        yield* node.connections.connect({ addresses: [address] })
-        yield* node.call(Echo, input)
+        for (const record of strangers(known)) matcher.upsert(record)
+        for (const address of addresses.split(" ")) yield* node.connections.connect({ addresses: [address] })
+        const query = { name: Echo.name, version: "^1", limit: peers }
+        while ((yield* node.discover(query)).length < peers) yield* Effect.sleep(20)
+        const one = node.call(Echo, input)
+        const inSpan = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+          traced ? Effect.withSpan(effect, "bench") : effect
+        const lane = (load: Load) =>
+          Effect.gen(function* () {
+            let sentAt = performance.now()
+            while (!load.over) {
+              yield* one
+              sentAt = load.answered(sentAt)
+            }
+          })
         return {
           run: (inflight: number, load: Load) =>
             runtime.runPromise(
-              Effect.forEach(Array.from({ length: inflight }), () => lane(node, load), {
+              Effect.forEach(Array.from({ length: inflight }), () => inSpan(lane(load)), {
                 concurrency: "unbounded",
                 discard: true
               })
-            )
+            ),
+          once: () => runtime.runPromise(inSpan(one))
         }
       })
     )

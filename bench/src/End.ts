@@ -5,10 +5,31 @@ import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { runCommand, type Runtime } from "../../scripts/setup.mjs"
 import type { Run } from "./Load.ts"
+import { type Setting, usual } from "./Path.ts"
+import type { PathName } from "./Paths.ts"
 import type { Hot } from "./Profile.ts"
-import type { Cpu, Order, PathName, Ready } from "./RoutingEnd.ts"
+import type { Cpu, EndSpec, Order, Ready } from "./RoutingEnd.ts"
 
-const program = fileURLToPath(new URL("RoutingEnd.ts", import.meta.url))
+const here = fileURLToPath(new URL("RoutingEnd.ts", import.meta.url))
+
+/** Both ends of a path, and what they run on. */
+export interface PairSpec {
+  readonly path: PathName
+  readonly asking: Runtime
+  readonly answering: Runtime
+  readonly bytes: number
+  readonly setting?: Setting
+  /** Through a third process. */
+  readonly relayed?: boolean
+  /** Another checkout's `RoutingEnd.ts`. */
+  readonly program?: string
+}
+
+/** One round: a run, and the CPU time that each end used for a request. */
+export interface Round extends Run {
+  readonly askingMicros: number
+  readonly answeringMicros: number
+}
 
 /** One end of a path. */
 export class End {
@@ -16,34 +37,32 @@ export class End {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>
   readonly #lines: AsyncIterator<string>
 
-  private constructor(runtime: Runtime, args: ReadonlyArray<string>) {
+  private constructor(runtime: Runtime, spec: EndSpec, program = here) {
     const [command, ...first] = runCommand(runtime, program)
-    this.#what = `${runtime} ${args.join(" ")}`
-    this.#child = spawn(command, [...first, ...args], { stdio: ["pipe", "pipe", "inherit"] })
+    this.#what = `${runtime} ${JSON.stringify(spec)}`
+    this.#child = spawn(command, [...first, JSON.stringify(spec)], { stdio: ["pipe", "pipe", "inherit"] })
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
     this.#child.stdin.on("error", () => {})
   }
 
-  /** Starts both ends of a path, and connects them. */
-  static async pair(runtime: Runtime, path: PathName, bytes: number): Promise<Pair> {
-    const answering = new End(runtime, [path, "answer", String(bytes)])
+  /** Starts an end; resolves when it is ready. */
+  static async start(runtime: Runtime, spec: EndSpec, program?: string): Promise<readonly [End, string]> {
+    const end = new End(runtime, spec, program)
     try {
-      const { address } = await answering.#read<Ready>()
-      const asking = new End(runtime, [path, "ask", String(bytes), address])
-      try {
-        return { path, asking, answering, known: (await asking.#read<Ready>()).known }
-      } catch (error) {
-        asking.close()
-        throw error
-      }
+      return [end, (await end.#read<Ready>()).address]
     } catch (error) {
-      answering.close()
+      end.close()
       throw error
     }
   }
 
   run(inflight: number, seconds: number): Promise<Run> {
     return this.#tell({ _tag: "Run", inflight, seconds })
+  }
+
+  /** An open loop. */
+  pace(perSecond: number, seconds: number): Promise<Run> {
+    return this.#tell({ _tag: "Pace", perSecond, seconds })
   }
 
   /** Microseconds of CPU time that the process has used, all its threads together. */
@@ -77,9 +96,57 @@ export class End {
 }
 
 /** Both ends of a path, connected. */
-export interface Pair {
+export class Pair {
   readonly path: PathName
   readonly asking: End
   readonly answering: End
-  readonly known: number
+  readonly #others: ReadonlyArray<End>
+
+  private constructor(path: PathName, asking: End, answering: End, others: ReadonlyArray<End>) {
+    this.path = path
+    this.asking = asking
+    this.answering = answering
+    this.#others = others
+  }
+
+  /** Starts both ends, and a relay between them where one is asked for. */
+  static async start({ answering, asking, bytes, path, program, relayed, setting = usual }: PairSpec): Promise<Pair> {
+    const started: Array<End> = []
+    const start = async (runtime: Runtime, spec: EndSpec): Promise<readonly [End, string]> => {
+      const found = await End.start(runtime, spec, program)
+      started.push(found[0])
+      return found
+    }
+    try {
+      const placed = relayed === true ? { ...setting, relay: (await start(answering, { role: "relay" }))[1] } : setting
+      const [b, address] = await start(answering, { role: "answer", path, bytes, setting: placed })
+      const [a] = await start(asking, { role: "ask", path, bytes, setting: placed, address })
+      return new Pair(path, a, b, started.slice(0, -2))
+    } catch (error) {
+      for (const end of started) end.close()
+      throw error
+    }
+  }
+
+  /** A closed loop. */
+  round(inflight: number, seconds: number): Promise<Round> {
+    return this.#measured(() => this.asking.run(inflight, seconds))
+  }
+
+  /** An open loop. */
+  paced(perSecond: number, seconds: number): Promise<Round> {
+    return this.#measured(() => this.asking.pace(perSecond, seconds))
+  }
+
+  async #measured(run: () => Promise<Run>): Promise<Round> {
+    const before = [await this.asking.cpu(), await this.answering.cpu()] as const
+    const result = await run()
+    const after = [await this.asking.cpu(), await this.answering.cpu()] as const
+    const each = (i: 0 | 1) => (result.calls === 0 ? 0 : (after[i] - before[i]) / result.calls)
+    return { ...result, askingMicros: each(0), answeringMicros: each(1) }
+  }
+
+  close(): void {
+    for (const end of [this.asking, this.answering, ...this.#others]) end.close()
+  }
 }

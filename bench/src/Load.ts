@@ -47,6 +47,12 @@ export class Load {
     return now
   }
 
+  /** Whether its time is over, though nothing may have been answered for long. */
+  isOver(now: number): boolean {
+    if (now >= this.#endsAt) this.over = true
+    return this.over
+  }
+
   run(): Run {
     const seconds = (this.#lastAt - this.#startedAt) / 1_000
     const at = (percentile: number) => (this.#histogram.getValueAtPercentile(percentile) / STEPS_PER_MS) * 1_000

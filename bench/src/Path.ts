@@ -24,9 +24,24 @@ export interface Asker {
   readonly once?: () => Promise<unknown>
 }
 
+/** What the whole path is set up for besides its payload; other paths have no use for it. */
+export interface Setting {
+  /** Capabilities of other agents that the asking node knows besides. */
+  readonly known: number
+  /** Agents that answer, all in one process. */
+  readonly peers: number
+  /** Callers run in a span, so that each call carries its trace. */
+  readonly traced: boolean
+  /** The address of a node through which those that answer are reached, instead of directly. */
+  readonly relay?: string
+}
+
+/** What the goals are judged by, and what a path is set up for that is not told. */
+export const usual: Setting = { known: 10_000, peers: 1, traced: true }
+
 /** Both ends. They live as long as their process. */
 export interface Path {
   /** Starts answering on loopback, and gives the address. */
-  readonly answer: (bytes: number) => Promise<string>
-  readonly ask: (address: string, bytes: number) => Promise<Asker>
+  readonly answer: (bytes: number, setting?: Setting) => Promise<string>
+  readonly ask: (address: string, bytes: number, setting?: Setting) => Promise<Asker>
 }

@@ -1,33 +1,38 @@
 /**
- * One end of a path, in a process of its own: `RoutingEnd.ts PATH answer BYTES` or `RoutingEnd.ts PATH ask BYTES ADDRESS`. It
- * says that it is ready, does what it reads line by line, and ends with its input.
+ * One end of a path, in a process of its own: `RoutingEnd.ts SPEC`, the spec as JSON. It says that it is ready, does what it
+ * reads line by line, and ends with its input.
  */
 import { createInterface } from "node:readline"
-import { callPath, KNOWN_CAPABILITIES } from "./CallPath.ts"
-import { echoPath } from "./EchoPath.ts"
 import { Load, type Run } from "./Load.ts"
-import type { Path } from "./Path.ts"
+import { pace } from "./Pace.ts"
+import type { Asker, Setting } from "./Path.ts"
+import { loadPath, type PathName } from "./Paths.ts"
 import { type Hot, Profile } from "./Profile.ts"
-import { sessionPath } from "./SessionPath.ts"
 
-/** What is measured, the whole path first. */
-export const paths: { readonly call: Path; readonly session: Path; readonly echo: Path } = {
-  call: callPath,
-  session: sessionPath,
-  echo: echoPath
-}
-export type PathName = keyof typeof paths
+/** What an end is. */
+export type EndSpec =
+  | { readonly role: "answer"; readonly path: PathName; readonly bytes: number; readonly setting: Setting }
+  | {
+      readonly role: "ask"
+      readonly path: PathName
+      readonly bytes: number
+      readonly setting: Setting
+      readonly address: string
+    }
+  /** A node that forwards for others. */
+  | { readonly role: "relay" }
 
 /** The first line of an end. */
 export interface Ready {
   readonly address: string
-  readonly known: number
 }
 
 /** What an end is told; each is answered by one line. */
 export type Order =
   /** Answered by a `Run`; for the asking end. */
   | { readonly _tag: "Run"; readonly inflight: number; readonly seconds: number }
+  /** So many requests a second, by the clock. Answered by a `Run`; for the asking end. */
+  | { readonly _tag: "Pace"; readonly perSecond: number; readonly seconds: number }
   /** Answered by a `Cpu`. */
   | { readonly _tag: "Cpu" }
   /** Answered by null. */
@@ -35,24 +40,24 @@ export type Order =
   /** Answered by a list of `Hot`. */
   | { readonly _tag: "StopProfile"; readonly file: string }
 
-/** What the process has used so far. */
+/** What the process has used so far, all its threads together. */
 export interface Cpu {
   readonly micros: number
 }
 
-const [name, role, bytes, to] = process.argv.slice(2)
-const path = paths[name as PathName]
-const size = Number(bytes)
-const asker = role === "ask" ? await path.ask(to!, size) : undefined
-const address = role === "answer" ? await path.answer(size) : to!
 const say = (line: Ready | Run | Cpu | ReadonlyArray<Hot> | null) => process.stdout.write(`${JSON.stringify(line)}\n`)
 
 let profile: Profile | undefined
-const obey = async (order: Order): Promise<Run | Cpu | ReadonlyArray<Hot> | null> => {
+const obey = async (order: Order, asker: Asker | undefined): Promise<Run | Cpu | ReadonlyArray<Hot> | null> => {
   switch (order._tag) {
     case "Run": {
       const load = new Load(order.seconds)
       await asker!.run(order.inflight, load)
+      return load.run()
+    }
+    case "Pace": {
+      const load = new Load(order.seconds)
+      await pace(asker!, order.perSecond, load)
       return load.run()
     }
     case "Cpu": {
@@ -68,6 +73,15 @@ const obey = async (order: Order): Promise<Run | Cpu | ReadonlyArray<Hot> | null
   }
 }
 
-say({ address, known: name === "call" ? KNOWN_CAPABILITIES : 0 })
-for await (const line of createInterface({ input: process.stdin })) say(await obey(JSON.parse(line) as Order))
+const start = async (spec: EndSpec): Promise<readonly [string, Asker | undefined]> => {
+  if (spec.role === "relay") return [await (await import("./RelayNode.ts")).relayNode(), undefined]
+  const { bytes, path: name, role, setting } = spec
+  const path = await loadPath(name)
+  if (role === "answer") return [await path.answer(bytes, setting), undefined]
+  return [spec.address, await path.ask(spec.address, bytes, setting)]
+}
+
+const [address, asker] = await start(JSON.parse(process.argv[2]!) as EndSpec)
+say({ address })
+for await (const line of createInterface({ input: process.stdin })) say(await obey(JSON.parse(line) as Order, asker))
 process.exit(0)
