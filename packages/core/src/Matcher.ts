@@ -47,12 +47,22 @@ export interface Match {
   readonly parts: { readonly semantic: Part; readonly trust: Part; readonly availability: Part; readonly cost: Part }
 }
 
+/** Local trust, 0 to 1, in a node's capability. */
+export interface TrustOf {
+  (node: NodeId, capability: string): number
+  /**
+   * The nodes that trust may tell apart. Every other node has `rest`, whatever the capability, so that the best of many
+   * matches are found without looking at each. Where either is absent, each is looked at.
+   */
+  readonly tried?: () => Iterable<NodeId>
+  readonly rest?: number
+}
+
 /** What is asked of the rest of the node while matching. */
 export interface MatchContext {
   /** Milliseconds since the epoch: records expired by then do not match. */
   readonly now: number
-  /** Local trust, 0 to 1. */
-  readonly trust: (node: NodeId, capability: string) => number
+  readonly trust: TrustOf
   /** Free share of the peer, 0 to 1, as far as this node knows; an open circuit counts 0.3 of it. */
   readonly availability: (
     node: NodeId,
@@ -86,7 +96,10 @@ export class Matcher extends Context.Service<
      * without it words alone are compared.
      */
     readonly prepare: (query: Query) => Effect.Effect<void>
-    /** What passes the query's filters, best first, at most `query.limit`. */
+    /**
+     * What passes the query's filters, best first, at most `query.limit`. Of a query that is frozen through and through, what
+     * passed may be kept until the index changes, so that the same object is matched again in little time.
+     */
     readonly match: (query: Query, context: MatchContext) => ReadonlyArray<Match>
     /** Names that look like one that nobody has, nearest first; for error messages. */
     readonly closest: (name: string, limit: number) => ReadonlyArray<{ readonly id: string; readonly node: NodeId }>

@@ -282,7 +282,9 @@ describe("records", () => {
         const live = index.definitions.size
         expect(live <= nodes.length).toBe(true)
         expect(index.numbered.length <= 2 * live + 1_024).toBe(true)
-        for (const home of [index.names, index.words, index.tags, index.features]) {
+        expect(index.names.size <= live).toBe(true)
+        for (const { size, versions } of index.names.values()) expect(versions.size <= size && size <= live).toBe(true)
+        for (const home of [index.words, index.tags, index.features]) {
           expect(home.size <= 4 * live + 4).toBe(true)
           for (const posting of home.values()) expect(posting.entries.length <= 2 * live + 1).toBe(true)
         }

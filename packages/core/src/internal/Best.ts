@@ -1,19 +1,8 @@
 /**
  * The best candidates seen so far, at most a given number: a heap with the worst on top.
  */
-import type { Offer } from "./CapabilityIndex.ts"
+import type { Candidate } from "./Ranking.ts"
 import * as VersionRange from "./VersionRange.ts"
-
-/** An offer that passed the filters, and its parts. */
-export interface Candidate {
-  readonly offer: Offer
-  readonly score: number
-  readonly semantic: number
-  readonly words: number
-  readonly trust: number
-  readonly availability: { readonly value: number; readonly why: string }
-  readonly cost: number
-}
 
 /** By score, then NodeId, name, version (newer first), place in the record: total, and the same on every machine. */
 export const compare = (a: Candidate, b: Candidate): number => {
@@ -40,10 +29,14 @@ export class Best {
     this.#limit = limit
   }
 
-  /** Whether a candidate that scores at most this cannot be among the best any more. */
+  get isFull(): boolean {
+    return this.#heap.length >= this.#limit
+  }
+
+  /** Whether a candidate that scores at most this cannot be among the best any more, once they are full. */
   isBelow(score: number): boolean {
     // The margin is for rounding: a bound is summed in another order than a score.
-    return this.#heap.length >= this.#limit && score + 1e-9 < this.#heap[0]!.score
+    return score + 1e-9 < this.#heap[0]!.score
   }
 
   offer(candidate: Candidate): void {

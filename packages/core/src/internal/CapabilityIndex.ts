@@ -2,13 +2,15 @@
  * Agent records, indexed by what queries select on.
  *
  * Many agents run the same code, so what a capability says of itself (name, version, description, tags, features, kind) is
- * kept and indexed once, as a `Definition`, and each agent's offer of it is a small `Offer`. Names, words, tags and features
- * lead to definitions through postings.
+ * kept and indexed once, as a `Definition`, and each agent's offer of it is a small `Offer`. Names lead to definitions by
+ * version, words, tags and features through postings.
  */
 import { isTombstone, type AgentRecord } from "../AgentRecord.ts"
 import type { CapabilityRecord } from "../Capability.ts"
 import type { NodeId } from "../NodeId.ts"
+import { Keeper } from "./Kept.ts"
 import type { Meaning, Meanings } from "./Meanings.ts"
+import { Named, type Versioned } from "./Named.ts"
 import * as Words from "./Words.ts"
 
 /** How much a query's word counts where it stands in the name, of 100. */
@@ -46,7 +48,7 @@ export const numberOf = (entry: number): number => entry >>> 7
 export const weightOf = (entry: number): number => entry & 127
 
 /**
- * The definitions that have one name, word, tag or feature, by their numbers, each with what the word counts there.
+ * The definitions that have one word, tag or feature, by their numbers, each with what the word counts there.
  * Removed ones are skipped, and swept when they are the half.
  */
 export class Posting {
@@ -74,7 +76,7 @@ export class Definition {
   readonly features: ReadonlyArray<string>
   readonly stream: boolean
   readonly offers: Array<Offer> = []
-  /** Words first: those of the name, of the tags, of the description; then tags, features and the name. */
+  /** Words first: those of the name, of the tags, of the description; then tags and features. */
   readonly postings: Array<Posting> = []
   nameWords = 0
   tagWords = 0
@@ -83,6 +85,9 @@ export class Definition {
   meaning: Meaning | undefined
   /** Its place in the index; changes when the index is renumbered. */
   number: number
+  /** Those of the same name and version, and its place among them. Set by `Named`. */
+  home!: Versioned
+  slot = 0
 
   constructor(key: string, number: number, capability: CapabilityRecord) {
     this.key = key
@@ -104,8 +109,16 @@ export class Definition {
 
 const none: ReadonlyArray<string> = []
 
+/** Parts end where a control character stands that the schema of capabilities lets into none of them. */
 const keyOf = ({ description, features, name, stream, tags, version }: CapabilityRecord): string =>
-  JSON.stringify([name, version, stream === true, description ?? null, tags ?? none, features ?? none])
+  `${name}\0${version}\0${stream === true ? "s" : ""}${description === undefined ? "" : "d"}\0${labelsKey(tags)}\0${labelsKey(features)}\0${description ?? ""}`
+
+const labelsKey = (labels: ReadonlyArray<string> | undefined): string => {
+  if (labels === undefined) return ""
+  let key = ""
+  for (let i = 0; i < labels.length; i++) key += `${labels[i]!}\x01`
+  return key
+}
 
 /** Long lists count less a word, so that stuffing them with words does not pay. */
 const diluted = (most: number, least: number, enough: number, words: number): number =>
@@ -120,7 +133,7 @@ const familyOf = (name: string): string => {
 export class CapabilityIndex {
   readonly records = new Map<NodeId, Holder>()
   readonly definitions = new Map<string, Definition>()
-  readonly names = new Map<string, Posting>()
+  readonly names = new Map<string, Named>()
   readonly words = new Map<string, Posting>()
   readonly tags = new Map<string, Posting>()
   readonly features = new Map<string, Posting>()
@@ -132,6 +145,8 @@ export class CapabilityIndex {
   numbered: Array<Definition | undefined> = []
   offers = 0
   revision = 0
+  readonly keeper = new Keeper()
+  #spare: { readonly of: Float64Array; readonly reached: Uint32Array } | undefined
 
   constructor(maxRecords: number, meanings: Meanings | undefined) {
     this.#maxRecords = maxRecords
@@ -175,9 +190,25 @@ export class CapabilityIndex {
     return count
   }
 
+  /** Arrays of zeros for a sum of each definition, and for the numbers of those that have one. */
+  borrow(): { readonly of: Float64Array; readonly reached: Uint32Array } {
+    const spare = this.#spare
+    this.#spare = undefined
+    const { length } = this.numbered
+    if (spare !== undefined && spare.of.length >= length) return spare
+    // Some more, so that a growing index does not ask for new ones with each query.
+    const room = length + (length >> 3) + 64
+    return { of: new Float64Array(room), reached: new Uint32Array(room) }
+  }
+
+  /** Takes the arrays back, the sums all zero again. */
+  giveBack(of: Float64Array, reached: Uint32Array): void {
+    this.#spare = { of, reached }
+  }
+
   /** The names that begin with a prefix. */
-  namesWith(prefix: string): Array<Posting> {
-    const found: Array<Posting> = []
+  namesWith(prefix: string): Array<Named> {
+    const found: Array<Named> = []
     const collect = (names: Set<string> | undefined) => {
       for (const name of names ?? none) if (name.startsWith(prefix)) found.push(this.names.get(name)!)
     }
@@ -205,6 +236,7 @@ export class CapabilityIndex {
       slot: definition.offers.length
     }
     definition.offers.push(offer)
+    definition.home.named.revision++
     holder.offers.push(offer)
     this.offers++
   }
@@ -216,11 +248,15 @@ export class CapabilityIndex {
       last.slot = slot
     }
     this.offers--
+    const { named } = definition.home
+    named.revision++
     if (definition.offers.length > 0) return
     this.definitions.delete(definition.key)
     this.numbered[definition.number] = undefined
     for (const posting of definition.postings) this.#unpost(posting)
-    if (!this.names.has(definition.name)) {
+    named.remove(definition)
+    if (named.size === 0) {
+      this.names.delete(definition.name)
       const family = familyOf(definition.name)
       const names = this.families.get(family)
       if (names?.delete(definition.name) && names.size === 0) this.families.delete(family)
@@ -248,7 +284,7 @@ export class CapabilityIndex {
       moved.set(definition.number, numbered.length)
       numbered.push(definition)
     }
-    for (const home of [this.names, this.words, this.tags, this.features]) {
+    for (const home of [this.words, this.tags, this.features]) {
       for (const posting of home.values()) {
         if (posting.removed > 0) this.#sweep(posting)
         posting.entries = posting.entries.map((entry) => entryOf(moved.get(numberOf(entry))!, weightOf(entry)))
@@ -283,19 +319,28 @@ export class CapabilityIndex {
     }
     for (const tag of new Set(tags)) this.#post(this.tags, tag, definition)
     for (const feature of new Set(capability.features)) this.#post(this.features, feature, definition)
-    if (this.#post(this.names, name, definition).entries.length === 1) {
-      const family = familyOf(name)
-      const names = this.families.get(family)
-      if (names === undefined) this.families.set(family, new Set([name]))
-      else names.add(name)
-    }
+    this.#name(definition)
     if (this.meanings !== undefined) {
       definition.meaning = this.meanings.hold([name.replaceAll(/[._-]/g, " "), description, tags?.join(", ")])
     }
     return definition
   }
 
-  #post(home: Map<string, Posting>, key: string, definition: Definition, weight = 0): Posting {
+  #name(definition: Definition): void {
+    const { name } = definition
+    let named = this.names.get(name)
+    if (named === undefined) {
+      named = new Named(name)
+      this.names.set(name, named)
+      const family = familyOf(name)
+      const names = this.families.get(family)
+      if (names === undefined) this.families.set(family, new Set([name]))
+      else names.add(name)
+    }
+    named.add(definition)
+  }
+
+  #post(home: Map<string, Posting>, key: string, definition: Definition, weight = 0): void {
     let posting = home.get(key)
     if (posting === undefined) {
       posting = new Posting(home, key)
@@ -303,6 +348,5 @@ export class CapabilityIndex {
     }
     posting.entries.push(entryOf(definition.number, weight))
     definition.postings.push(posting)
-    return posting
   }
 }

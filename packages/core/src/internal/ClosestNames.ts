@@ -3,7 +3,8 @@
  */
 import type { NodeId } from "../NodeId.ts"
 import { parseId } from "../Capability.ts"
-import { numberOf, type CapabilityIndex, type Posting } from "./CapabilityIndex.ts"
+import type { CapabilityIndex } from "./CapabilityIndex.ts"
+import type { Named } from "./Named.ts"
 import * as VersionRange from "./VersionRange.ts"
 
 /** Most distinct names compared, so that a full index does not delay an error message by more than some milliseconds. */
@@ -34,21 +35,16 @@ export const distance = (a: string, b: string, most: number): number => {
 }
 
 /** The newest version that somebody offers, and of those who do the one with the lowest NodeId. */
-const offerOf = (
-  { numbered }: CapabilityIndex,
-  { entries }: Posting
-): { readonly version: string; readonly node: NodeId } | undefined => {
+const offerOf = ({ versions }: Named): { readonly version: string; readonly node: NodeId } | undefined => {
   let best: { readonly version: string; readonly node: NodeId } | undefined
   let seen = 0
-  for (const entry of entries) {
-    const definition = numbered[numberOf(entry)]
-    if (definition === undefined) continue
-    const { offers, version } = definition
-    for (const offer of offers) {
-      if (++seen > MAX_OFFERS) return best
-      const { node } = offer.holder.record
-      const order = best === undefined ? -1 : VersionRange.newerFirst(version, best.version)
-      if (best === undefined || order < 0 || (order === 0 && node < best.node)) best = { version, node }
+  for (const { definitions, version } of versions.values()) {
+    if (best !== undefined && VersionRange.newerFirst(version, best.version) > 0) continue
+    for (const { offers } of definitions) {
+      for (const { node } of offers) {
+        if (++seen > MAX_OFFERS) return best
+        if (best === undefined || best.version !== version || node < best.node) best = { version, node }
+      }
     }
   }
   return best
@@ -62,16 +58,16 @@ export const closest = (
 ): ReadonlyArray<{ readonly id: string; readonly node: NodeId }> => {
   const name = parseId(wanted).name.replace(/\*$/, "")
   const most = Math.max(2, Math.floor(name.length / 3))
-  const near: Array<{ readonly name: string; readonly posting: Posting; readonly edits: number }> = []
+  const near: Array<{ readonly name: string; readonly named: Named; readonly edits: number }> = []
   let seen = 0
-  for (const [other, posting] of index.names) {
+  for (const [other, named] of index.names) {
     if (++seen > MAX_NAMES) break
     const edits = distance(name, other, most)
-    if (edits <= most) near.push({ name: other, posting, edits })
+    if (edits <= most) near.push({ name: other, named, edits })
   }
   near.sort((a, b) => a.edits - b.edits || (a.name < b.name ? -1 : 1))
-  return near.slice(0, Math.max(0, limit)).flatMap(({ name, posting }) => {
-    const offer = offerOf(index, posting)
+  return near.slice(0, Math.max(0, limit)).flatMap(({ name, named }) => {
+    const offer = offerOf(named)
     return offer === undefined ? [] : [{ id: `${name}@${offer.version}`, node: offer.node }]
   })
 }

@@ -1,193 +1,153 @@
 /**
- * One query against the index: the smallest posting that covers it, its filters, and the score of what passes.
+ * One query against the index: the smallest part of it that covers the query, the filters, and the semantic part of the score.
  */
-import type { Match, MatchContext, Part } from "../Matcher.ts"
-import { DEFAULT_LIMIT, MAX_LIMIT, weightsOf, type Query, type Weights } from "../Query.ts"
-import { Best, type Candidate } from "./Best.ts"
-import {
-  NAME_WEIGHT,
-  numberOf,
-  weightOf,
-  type CapabilityIndex,
-  type Definition,
-  type Offer,
-  type Posting
-} from "./CapabilityIndex.ts"
+import type { Match, MatchContext } from "../Matcher.ts"
+import { DEFAULT_LIMIT, MAX_LIMIT, weightsOf, type Query } from "../Query.ts"
+import { numberOf, type CapabilityIndex, type Definition, type Offer, type Posting } from "./CapabilityIndex.ts"
 import * as Constraints from "./Constraints.ts"
+import { MAX_KEPT } from "./Kept.ts"
 import { similarity } from "./Meanings.ts"
+import type { Named } from "./Named.ts"
+import { QueryText } from "./QueryText.ts"
+import { type Passed, Ranking, twoDigits } from "./Ranking.ts"
 import * as VersionRange from "./VersionRange.ts"
-import * as Words from "./Words.ts"
 
 /** Price of a call, in US dollars, that scores 0.5 when the query does not say the most it would pay: a cent. */
 export const COST_SCALE_USD = 0.01
-/** Most words of a query that are compared. */
-export const MAX_QUERY_WORDS = 32
 /** Least similarity of two embeddings for a capability that shares no word with the query. */
 export const MIN_SIMILARITY = 0.5
 /** What liked tags, and liked peers, each count of the semantic part when the query names any. */
 export const PREFERENCE_SHARE = 0.2
+/** Definitions from which it pays to look at the agents that are trusted apart from the others first. */
+const MANY_DEFINITIONS = 1_024
+/** Most such agents looked at. */
+const MAX_TRIED = 2_048
 
 /** Semantic value of a query without text, by how it names the capability. */
 const byExactName = 1
 const byPrefix = 0.9
 const byFilters = 0.8
 
-const clamp = (value: number): number => (value > 0 ? (value < 1 ? value : 1) : 0)
+/** Steps in which the sums of words are ordered. */
+const STEPS = 64
 
-const hundredths = Array.from({ length: 101 }, (_, i) => (i / 100).toFixed(2))
-const twoDigits = (value: number): string => hundredths[Math.round(clamp(value) * 100)]!
-
-/** A query's word, as far as anybody uses it, and how telling it is: the rarer the more. */
-interface Word {
-  readonly posting: Posting | undefined
-  readonly rarity: number
-}
-
-/** Definitions looked at one by one, before it is cheaper to sum all postings up. */
-const FEW_DEFINITIONS = 32
-
-class Text {
-  readonly #index: CapabilityIndex
-  #asked = 0
-  #sums: Float64Array | undefined
-  readonly words: ReadonlyArray<Word>
-  /** What a name that has every word would add up to. */
-  readonly whole: number
-  readonly vector: Float32Array | undefined
-
-  constructor(index: CapabilityIndex, text: string) {
-    this.#index = index
-    const all = index.definitions.size
-    const words: Array<Word> = []
-    let whole = 0
-    for (const word of Words.wordsOf(text)) {
-      if (words.length === MAX_QUERY_WORDS) break
-      const posting = index.words.get(word)
-      const rarity = Math.log(1 + all / Math.max(1, posting?.size ?? 1))
-      whole += rarity * NAME_WEIGHT
-      words.push({ posting, rarity })
-    }
-    this.words = words
-    this.whole = whole
-    this.vector = index.meanings?.query(text)
-  }
-
-  /** The part of the query's words, by rarity, that a definition has. */
-  wordsIn(definition: Definition): number {
-    if (this.#sums !== undefined) return this.#sums[definition.number]! / this.whole
-    if (++this.#asked > FEW_DEFINITIONS) return this.sums()[definition.number]! / this.whole
-    let sum = 0
-    for (let i = 0; i < this.words.length; i++) {
-      const { posting, rarity } = this.words[i]!
-      if (posting !== undefined) sum += rarity * definition.weightOf(posting)
-    }
-    return sum / this.whole
-  }
-
-  /** What the words add up to, by the definitions' numbers; `reached` gets the numbers of those that have any. */
-  sums(reached?: Array<number>): Float64Array {
-    const sums = new Float64Array(this.#index.numbered.length)
-    for (const { posting, rarity } of this.words) {
-      if (posting === undefined) continue
-      const { entries } = posting
-      for (let i = 0; i < entries.length; i++) {
-        const entry = entries[i]!
-        const number = numberOf(entry)
-        if (sums[number] === 0) reached?.push(number)
-        sums[number]! += rarity * weightOf(entry)
-      }
-    }
-    return (this.#sums = sums)
-  }
-
-  get size(): number {
-    if (this.vector !== undefined) return Infinity
-    let sum = 0
-    for (const { posting } of this.words) sum += posting?.size ?? 0
-    return sum
-  }
-}
+const none: ReadonlyArray<never> = []
 
 class Search {
   readonly index: CapabilityIndex
   readonly query: Query
   readonly context: MatchContext
-  readonly best: Best
-  readonly weights: Weights
-  readonly weight: number
-  readonly text: Text | undefined
+  readonly ranking: Ranking
+  readonly text: QueryText | undefined
   readonly exact: string | undefined
   readonly prefix: string | undefined
   readonly range: VersionRange.VersionRange | undefined
   readonly constraints: ReadonlyArray<readonly [string, NonNullable<Query["constraints"]>[string]]>
   readonly plain: number
   readonly costScale: number
+  /** What passed, while it may be kept. */
+  passed: Array<Passed> | undefined
+  /** Agents whose offers have been looked at already. */
+  seen: Set<string> | undefined
 
   constructor(
     index: CapabilityIndex,
     query: Query,
     context: MatchContext,
     limit: number,
-    range: VersionRange.VersionRange | undefined
+    range: VersionRange.VersionRange | undefined,
+    keeps: boolean
   ) {
     this.index = index
     this.query = query
     this.context = context
-    this.best = new Best(limit)
-    const weights = weightsOf(query)
-    this.weights = weights
-    this.weight = weights.semantic + weights.trust + weights.availability + weights.cost
-    const text = query.text === undefined ? undefined : new Text(index, query.text)
-    // A text of function words alone says nothing, so it leaves nobody out.
-    this.text = text !== undefined && (text.words.length > 0 || text.vector !== undefined) ? text : undefined
+    this.ranking = new Ranking(query, context, limit)
+    this.passed = keeps ? [] : undefined
+    const text = query.text === undefined ? undefined : new QueryText(index, query.text)
+    this.text = text?.saysSomething === true ? text : undefined
     const { name } = query
     const isPrefix = name !== undefined && name.endsWith("*")
     this.exact = isPrefix ? undefined : name
     this.prefix = isPrefix && name !== "*" ? name.slice(0, -1) : undefined
     this.range = range
-    this.constraints = query.constraints === undefined ? [] : Object.entries(query.constraints)
+    this.constraints = query.constraints === undefined ? none : Object.entries(query.constraints)
     this.plain = this.exact !== undefined ? byExactName : this.prefix !== undefined ? byPrefix : byFilters
     this.costScale = query.maxCostUsd !== undefined && query.maxCostUsd > 0 ? query.maxCostUsd : COST_SCALE_USD
   }
 
   run(): void {
     const { exact, index, prefix, query, text } = this
-    if (query.node !== undefined) {
-      for (const offer of index.records.get(query.node)?.offers ?? []) {
-        const { definition } = offer
-        const words = this.wordsIn(definition)
-        if (words >= 0 && this.admits(definition)) this.consider(offer, words, this.semantic(definition, words))
-      }
-      return
-    }
-    if (exact !== undefined && query.tags === undefined && query.features === undefined) {
-      const posting = index.names.get(exact)
-      if (posting !== undefined) this.posting(posting)
-      return
-    }
+    if (query.node !== undefined) return this.ofNode(query.node)
     let least = index.definitions.size
-    let from: ReadonlyArray<Posting> | undefined
-    const offerSource = (postings: ReadonlyArray<Posting>): void => {
-      let size = 0
-      for (const posting of postings) size += posting.size
-      if (size < least || from === undefined) {
+    let look = (): void => this.everything()
+    const pick = (home: ReadonlyMap<string, Posting>, key: string): void => {
+      const posting = home.get(key)
+      const size = posting?.size ?? 0
+      if (size > least) return
+      least = size
+      look = () => posting !== undefined && this.posting(posting)
+    }
+    if (exact !== undefined) {
+      const named = index.names.get(exact)
+      if (query.tags === undefined && query.features === undefined) return named && this.named(named)
+      least = named?.size ?? 0
+      look = () => named !== undefined && this.named(named)
+    }
+    for (const tag of query.tags ?? none) pick(index.tags, tag)
+    for (const feature of query.features ?? none) pick(index.features, feature)
+    if (prefix !== undefined && least > 0) {
+      const all = index.namesWith(prefix)
+      const size = all.reduce((sum, named) => sum + named.size, 0)
+      if (size <= least) {
         least = size
-        from = postings
+        look = () => all.forEach((named) => this.named(named))
       }
     }
-    const pick = (home: Map<string, Posting>, keys: ReadonlyArray<string>): void => {
-      for (const key of keys) {
-        const posting = home.get(key)
-        offerSource(posting === undefined ? [] : [posting])
-      }
+    if (text !== undefined && text.size < least) {
+      least = text.size
+      look = () => this.byWords(text)
     }
-    if (exact !== undefined) pick(index.names, [exact])
-    if (query.tags !== undefined) pick(index.tags, query.tags)
-    if (query.features !== undefined) pick(index.features, query.features)
-    if (prefix !== undefined && least > 0) offerSource(index.namesWith(prefix))
-    if (text !== undefined && text.size < least) this.byWords(text)
-    else if (from !== undefined) for (const posting of from) this.posting(posting)
-    else for (const definition of index.definitions.values()) this.definition(definition)
+    if (least > MANY_DEFINITIONS && this.passed === undefined) this.tried()
+    look()
+  }
+
+  everything(): void {
+    for (const definition of this.index.definitions.values()) this.definition(definition)
+  }
+
+  ofNode(node: string): void {
+    const { offers } = this.index.records.get(node as Offer["node"]) ?? { offers: none }
+    for (let i = 0; i < offers.length; i++) {
+      const { definition } = offers[i]!
+      const words = this.wordsIn(definition)
+      if (words >= 0 && this.admits(definition)) this.offer(offers[i]!, words, this.semantic(definition, words))
+    }
+  }
+
+  /**
+   * Looks at whom trust tells apart. All others are trusted alike, so that most of them need not be looked at: nobody who
+   * fits worse than those already found can come before them.
+   */
+  tried(): void {
+    const { trust } = this.context
+    const nodes = trust.tried?.()
+    if (nodes === undefined || trust.rest === undefined) return
+    const seen = new Set<string>()
+    for (const node of nodes) {
+      if (seen.size === MAX_TRIED) return
+      seen.add(node)
+    }
+    for (const node of seen) this.ofNode(node)
+    this.seen = seen
+    this.ranking.comeNoBetter(trust.rest)
+  }
+
+  named({ versions }: Named): void {
+    const { range } = this
+    for (const { definitions, version } of versions.values()) {
+      if (range !== undefined && !range.has(version)) continue
+      for (let i = 0; i < definitions.length; i++) this.definition(definitions[i]!)
+    }
   }
 
   posting({ entries }: Posting): void {
@@ -206,20 +166,28 @@ class Search {
 
   /**
    * Sums the words' postings up first, by number, and then looks at what they reach, the largest sums first: it ends when
-   * even perfect trust, availability and cost would not lift the rest among the best.
+   * even perfect availability and cost, and the most trust that is possible, would not lift the rest among the best.
    */
-  byWords(text: Text): void {
+  byWords(text: QueryText): void {
     const { numbered } = this.index
-    const reached: Array<number> = []
-    const sums = text.sums(reached)
-    const steps = 64
-    const ladder = Array.from({ length: steps + 1 }, (): Array<number> => [])
-    for (const number of reached) ladder[Math.floor((sums[number]! / text.whole) * steps)]!.push(number)
-    for (let step = steps; step >= 0; step--) {
-      if (this.best.isBelow(this.bound(this.withPreferences(Math.min(1, (step + 1) / steps), 1), 1, 1))) return
-      for (const number of ladder[step]!) {
+    const { count, of, reached } = text.sums()
+    const ends = new Uint32Array(STEPS + 2)
+    const stepOf = (number: number): number => STEPS - Math.floor(text.share(of[number]!) * STEPS)
+    for (let i = 0; i < count; i++) ends[stepOf(reached[i]!) + 1]!++
+    for (let step = 0; step <= STEPS; step++) ends[step + 1]! += ends[step]!
+    const begins = ends.slice(0, STEPS + 1)
+    const ordered = new Uint32Array(count)
+    for (let i = 0; i < count; i++) {
+      const number = reached[i]!
+      ordered[begins[stepOf(number)]!++] = number
+    }
+    for (let step = 0, i = 0; step <= STEPS; step++) {
+      const most = Math.min(1, (STEPS - step + 1) / STEPS)
+      if (this.isBelow(this.withPreferences(most, 1), 1)) return
+      for (const end = ends[step + 1]!; i < end; i++) {
+        const number = ordered[i]!
         const definition = numbered[number]
-        if (definition !== undefined && this.admits(definition)) this.offers(definition, sums[number]! / text.whole)
+        if (definition !== undefined && this.admits(definition)) this.offers(definition, text.share(of[number]!))
       }
     }
   }
@@ -252,10 +220,14 @@ class Search {
 
   offers(definition: Definition, words: number): void {
     const { offers } = definition
+    const { seen } = this
     const semantic = this.semantic(definition, words)
     // The last check before work on each of perhaps ten thousand offers: what if the rest were perfect?
-    if (this.best.isBelow(this.bound(semantic, 1, 1))) return
-    for (let i = 0; i < offers.length; i++) this.consider(offers[i]!, words, semantic)
+    if (this.isBelow(semantic, 1)) return
+    for (let i = 0; i < offers.length; i++) {
+      const offer = offers[i]!
+      if (seen === undefined || !seen.has(offer.node)) this.offer(offer, words, semantic)
+    }
   }
 
   /** The semantic part of a definition; where the query likes peers, of one by a liked peer. */
@@ -280,18 +252,15 @@ class Search {
       : (1 - PREFERENCE_SHARE) * result + PREFERENCE_SHARE
   }
 
-  /** The most that an offer can score: with these parts, and full availability. */
-  bound(semantic: number, trust: number, cost: number): number {
-    const { weight, weights } = this
-    if (weight <= 0) return 0
-    return (weights.semantic * semantic + weights.trust * trust + weights.availability + weights.cost * cost) / weight
+  /** Whether it is of no use to look at offers with these parts: not while what passes may be kept. */
+  isBelow(semantic: number, cost: number): boolean {
+    return this.passed === undefined && this.ranking.isBelow(semantic, cost)
   }
 
-  consider(offer: Offer, words: number, semanticOfLiked: number): void {
-    const { best, constraints, context, query, weight, weights } = this
-    const { capability, definition, node, usd } = offer
-    if (offer.expiresAt <= context.now) return
-    if (constraints.length > 0 && !Constraints.satisfies(offer.metadata, constraints)) return
+  offer(offer: Offer, words: number, semanticOfLiked: number): void {
+    const { constraints, query } = this
+    const { metadata, node, usd } = offer
+    if (constraints.length > 0 && !Constraints.satisfies(metadata, constraints)) return
     if (query.maxCostUsd !== undefined && usd > query.maxCostUsd) return
     if (query.maxLatencyMs !== undefined && offer.latency > query.maxLatencyMs) return
     const { preferPeers } = query
@@ -300,44 +269,18 @@ class Search {
         ? semanticOfLiked
         : Math.max(0, semanticOfLiked - PREFERENCE_SHARE)
     const cost = this.costScale / (this.costScale + usd)
-    if (best.isBelow(this.bound(semantic, 1, cost))) return
-    const trust = clamp(context.trust(node, definition.name))
-    if (query.minTrust !== undefined && trust < query.minTrust) return
-    if (best.isBelow(this.bound(semantic, trust, cost))) return
-    const { value, why } = context.availability(node, capability)
-    const availability = clamp(value)
-    const sum =
-      weights.semantic * semantic + weights.trust * trust + weights.availability * availability + weights.cost * cost
-    best.offer({
-      offer,
-      score: weight > 0 ? sum / weight : 0,
-      semantic,
-      words,
-      trust,
-      availability: { value: availability, why },
-      cost
-    })
-  }
-
-  explain({ availability, cost, offer, score, semantic, trust, words }: Candidate): Match {
-    const { weights } = this
-    const { capability, holder, usd } = offer
-    const part = (value: number, weight: number, why: string): Part => ({ value, weight, why })
-    return {
-      node: offer.node,
-      record: holder.record,
-      capability,
-      score,
-      parts: {
-        semantic: part(semantic, weights.semantic, this.whySemantic(offer, words)),
-        trust: part(trust, weights.trust, `trust ${twoDigits(trust)}`),
-        availability: part(availability.value, weights.availability, availability.why),
-        cost: part(cost, weights.cost, usd === 0 ? "free" : `$${usd} a call`)
-      }
+    const { passed } = this
+    if (passed === undefined) {
+      if (!this.ranking.isBelow(semantic, cost)) this.ranking.consider(offer, words, semantic, cost, undefined)
+      return
     }
+    passed.push({ offer, words, semantic, cost, told: undefined })
+    if (passed.length <= MAX_KEPT) return
+    this.passed = undefined
+    rank(this.ranking, passed, false)
   }
 
-  whySemantic({ definition, node }: Offer, words: number): string {
+  readonly why = ({ offer: { definition, node }, words }: Passed): string => {
     const { exact, prefix, query, text } = this
     const meaning = this.meaningOf(definition)
     let why =
@@ -364,12 +307,46 @@ const includesAll = (all: ReadonlyArray<string>, wanted: ReadonlyArray<string>):
   return true
 }
 
+/** Ranks what passed; where those that fit best come first, it ends with the first that cannot be among the best. */
+const rank = (ranking: Ranking, passed: ReadonlyArray<Passed>, isSorted: boolean): void => {
+  for (let i = 0; i < passed.length; i++) {
+    const each = passed[i]!
+    if (!ranking.isBelow(each.semantic, each.cost)) {
+      ranking.consider(each.offer, each.words, each.semantic, each.cost, each)
+    } else if (isSorted) return
+  }
+}
+
 /** What passes the query's filters, best first. A range that is none matches nothing. */
 export const match = (index: CapabilityIndex, query: Query, context: MatchContext): ReadonlyArray<Match> => {
   const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT)
+  if (limit < 1) return []
+  const kept = index.keeper.get(index, query)
+  if (kept !== undefined) {
+    const ranking = new Ranking(query, context, limit)
+    rank(ranking, kept.passed, true)
+    return ranking.matches(kept.why)
+  }
   const range = query.version === undefined ? undefined : VersionRange.parse(query.version)
-  if (limit < 1 || typeof range === "string") return []
-  const search = new Search(index, query, context, limit, range)
-  search.run()
-  return search.best.sorted().map((candidate) => search.explain(candidate))
+  if (typeof range === "string") return []
+  // Meanings are learned of at any time.
+  const keeps = (query.text === undefined || index.meanings === undefined) && index.keeper.takes(query)
+  const search = new Search(index, query, context, limit, range, keeps)
+  try {
+    search.run()
+  } finally {
+    search.text?.release()
+  }
+  const { passed, ranking, why } = search
+  if (passed !== undefined) {
+    const { cost, semantic } = weightsOf(query)
+    const fixed = (one: Passed): number => semantic * one.semantic + cost * one.cost
+    passed.sort((a, b) => fixed(b) - fixed(a))
+    // Words count by how rare they are, which any record may change.
+    const named = search.exact === undefined || search.text !== undefined ? undefined : index.names.get(search.exact)
+    const { revision } = named ?? index
+    index.keeper.set(query, { named, revision, passed, why })
+    rank(ranking, passed, true)
+  }
+  return ranking.matches(why)
 }
