@@ -56,8 +56,8 @@ describe("what is kept", () => {
     forRounds(random, 60, () => {
       const index = new CapabilityIndex(30, undefined)
       const queries = Array.from({ length: 12 }, () => frozen(queryOf(random)))
-      const trusts = new Map<string, number>()
-      const trust: TrustOf = Object.assign((node: string) => trusts.get(node) ?? 0.5, {
+      const trusts = new Map<NodeId.NodeId, number>()
+      const trust: TrustOf = Object.assign((node: NodeId.NodeId) => trusts.get(node) ?? 0.5, {
         tried: () => trusts.keys(),
         rest: 0.5
       })

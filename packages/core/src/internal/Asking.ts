@@ -32,6 +32,7 @@ import type { Trust } from "../Trust.ts"
 import type { Caller, Candidate, Placed } from "./Caller.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import { type Job, left } from "./Job.ts"
+import { limited } from "./Limited.ts"
 import type { Peers } from "./Peers.ts"
 
 /** How many matches a selection chooses from. */
@@ -145,7 +146,7 @@ export class Asking {
   #candidates(job: Job): ReadonlyArray<Match> {
     const { context, matcher, nodeId } = this.#deps
     const seen = new Set<NodeId>([nodeId])
-    return matcher.match({ ...job.query, limit: MAX_CANDIDATES }, context()).filter((match) => {
+    return matcher.match(limited(job.query, MAX_CANDIDATES), context()).filter((match) => {
       if (seen.has(match.node)) return false
       seen.add(match.node)
       return true

@@ -22,6 +22,7 @@ import type { Deadlines } from "./Deadlines.ts"
 import type { Directory } from "./Directory.ts"
 import { Experience } from "./Experience.ts"
 import { type Job, left } from "./Job.ts"
+import { limited } from "./Limited.ts"
 import { type Deps as Streaming, openStream } from "./OpenStream.ts"
 import type { Peers } from "./Peers.ts"
 import { Reach } from "./Reach.ts"
@@ -124,7 +125,7 @@ export class Caller {
     const revision = matcher.revision()
     const route = job.isPlain ? this.#routes.get(job.query) : undefined
     if (route !== undefined && route.revision === revision && route.expiresAt > context.now) return route.candidates
-    const matches = matcher.match({ ...job.query, limit }, context)
+    const matches = matcher.match(limited(job.query, limit), context)
     const seen = new Set<string>()
     const candidates: Array<Candidate> = []
     for (const match of matches) {

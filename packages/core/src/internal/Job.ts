@@ -84,7 +84,8 @@ class PlainQueries {
   }
   /** Makes the query, and keeps it unless something is wrong with it. */
   make(wanted: Wanted): Query.Query {
-    const query = queryOf(wanted, this.#kind, undefined)
+    // Frozen, so that the matcher may keep what it finds.
+    const query = Object.freeze(queryOf(wanted, this.#kind, undefined))
     if (Query.check(query) !== undefined) return query
     if (typeof wanted !== "string") this.#byDefinition.set(wanted, query)
     else {
