@@ -10,6 +10,7 @@ import type { Chart, Goal, Part } from "./Part.ts"
 import { usual } from "./Path.ts"
 import { knownGoals, rivalGoals } from "./RoutingGoals.ts"
 import { measureKnown } from "./RoutingKnown.ts"
+import { matrixTable, measureMatrix } from "./RoutingMatrix.ts"
 import { help, type Options, optionsOf, type Section } from "./RoutingOptions.ts"
 import { measureRivals, warmSeconds } from "./RoutingRivals.ts"
 import { type Row, rowsTable } from "./RoutingRows.ts"
@@ -70,6 +71,11 @@ const run: Part["run"] = async (args, { brief, say }) => {
     texts.push("", rowsTable(rows))
     if (!brief) goals.push(...knownGoals(rows))
     data["known"] = rows
+  }
+  if (wants("matrix")) {
+    const points = await measureMatrix(options, say)
+    texts.push("", `the whole path on Bun, 64 in flight, 128 B, but for:`, matrixTable(points))
+    data["matrix"] = points
   }
   if (options.profile !== undefined) await profile(options.profile, options, say)
   return { text: texts.join("\n"), goals, data, charts }
