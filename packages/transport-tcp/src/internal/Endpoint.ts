@@ -3,7 +3,7 @@ import type { Identity } from "@parley/core/Identity"
 import * as NodeId from "@parley/core/NodeId"
 import * as Signature from "@parley/core/Signature"
 import { TransportError } from "@parley/core/Transport"
-import type { Address, Owner, TransportErrorReason } from "@parley/core/Transport"
+import type { Address, Connection, Owner, TransportErrorReason } from "@parley/core/Transport"
 import type * as CipherSuite from "../CipherSuite.ts"
 import * as Frame from "../Frame.ts"
 import * as Handshake from "../Handshake.ts"
@@ -12,8 +12,9 @@ import * as X25519 from "../X25519.ts"
 import { Budget } from "./Budget.ts"
 import type { ByteLink } from "./ByteLink.ts"
 import { establish } from "./Establish.ts"
-import { Session } from "./Session.ts"
+import { Session, type SessionOwner } from "./Session.ts"
 import * as Settings from "./Settings.ts"
+import { Sweeper } from "./Sweeper.ts"
 
 /** The smallest frame a peer may ask for; less would make every message crawl. */
 const MIN_PEER_FRAME_BYTES = 1_024
@@ -34,20 +35,23 @@ export interface Attempt {
   readonly relayed: boolean
   /** Called exactly once, unless the attempt is abandoned. */
   readonly onResult: (session: Session | undefined, reason: TransportErrorReason | undefined) => void
-  readonly onClosed?: () => void
 }
 
 export class Endpoint {
   readonly #options: EndpointOptions
   readonly #handshake: Handshake.Options
-  readonly #sessions = new Set<Session>()
+  readonly #sessions = new Set<Connection>()
   readonly #budget: Budget
+  readonly #sweeper: Sweeper
   readonly #attempts = new Set<() => void>()
   #owner: Owner | undefined
+  /** One for all sessions, so that none of them keeps its handshake in memory. */
+  #serves: SessionOwner | undefined
 
   constructor(options: EndpointOptions) {
     this.#options = options
     this.#budget = new Budget(options.maxHeldBytes)
+    this.#sweeper = new Sweeper(options.limits)
     const { identity, limits } = options
     this.#handshake = {
       identity: identity.publicKey,
@@ -73,6 +77,13 @@ export class Endpoint {
 
   open(owner: Owner): void {
     this.#owner = owner
+    this.#serves = {
+      onStream: owner.onStream,
+      onClosed: (connection, why) => {
+        this.#sessions.delete(connection)
+        owner.onClosed(connection, why)
+      }
+    }
   }
 
   /** Closes every session and gives up every attempt. */
@@ -80,7 +91,7 @@ export class Endpoint {
     for (const abandon of [...this.#attempts]) abandon()
     this.#attempts.clear()
     for (const session of [...this.#sessions]) session.close(why)
-    this.#owner = undefined
+    this.#owner = this.#serves = undefined
   }
 
   /** Proves itself to the other end, and has it prove itself; gives what abandons the attempt. */
@@ -116,14 +127,14 @@ export class Endpoint {
       },
       onEstablished: (outcome, prefix) => {
         this.#attempts.delete(abandoned)
-        const owner = this.#owner
-        if (owner === undefined || outcome.maxFrame < MIN_PEER_FRAME_BYTES) {
+        const [owner, serves] = [this.#owner, this.#serves]
+        if (owner === undefined || serves === undefined || outcome.maxFrame < MIN_PEER_FRAME_BYTES) {
           link.destroy()
           const detail =
             owner === undefined ? "this node is shutting down" : `it takes frames of ${outcome.maxFrame} bytes`
           return attempt.onResult(undefined, { _tag: "DialFailed", address, detail })
         }
-        const session: Session = new Session({
+        const session = new Session({
           link,
           send: outcome.send,
           receive: outcome.receive,
@@ -135,14 +146,8 @@ export class Endpoint {
           peerSettings: Settings.decode(outcome.settings),
           limits: this.#options.limits,
           budget: this.#budget,
-          owner: {
-            onStream: owner.onStream,
-            onClosed: (connection, why) => {
-              this.#sessions.delete(session)
-              attempt.onClosed?.()
-              owner.onClosed(connection, why)
-            }
-          },
+          sweeper: this.#sweeper,
+          owner: serves,
           prefix
         })
         this.#sessions.add(session)

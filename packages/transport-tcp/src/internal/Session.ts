@@ -14,12 +14,12 @@ import * as Frame from "../Frame.ts"
 import type { SessionLimits } from "../Limits.ts"
 import { Budget, Holding } from "./Budget.ts"
 import type { ByteLink, LinkHandler } from "./ByteLink.ts"
-import { Outbox } from "./Outbox.ts"
-import type { OutboxOwner } from "./Outbox.ts"
+import { Outbox, type OutboxOwner } from "./Outbox.ts"
 import { RecordReader } from "./Records.ts"
 import { SessionStream } from "./SessionStream.ts"
 import type * as Settings from "./Settings.ts"
 import { StreamTable } from "./StreamTable.ts"
+import { Sweeper, type Swept } from "./Sweeper.ts"
 
 /** Whom a session serves. */
 export interface SessionOwner {
@@ -40,15 +40,16 @@ export interface SessionOptions {
   readonly peerMaxFrame: number
   readonly peerSettings: Settings.Settings
   readonly limits: SessionLimits
-  /** What all sessions of the node may hold; without bound where absent. */
+  /** What all sessions of the node share: the memory they may hold, without bound where absent, and their timer. */
   readonly budget?: Budget
+  readonly sweeper?: Sweeper
   readonly owner: SessionOwner
   /** Goes out before the first record, in the same write. */
   readonly prefix: Uint8Array | undefined
 }
 
 const empty = new Uint8Array(0)
-export class Session implements Connection, Frame.FrameSink, LinkHandler, OutboxOwner {
+export class Session implements Connection, Frame.FrameSink, LinkHandler, OutboxOwner, Swept {
   readonly peer: NodeId
   readonly address: Address
   readonly direction: "outbound" | "inbound"
@@ -59,6 +60,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   readonly maxBody: number
   /** What we may still send, over all streams. */
   credit: number
+  slot = 0
   /** Streams with something to send that wait for the link or the connection's credit. */
   readonly blocked = new Set<SessionStream>()
 
@@ -71,7 +73,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   readonly #reader: RecordReader
   readonly #streams = new StreamTable<SessionStream>()
   readonly #out: Outbox
-  #timer: ReturnType<typeof setInterval> | undefined
+  readonly #sweeper: Sweeper
   #state: "open" | "draining" | "closed" = "open"
   #nextId: number
   #ourStreams = 0
@@ -106,10 +108,8 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#nextId = options.direction === "outbound" ? 1 : 2
     this.#out = new Outbox(options.link, options.send, options.prefix, this.#heardAt, this)
     this.#reader = new RecordReader((record) => this.#open(record))
-    const { deadAfterMs, keepaliveMs, stallTimeoutMs } = options.limits
-    const period = Math.max(5, Math.min(keepaliveMs, deadAfterMs, stallTimeoutMs) / 3)
-    this.#timer = setInterval(() => this.#tick(performance.now()), period)
-    this.#timer.unref()
+    this.#sweeper = options.sweeper ?? new Sweeper(options.limits)
+    this.#sweeper.add(this)
     options.link.attach(this)
   }
 
@@ -238,9 +238,17 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#out.schedule()
   }
 
-  /** Encodes a part of a queued message. */
-  writePiece(stream: SessionStream, message: Uint8Array, from: number, to: number, more: boolean, last: boolean): void {
-    const start = this.#out.reserve(to - from + Frame.HEADER_BYTES + 1)
+  /** Encodes a part of a message: all of `head`, and `bytes` from `from` to `to`. */
+  writePiece(
+    stream: SessionStream,
+    head: Uint8Array,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    more: boolean,
+    last: boolean
+  ): void {
+    const start = this.#out.reserve(head.length + to - from + Frame.HEADER_BYTES + 1)
     const out = this.#out.buffer
     let at = start + Frame.HEADER_BYTES
     let kind: number = Frame.Type.Data | (more ? Frame.Flag.More : 0) | (last ? Frame.Flag.Last : 0)
@@ -249,14 +257,21 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
       kind |= Frame.Flag.Open
       out[at++] = stream.protocol
     }
-    out.set(message.subarray(from, to), at)
+    out.set(head, at)
+    at += head.length
+    out.set(bytes.subarray(from, to), at)
     at += to - from
     Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
     this.#out.pending = at
-    const cost = to - from + Frame.FRAME_COST
+    const cost = head.length + to - from + Frame.FRAME_COST
     stream.credit -= cost
     this.credit -= cost
     this.#out.schedule()
+  }
+
+  /** Message bytes that the record which is begun has room for. */
+  roomInRecord(): number {
+    return Frame.MAX_BODY_BYTES - 1 - this.#out.pending
   }
 
   writeReset(stream: SessionStream, code: ResetCode): void {
@@ -445,7 +460,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#unannounced = []
     for (const stream of waiting) {
       if (stream.announced || stream.closed) continue
-      if (this.credit >= Frame.FRAME_COST) this.writePiece(stream, empty, 0, 0, true, false)
+      if (this.credit >= Frame.FRAME_COST) this.writePiece(stream, empty, empty, 0, 0, true, false)
       else this.#unannounced.push(stream)
     }
   }
@@ -461,7 +476,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#out.writeBare(Frame.Type.GoAway)
   }
 
-  #tick(now: number): void {
+  tick(now: number): void {
     if (this.#heard) {
       this.#heard = false
       this.#pinged = false
@@ -478,7 +493,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   #end(why: string, graceful: boolean): void {
     if (this.#state === "closed") return
     this.#state = "closed"
-    clearInterval(this.#timer)
+    this.#sweeper.remove(this)
     if (graceful) this.#link.close()
     else this.#link.destroy()
     const streams = this.#streams.values()
