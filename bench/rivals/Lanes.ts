@@ -3,6 +3,7 @@ import type { Asker, Payload } from "../src/Path.ts"
 
 /** An asker that keeps lanes of its own busy, each with one request after another. Throws where an answer is not what was asked. */
 export const lanes = (payload: Payload, ask: () => Promise<Payload>): Asker => ({
+  once: ask,
   run: async (inflight: number, load: Load) => {
     const lane = async () => {
       let sentAt = performance.now()

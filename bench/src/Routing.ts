@@ -12,6 +12,7 @@ import { knownGoals, rivalGoals } from "./RoutingGoals.ts"
 import { measureKnown } from "./RoutingKnown.ts"
 import { matrixTable, measureMatrix } from "./RoutingMatrix.ts"
 import { help, type Options, optionsOf, type Section } from "./RoutingOptions.ts"
+import { measurePaced, pacedTable } from "./RoutingPaced.ts"
 import { measureRivals, warmSeconds } from "./RoutingRivals.ts"
 import { type Row, rowsTable } from "./RoutingRows.ts"
 import { whole } from "./Table.ts"
@@ -76,6 +77,11 @@ const run: Part["run"] = async (args, { brief, say }) => {
     const points = await measureMatrix(options, say)
     texts.push("", `the whole path on Bun, 64 in flight, 128 B, but for:`, matrixTable(points))
     data["matrix"] = points
+  }
+  if (wants("paced")) {
+    const rows = await measurePaced("bun", options, say)
+    texts.push("", "an open loop, each request's time from the moment at which it was due:", pacedTable(rows))
+    data["paced"] = rows
   }
   if (options.profile !== undefined) await profile(options.profile, options, say)
   return { text: texts.join("\n"), goals, data, charts }
