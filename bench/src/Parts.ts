@@ -3,7 +3,8 @@ import type { Part } from "./Part.ts"
 
 /** A part that `npm run bench` runs, in this order: one line each. */
 export const parts: { readonly [name: string]: () => Promise<Part> } = {
-  routing: async () => (await import("./Routing.ts")).routing
+  routing: async () => (await import("./Routing.ts")).routing,
+  idle: async () => (await import("./Idle.ts")).idle
 }
 
 /** Parts that are run by name alone. */

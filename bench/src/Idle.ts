@@ -1,0 +1,217 @@
+/** `idle`: what a connection costs that nobody uses, and whether thousands of them slow the calls of others down. */
+import { execFileSync } from "node:child_process"
+import { parseArgs } from "node:util"
+import type { Runtime } from "../../scripts/setup.mjs"
+import { Child } from "./Child.ts"
+import type { IdleOrder, IdleReady } from "./IdleEnd.ts"
+import type { Run } from "./Load.ts"
+import { goal, type Goal, type Part, type Report, type Terms } from "./Part.ts"
+import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
+import { short, spread, table, whole } from "./Table.ts"
+import { takeTurns, valuesOf } from "./Turns.ts"
+import { UsageError } from "./UsageError.ts"
+
+const CONNECTIONS = 5_000
+const KIB = 1_024
+/** Processes that have the other ends. */
+const CROWDS = 2
+const INFLIGHT = 64
+/** File handles that a process has besides its connections. */
+const SPARE_FILES = 200
+
+const help = `bench idle: the memory of connections that nobody uses, and the calls beside them
+
+  --runtime bun,deno    runtimes (default: both)
+  --connections N       idle connections of one process (default: ${CONNECTIONS})
+  --pairs N             rounds of calls with and without them (default: 5)
+
+Every connection needs a file handle at each end: "ulimit -n" must be at least the connections and ${SPARE_FILES}.`
+
+/** File handles that a process of this one may have. */
+const filesAllowed = (): number => {
+  const text = execFileSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" }).trim()
+  return text === "unlimited" ? Number.POSITIVE_INFINITY : Number(text)
+}
+
+interface Options {
+  readonly runtimes: ReadonlyArray<Runtime>
+  readonly connections: number
+  readonly pairs: number
+  readonly seconds: number
+}
+
+const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      runtime: { type: "string", default: "bun,deno" },
+      connections: { type: "string", default: String(brief ? 100 : CONNECTIONS) },
+      pairs: { type: "string", default: brief ? "1" : "5" }
+    }
+  })
+  const runtimes = values.runtime.split(",")
+  for (const name of runtimes) {
+    if (name !== "bun" && name !== "deno") throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
+  }
+  const whole = (name: string, text: string): number => {
+    const value = Number(text)
+    if (Number.isInteger(value) && value >= 1) return value
+    throw new UsageError(`--${name} is a whole number from 1, not "${text}"`)
+  }
+  return {
+    runtimes: runtimes as ReadonlyArray<Runtime>,
+    connections: whole("connections", values.connections),
+    pairs: whole("pairs", values.pairs),
+    seconds: brief ? 0.1 : 0.8
+  }
+}
+
+type End = Child<IdleOrder>
+
+/** A node that answers, and the one that calls it. */
+interface Pair {
+  readonly holder: End
+  readonly caller: End
+  readonly address: string
+}
+
+interface Measured {
+  readonly runtime: Runtime
+  readonly connections: number
+  /** Seconds until all were there. */
+  readonly opened: number
+  readonly bytesEach: number
+  /** The same with the first batch left out, which pays for code and pools. */
+  readonly laterBytesEach: number
+  /** CPU of the holder while nothing happens, in µs for each second. */
+  readonly idleMicrosPerSecond: number
+  readonly rates: { readonly with: ReadonlyArray<number>; readonly without: ReadonlyArray<number> }
+  readonly ratio: Spread
+}
+
+const measure = async (runtime: Runtime, options: Options, terms: Terms): Promise<Measured> => {
+  const ends: Array<End> = []
+  const start = async (args: ReadonlyArray<string>): Promise<readonly [End, IdleReady]> => {
+    const end: End = new Child(runtime, "IdleEnd.ts", args)
+    ends.push(end)
+    return [end, await end.read<IdleReady>()]
+  }
+  const pair = async (): Promise<Pair> => {
+    const [holder, { address }] = await start(["hold"])
+    const [caller] = await start(["call", address])
+    return { holder, caller, address }
+  }
+  try {
+    const alone = await pair()
+    const crowded = await pair()
+    for (const { caller } of [alone, crowded])
+      await caller.tell<Run>({ _tag: "Run", inflight: INFLIGHT, seconds: options.seconds * 3 })
+    const crowds: Array<End> = []
+    for (let i = 0; i < CROWDS; i++) crowds.push((await start(["crowd", crowded.address]))[0])
+    const open = async (count: number): Promise<number> => {
+      const share = Math.floor(count / CROWDS)
+      await Promise.all(
+        crowds.map((crowd, i) => crowd.tell({ _tag: "Open", count: i === 0 ? count - share * (CROWDS - 1) : share }))
+      )
+      return (await crowded.holder.collected()).rss
+    }
+    const empty = (await crowded.holder.collected()).rss
+    const begun = performance.now()
+    const first = Math.ceil(options.connections / 10)
+    const some = await open(first)
+    const all = await open(options.connections - first)
+    const opened = (performance.now() - begun) / 1_000
+    const held = await crowded.holder.tell<number>({ _tag: "Count" })
+    // The caller's own connection is one of them.
+    if (held < options.connections) throw new Error(`of ${options.connections} connections ${held} stand`)
+    terms.say(`idle, ${runtime}: ${held} connections, ${whole((all - empty) / options.connections)} bytes each`)
+    const before = await crowded.holder.used()
+    const quiet = options.seconds * 5
+    await new Promise((resolve) => setTimeout(resolve, quiet * 1_000))
+    const after = await crowded.holder.used()
+    const round = ({ caller }: Pair) => caller.tell<Run>({ _tag: "Run", inflight: INFLIGHT, seconds: options.seconds })
+    const rounds = await takeTurns(
+      [
+        { name: "without", warmUp: () => round(alone), round: () => round(alone) },
+        { name: "with", warmUp: () => round(crowded), round: () => round(crowded) }
+      ],
+      options.pairs
+    )
+    const rates = {
+      with: valuesOf(rounds, "with", (run) => run.callsPerSecond),
+      without: valuesOf(rounds, "without", (run) => run.callsPerSecond)
+    }
+    return {
+      runtime,
+      connections: held,
+      opened,
+      bytesEach: (all - empty) / options.connections,
+      laterBytesEach: (all - some) / Math.max(1, options.connections - first),
+      idleMicrosPerSecond: (after.micros - before.micros) / quiet,
+      rates,
+      ratio: ratioOf(rates.with, rates.without)
+    }
+  } finally {
+    for (const end of ends) end.close()
+  }
+}
+
+/** One row for both runtimes: what is asked for holds where the worse one has it. */
+const goalsOf = (measured: ReadonlyArray<Measured>, { connections, pairs, runtimes }: Options): ReadonlyArray<Goal> => {
+  const where = `${whole(connections)} idle connections in one process, the worse of ${runtimes.join(" and ")}`
+  const all = measured.length === runtimes.length
+  const most = Math.max(...measured.map(({ bytesEach }) => bytesEach / KIB))
+  const least = Math.min(...measured.map(({ ratio }) => ratio.median))
+  return [
+    goal("idle-memory", `Memory of each of ${where}`, { atMost: 32 }, "KiB", all ? most : undefined, 1),
+    goal(
+      "idle-calls",
+      `Routed calls/s beside ${where}`,
+      { atLeast: 0.9 },
+      "× without them",
+      all ? least : undefined,
+      pairs
+    )
+  ]
+}
+
+const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> => {
+  const options = optionsOf(args, terms.brief)
+  const allowed = filesAllowed()
+  const needed = options.connections + SPARE_FILES
+  if (allowed < needed) {
+    const reason = `a process may have ${allowed} files open, ${needed} are needed: raise it with "ulimit -n ${needed}"`
+    terms.say(`idle: ${reason}`)
+    return {
+      text: reason,
+      goals: goalsOf([], options),
+      data: { reason },
+      charts: []
+    }
+  }
+  const measured: Array<Measured> = []
+  for (const runtime of options.runtimes) measured.push(await measure(runtime, options, terms))
+  const rows = measured.map((each) => [
+    each.runtime,
+    whole(each.connections),
+    short(each.bytesEach / KIB),
+    short(each.laterBytesEach / KIB),
+    short(each.opened),
+    short(each.idleMicrosPerSecond / 10_000),
+    spread(spreadOf(each.rates.without), whole),
+    spread(spreadOf(each.rates.with), whole),
+    spread(each.ratio)
+  ])
+  return {
+    text: `Idle connections: memory of the process that holds one end of all, after a collection, and ${INFLIGHT} calls in flight beside them
+${table(["runtime", "idle", "KiB each", "last 90 %", "opened in s", "CPU % idle", "calls/s without", "calls/s with", "with/without"], rows)}
+One end of each is in ${CROWDS} other processes. The kernel's buffers are not in it. Limits on accepted connections are raised: all
+come from one address.`,
+    goals: goalsOf(measured, options),
+    data: { settings: { inflight: INFLIGHT, pairs: options.pairs, seconds: options.seconds }, measured },
+    charts: []
+  }
+}
+
+/** Idle connections. */
+export const idle: Part = { what: "the memory of idle connections, and calls beside them", help, run }
