@@ -1,46 +1,48 @@
 /**
- * An open loop: requests leave by the clock, whether or not earlier ones have been answered, and each one's time counts from
+ * An open loop: requests are due by the clock, whether or not earlier ones have been answered, and each one's time counts from
  * the moment that it was due. So a stall is seen by all that it held up ("coordinated omission" is avoided).
  */
 import type { Load } from "./Load.ts"
 import type { Asker } from "./Path.ts"
 
-/** Requests that wait for their answers at most: beyond it the other end is lost, and the run fails. */
-const MOST_WAITING = 200_000
+/** Requests on their way at once; more wait their turn, and their time runs. Less than every contestant's own bounds. */
+const MOST_ON_THE_WAY = 512
+/** How long a run may take after its last request was due. */
+const LONGEST_TAIL_MS = 10_000
 
-/** Sends until the load's time is over, and waits for the last answers. The first failed request fails it. */
+/** Sends what is due until the load's time is over, and waits for all answers. The first request that fails fails it. */
 export const pace = ({ once }: Asker, perSecond: number, load: Load): Promise<void> =>
   new Promise((resolve, reject) => {
     if (once === undefined) return reject(new Error("this path has no single requests"))
     const startedAt = performance.now()
     const each = 1_000 / perSecond
     let sent = 0
-    let waiting = 0
+    let answered = 0
+    let endedAt: number | undefined
     let failed = false
-    const answered = (dueAt: number) => {
-      load.answered(dueAt)
-      waiting -= 1
-      if (waiting === 0 && load.over) resolve()
-    }
-    const fail = (error: unknown) => {
+    const fail = (error: unknown): void => {
       failed = true
       reject(error)
     }
+    const send = (dueAt: number): void => {
+      sent += 1
+      once().then(() => {
+        answered += 1
+        load.answered(dueAt)
+      }, fail)
+    }
     // It looks at the clock each turn: a timer is a millisecond too coarse.
-    const turn = () => {
+    const turn = (): void => {
       if (failed) return
       const now = performance.now()
-      if (load.isOver(now)) {
-        if (waiting === 0) resolve()
-        return
+      if (endedAt === undefined && load.isOver(now)) endedAt = now
+      const until = endedAt ?? now
+      let dueAt = startedAt + sent * each
+      for (; dueAt <= until && sent - answered < MOST_ON_THE_WAY; dueAt = startedAt + sent * each) send(dueAt)
+      if (endedAt !== undefined) {
+        if (dueAt > endedAt && answered === sent) return resolve()
+        if (now - endedAt > LONGEST_TAIL_MS) return fail(new Error(`${perSecond} requests a second are too many`))
       }
-      for (let dueAt = startedAt + sent * each; dueAt <= now; dueAt = startedAt + sent * each) {
-        sent += 1
-        waiting += 1
-        const due = dueAt
-        once().then(() => answered(due), fail)
-      }
-      if (waiting > MOST_WAITING) return fail(new Error(`${waiting} requests wait for their answers`))
       setImmediate(turn)
     }
     turn()
