@@ -9,6 +9,8 @@ import { lasting } from "./Lasting.ts"
 
 /** The protocol of the streams that are echoed. */
 export const PROTOCOL = FIRST_PLUGIN
+/** The protocol of streams whose bytes are only counted. */
+export const SINK = FIRST_PLUGIN + 1
 
 const head = new Uint8Array(0)
 
@@ -25,8 +27,11 @@ export class Echo implements StreamHandler {
   onClosed(): void {}
 }
 
-/** A node on loopback, for as long as the process runs, with an identity of its own; it echoes. */
-export const sessions = (options: TransportTcp.Options): Promise<Connections.Connections["Service"]> => {
+/** A node on loopback, for as long as the process runs, with an identity of its own; it echoes, and tells of what it sinks. */
+export const sessions = (
+  options: TransportTcp.Options,
+  onSunk: (bytes: number) => void = () => {}
+): Promise<Connections.Connections["Service"]> => {
   const identity = Identity.generate()
   return Effect.runPromise(
     lasting(
@@ -34,6 +39,11 @@ export const sessions = (options: TransportTcp.Options): Promise<Connections.Con
         const transport = TransportTcp.make(identity, { port: 0, host: "127.0.0.1", ...options })
         const connections = yield* Connections.make(transport, identity.nodeId)
         yield* connections.handle(PROTOCOL, (_, stream) => new Echo(stream))
+        yield* connections.handle(SINK, () => ({
+          onMessage: (message) => onSunk(message.length),
+          onWritable: () => {},
+          onClosed: () => {}
+        }))
         return connections
       })
     )
