@@ -4,6 +4,7 @@ import type { Stream, StreamHandler } from "@parley/core/Transport"
 import { FRAME_COST } from "../Frame.ts"
 import type { Session } from "./Session.ts"
 
+const nothingBefore = new Uint8Array(0)
 const nothing: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }
 
 /** A message is not cut into pieces smaller than this for want of credit. */
@@ -148,20 +149,12 @@ export class SessionStream implements Stream {
         queue = this.#queue = undefined
         break
       }
-      if (session.congested) {
-        session.blocked.add(this)
-        break
-      }
       const remaining = message.length - this.#queueOffset
-      const most = Math.min(remaining, session.maxBody - 1)
-      const room = Math.min(most, this.credit - FRAME_COST, session.credit - FRAME_COST)
-      if (room < most && room < MIN_PIECE_BYTES) {
-        if (session.credit < this.credit) session.blocked.add(this)
-        break
-      }
+      const room = this.#room(remaining)
+      if (room < 0) break
       const end = room === remaining
       const last = end && this.sentLast && index === queue.length - 1
-      session.writePiece(this, message, this.#queueOffset, this.#queueOffset + room, !end, last)
+      session.writePiece(this, nothingBefore, message, this.#queueOffset, this.#queueOffset + room, !end, last)
       if (end) {
         index++
         this.#queueOffset = 0
@@ -182,6 +175,41 @@ export class SessionStream implements Stream {
     }
   }
 
+  /** How many of so many bytes may be sent now, as one frame; below zero where the stream waits for credit or the link. */
+  #room(remaining: number): number {
+    const session = this.session
+    if (session.congested) {
+      session.blocked.add(this)
+      return -1
+    }
+    const most = Math.min(remaining, session.maxBody - 1)
+    const room = Math.min(most, this.credit - FRAME_COST, session.credit - FRAME_COST)
+    if (room < most && room < MIN_PIECE_BYTES) {
+      if (session.credit < this.credit) session.blocked.add(this)
+      return -1
+    }
+    // What is longer than a record's rest fills it first, so that records are full.
+    const rest = session.roomInRecord()
+    return rest < room && rest >= MIN_PIECE_BYTES ? rest : room
+  }
+
+  /** Sends what may go at once of `head ‖ body`, straight from there; gives how many bytes of it went. */
+  #sendPieces(head: Uint8Array, body: Uint8Array, last: boolean): number {
+    const length = head.length + body.length
+    let sent = 0
+    while (sent < length) {
+      const room = this.#room(length - sent)
+      if (room < 0) break
+      const before = sent === 0 ? head : nothingBefore
+      const from = sent === 0 ? 0 : sent - head.length
+      sent += room
+      const more = sent < length
+      if (last && !more) this.sentLast = true
+      this.session.writePiece(this, before, body, from, sent - head.length, more, last && !more)
+    }
+    return sent
+  }
+
   #enqueue(head: Uint8Array, body: string | Uint8Array | undefined, last: boolean): boolean {
     const bodyBytes = typeof body === "string" ? Buffer.byteLength(body) : (body?.length ?? 0)
     const length = head.length + bodyBytes
@@ -193,15 +221,25 @@ export class SessionStream implements Stream {
       this.abort(ResetCode.TooSlow)
       return false
     }
-    const message = Buffer.allocUnsafe(length)
-    message.set(head)
-    if (typeof body === "string") message.write(body, head.length, "utf8")
-    else if (body !== undefined) message.set(body, head.length)
+    const isDirect = this.#queue === undefined && body instanceof Uint8Array && head.length < MIN_PIECE_BYTES
+    const sent = isDirect ? this.#sendPieces(head, body, last) : 0
+    if (sent > 0 && sent === length) {
+      if (last && this.gotLast) this.session.finish(this)
+      return true
+    }
+    const message = Buffer.allocUnsafe(length - sent)
+    if (sent > 0) {
+      message.set((body as Uint8Array).subarray(sent - head.length))
+    } else {
+      message.set(head)
+      if (typeof body === "string") message.write(body, head.length, "utf8")
+      else if (body !== undefined) message.set(body, head.length)
+    }
     if (last) this.sentLast = true
     if (this.#queue === undefined) this.#queue = [message]
     else this.#queue.push(message)
-    this.#queuedBytes += length + FRAME_COST
-    if (!this.session.queued(length + FRAME_COST)) {
+    this.#queuedBytes += message.length + FRAME_COST
+    if (!this.session.queued(message.length + FRAME_COST)) {
       if (this.session.congested) this.session.fail("the peer stopped reading, and what waits for it is full")
       else this.abort(ResetCode.TooSlow)
       return false
