@@ -41,6 +41,30 @@ describe("Deadlines", () => {
     expect([early, cancelledFired, fired, wheel.pending]).toEqual([[], 0, waiting.length, 0])
   })
 
+  test("one that fires may cancel those due with it, and the rest still fire", async () => {
+    const wheel = new Deadlines()
+    const fired: Array<number> = []
+    const entries: Array<Entry> = []
+    await new Promise<void>((resolve) => {
+      const now = performance.now()
+      // Within one tick, whichever comes first takes the two beside it away.
+      for (let i = 0; i < 9; i++) {
+        entries.push(
+          wheel.after(35 - (performance.now() - now), () => {
+            fired.push(i)
+            if (i % 3 === 1) {
+              entries[i - 1]?.cancel()
+              entries[i + 1]?.cancel()
+            }
+          })
+        )
+      }
+      wheel.after(60, resolve)
+    })
+    expect(fired.filter((i) => i % 3 === 1).sort()).toEqual([1, 4, 7])
+    expect(wheel.pending).toBe(0)
+  })
+
   test("they fire in the order of their times, also when their slots are the same a turn apart", async () => {
     const wheel = new Deadlines()
     const order: Array<number> = []

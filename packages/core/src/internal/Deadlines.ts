@@ -15,28 +15,39 @@ export interface Entry {
   cancel(): void
 }
 
-class Pending implements Entry {
-  next: Pending | undefined
-  previous: Pending | undefined
-  readonly #wheel: Deadlines
-  readonly slot: number
-  rounds: number
-  readonly fire: () => void
+/** Something that is due at some time: the wheel's own entry, so that a task needs no other object for its deadline. */
+export abstract class Timed {
+  next: Timed | undefined
+  previous: Timed | undefined
+  slot = 0
+  /** Turns of the wheel that it still waits; -1 while it is on no wheel. */
+  rounds = -1
 
-  constructor(wheel: Deadlines, slot: number, rounds: number, fire: () => void) {
+  abstract onDue(): void
+}
+
+class Timer extends Timed implements Entry {
+  readonly #wheel: Deadlines
+  readonly #fire: () => void
+
+  constructor(wheel: Deadlines, fire: () => void) {
+    super()
     this.#wheel = wheel
-    this.slot = slot
-    this.rounds = rounds
-    this.fire = fire
+    this.#fire = fire
   }
   cancel(): void {
     this.#wheel.drop(this)
+  }
+  onDue(): void {
+    this.#fire()
   }
 }
 
 /** A wheel. It holds a timer only while something is pending. */
 export class Deadlines {
-  readonly #slots: Array<Pending | undefined> = Array.from({ length: SLOTS })
+  readonly #slots: Array<Timed | undefined> = Array.from({ length: SLOTS })
+  /** What comes after the one that is told now, which may drop others. */
+  #following: Timed | undefined
   #count = 0
   #tick = 0
   #startedAt = 0
@@ -44,23 +55,30 @@ export class Deadlines {
 
   /** Calls `fire` after `ms` milliseconds, unless cancelled. */
   after(ms: number, fire: () => void): Entry {
+    const timer = new Timer(this, fire)
+    this.add(timer, ms, performance.now())
+    return timer
+  }
+
+  /** Calls `onDue` of what is on no wheel, `ms` milliseconds after `now` (`performance.now()`), unless it is dropped. */
+  add(timed: Timed, ms: number, now: number): void {
     if (this.#timer === undefined) {
-      this.#startedAt = performance.now()
+      this.#startedAt = now
       this.#tick = 0
       this.#timer = setInterval(() => this.#advance(), TICK_MS)
     }
-    const elapsed = performance.now() - this.#startedAt
+    const elapsed = now - this.#startedAt
     const due = Math.max(Math.floor((elapsed + Math.min(ms, LONGEST_MS)) / TICK_MS) + 1, this.#tick + 1)
     const slot = due % SLOTS
-    const pending = new Pending(this, slot, Math.floor((due - this.#tick - 1) / SLOTS), fire)
+    timed.slot = slot
+    timed.rounds = Math.floor((due - this.#tick - 1) / SLOTS)
     const first = this.#slots[slot]
     if (first !== undefined) {
-      first.previous = pending
-      pending.next = first
+      first.previous = timed
+      timed.next = first
     }
-    this.#slots[slot] = pending
+    this.#slots[slot] = timed
     this.#count += 1
-    return pending
   }
 
   /** How many are pending. */
@@ -68,15 +86,17 @@ export class Deadlines {
     return this.#count
   }
 
-  drop(pending: Pending): void {
-    if (pending.rounds < 0) return
-    pending.rounds = -1
-    if (pending.next !== undefined) pending.next.previous = pending.previous
-    if (pending.previous === undefined) this.#slots[pending.slot] = pending.next
-    else pending.previous.next = pending.next
+  /** Takes it off the wheel, where it is on it. */
+  drop(timed: Timed): void {
+    if (timed.rounds < 0) return
+    timed.rounds = -1
+    if (timed.next !== undefined) timed.next.previous = timed.previous
+    if (timed.previous === undefined) this.#slots[timed.slot] = timed.next
+    else timed.previous.next = timed.next
+    if (this.#following === timed) this.#following = timed.next
     // An entry that points on to others, and has grown old, would keep them from the collector of young objects.
-    pending.next = undefined
-    pending.previous = undefined
+    timed.next = undefined
+    timed.previous = undefined
     this.#count -= 1
   }
 
@@ -84,15 +104,15 @@ export class Deadlines {
     const now = Math.floor((performance.now() - this.#startedAt) / TICK_MS)
     while (this.#tick < now) {
       this.#tick += 1
-      let pending = this.#slots[this.#tick % SLOTS]
-      while (pending !== undefined) {
-        const next: Pending | undefined = pending.next
-        if (pending.rounds > 0) pending.rounds -= 1
-        else if (pending.rounds === 0) {
-          this.drop(pending)
-          pending.fire()
+      let timed = this.#slots[this.#tick % SLOTS]
+      while (timed !== undefined) {
+        this.#following = timed.next
+        if (timed.rounds > 0) timed.rounds -= 1
+        else if (timed.rounds === 0) {
+          this.drop(timed)
+          timed.onDue()
         }
-        pending = next
+        timed = this.#following
       }
     }
     if (this.#count === 0) {
