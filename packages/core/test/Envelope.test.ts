@@ -111,10 +111,11 @@ describe("what is written is read", () => {
       const body = JSON.stringify({ text: Buffer.from(random.bytes(random.int(40))).toString("latin1") })
       const bytes = message(Envelope.encodeRequest(request), body)
       expect(Envelope.requestBodyBytes(bytes)).toBe(Buffer.byteLength(body))
-      const { bodyBytes, key, ...read } = Envelope.decodeRequest(bytes)!
-      expect(read).toEqual({ ...request, task: Uint8Array.from(request.task), body })
+      const { bodyBytes, id, ...read } = Envelope.decodeRequest(bytes)!
+      const { task, ...rest } = request
+      expect(read).toEqual({ ...rest, body })
       expect(bodyBytes).toBe(Buffer.byteLength(body))
-      expect(Buffer.from(key, "latin1").equals(Buffer.from(request.task))).toBe(true)
+      expect(id.hex).toBe(Buffer.from(task).toString("hex"))
     })
   })
 
@@ -181,8 +182,7 @@ describe(`hostile bytes, ${HOSTILE_ROUNDS} each`, () => {
       if (request === undefined) return
       read += 1
       expect(size).toBe(request.bodyBytes)
-      if (request.task.length !== 16 || request.key.length !== 16 || request.capability.length > 255)
-        throw new Error("bounds")
+      if (request.id.hex.length !== 32 || request.capability.length > 255) throw new Error("bounds")
       if (request.budget !== undefined && !(request.budget >= 0)) throw new Error("a negative budget")
     })
     // Some still are requests, or nothing was tried.

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test"
 import type { NodeId } from "@parley/core/NodeId"
 import { type Finished, Repeats } from "../src/internal/Repeats.ts"
+import { TaskId } from "../src/internal/TaskId.ts"
 import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
 const caller = (n: number): NodeId => `z6Mk${String(n).padStart(44, "1")}` as NodeId
-const idOf = (n: number): string => String(n).padStart(16, "t")
+const idOf = (n: number): TaskId => new TaskId(n, n % 3, -n, 0x7fff_ffff)
 
 describe("Repeats", () => {
   test("keeps what a plain list would keep, whatever is put in", () => {
@@ -18,7 +19,7 @@ describe("Repeats", () => {
         const text = (most: number) => "é🙂x".repeat(random.int(most))
         const finished: Finished = {
           kind: random.int(2) === 0 ? "result" : "failed",
-          task: idOf(random.int(40)),
+          id: idOf(random.int(40)),
           capability: `math.double@1.${random.int(3)}.0`,
           input: text(20),
           body: text(random.int(20) === 0 ? 12_000 : 20),
@@ -31,10 +32,10 @@ describe("Repeats", () => {
         // Never more than was allowed, and what is there is the newest of its task.
         const kept = model.filter(
           ([by, each], at) =>
-            repeats.get(by, each.task) !== undefined &&
-            !model.slice(at + 1).some(([other, later]) => other === by && later.task === each.task)
+            repeats.get(by, each.id) !== undefined &&
+            !model.slice(at + 1).some(([other, later]) => other === by && later.id.same(each.id))
         )
-        for (const [by, each] of kept) expect(repeats.get(by, each.task)).toEqual(each)
+        for (const [by, each] of kept) expect(repeats.get(by, each.id)).toEqual(each)
         const bytes = kept.reduce((sum, [, each]) => sum + Buffer.byteLength(each.input + each.body), 0)
         expect(kept.length).toBeLessThanOrEqual(limits.entries)
         expect(bytes).toBeLessThanOrEqual(limits.bytes)
@@ -47,7 +48,7 @@ describe("Repeats", () => {
     const repeats = new Repeats({ entries: 8, bytes: 10_000 })
     const finished: Finished = {
       kind: "result",
-      task: idOf(1),
+      id: idOf(1),
       capability: "math.double@1.0.0",
       input: "1",
       body: "2",
@@ -67,7 +68,7 @@ describe("Repeats", () => {
     for (let n = 0; n < 5_000; n++) {
       repeats.set(caller(n % 7), {
         kind: "result",
-        task: idOf(n),
+        id: idOf(n),
         capability: "math.double@1.0.0",
         input: "x".repeat(200),
         body: String(n),
@@ -83,7 +84,7 @@ describe("Repeats", () => {
     const repeats = new Repeats({ entries: 8, bytes: 1_000 })
     const finished: Finished = {
       kind: "result",
-      task: idOf(1),
+      id: idOf(1),
       capability: "a@1.0.0",
       input: "",
       body: "x".repeat(100_000),
@@ -93,7 +94,7 @@ describe("Repeats", () => {
     repeats.set(caller(1), finished)
     expect(repeats.get(caller(1), idOf(1))).toBeUndefined()
     repeats.set(caller(1), { ...finished, body: "small" })
-    repeats.set(caller(1), { ...finished, task: idOf(2) })
+    repeats.set(caller(1), { ...finished, id: idOf(2) })
     expect(repeats.get(caller(1), idOf(1))?.body).toBe("small")
   })
 })

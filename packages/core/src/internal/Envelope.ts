@@ -5,6 +5,7 @@
  * copy nothing but what they return. A decoder returns undefined for whatever is not a message of its kind.
  */
 import { Buffer } from "node:buffer"
+import * as TaskId from "./TaskId.ts"
 
 /** First byte of a message. */
 export const Kind = {
@@ -32,8 +33,10 @@ const ALL_FLAGS = 63
 export const MAX_BATCH_BYTES = 64 * 1024
 
 /** Bytes of a task id. */
-export const TASK_BYTES = 16
-const FIXED = 1 + 1 + 1 + 4 + TASK_BYTES + 1
+export const { TASK_BYTES } = TaskId
+/** Where it lies. */
+const TASK_AT = 1 + 1 + 1 + 4
+const FIXED = TASK_AT + TASK_BYTES + 1
 const TRACE_BYTES = 25
 
 /** A task as it goes to an executor. */
@@ -96,9 +99,8 @@ export const encodeRequest = (request: Request): Uint8Array => {
 }
 
 /** A received request: its head, and where the body lies. */
-export interface ReceivedRequest extends Request {
-  /** The task id as a string of 16 one-byte characters: a key for maps. */
-  readonly key: string
+export interface ReceivedRequest extends Omit<Request, "task"> {
+  readonly id: TaskId.TaskId
   readonly body: string
   readonly bodyBytes: number
 }
@@ -157,11 +159,8 @@ export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined 
     budget = buffer.readDoubleBE(at)
     if (!(budget >= 0)) return undefined
   }
-  const task = new Uint8Array(TASK_BYTES)
-  for (let i = 0; i < TASK_BYTES; i++) task[i] = message[7 + i] as number
   return {
-    key: buffer.toString("latin1", 7, 7 + TASK_BYTES),
-    task,
+    id: TaskId.read(message, TASK_AT),
     capability: capabilityAt(buffer, idLength),
     deadlineMs: buffer.readUInt32BE(3),
     hops: message[2] as number,

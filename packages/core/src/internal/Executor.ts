@@ -21,6 +21,7 @@ import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
 import type { CounteredBody } from "./Refusal.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
+import { Running } from "./Running.ts"
 import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
 import { sendChunks } from "./SendChunks.ts"
 import { broken, receiptOf, settle } from "./Settling.ts"
@@ -52,7 +53,7 @@ export class Executor implements Desk {
   readonly #served = new Map<string, Served>()
   readonly #ranges = new Map<string, Served | undefined>()
   readonly #rate: RateLimit
-  readonly #running = new Map<string, Work>()
+  readonly #running = new Running<Work>()
   readonly #settled: Repeats
   #draining = false
   #idle: Array<() => void> = []
@@ -75,7 +76,7 @@ export class Executor implements Desk {
   }
   /** Gives up what is still running or waiting of a capability, and tells whoever waits for it. */
   abandon(served: Served): void {
-    for (const work of [...this.#running.values()]) {
+    for (const work of this.#running.list()) {
       if (work.served !== served) continue
       work.served.waiting.remove(work)
       this.#forget(work)
@@ -143,17 +144,16 @@ export class Executor implements Desk {
         served.capability.kind === "stream" ? "it answers in chunks: use stream" : "it answers at once: use call"
       return waiter.refuse("rejected", { code: "WrongKind", detail })
     }
-    const key = `${waiter.peer}${request.key}`
-    const running = this.#running.get(key)
+    const running = this.#running.get(waiter.peer, request.id)
     if (running !== undefined) return this.#join(running, waiter, request, served)
-    const settled = this.#settled.get(waiter.peer, request.key)
+    const settled = this.#settled.get(waiter.peer, request.id)
     if (settled !== undefined && now - settled.finishedAt <= settings.idempotency.ms) {
       return this.#repeat(settled, waiter, request, served)
     }
     if (this.#draining) {
       return waiter.refuse("rejected", { code: "Draining", detail: "the agent is closing and takes no new tasks" })
     }
-    this.#admit(waiter, request, served, key, now)
+    this.#admit(waiter, request, served, now)
   }
 
   #find(id: string): Served | undefined {
@@ -182,7 +182,7 @@ export class Executor implements Desk {
     this.#answer(waiter, settled)
   }
 
-  #admit(waiter: Waiter, request: Envelope.ReceivedRequest, served: Served, key: string, now: number): void {
+  #admit(waiter: Waiter, request: Envelope.ReceivedRequest, served: Served, now: number): void {
     const { settings } = this.#deps
     const cost = served.capability.record.cost?.usdPerCall ?? 0
     if (request.budget !== undefined && cost > request.budget) {
@@ -215,7 +215,8 @@ export class Executor implements Desk {
       if (displaced !== undefined) this.#displace(displaced)
     }
     const work: Work = {
-      key,
+      caller: waiter.peer,
+      id: request.id,
       served,
       request,
       input: input.success,
@@ -226,14 +227,18 @@ export class Executor implements Desk {
       accept: undefined,
       accepted: undefined,
       startedAt: now,
-      expired: false
+      expired: false,
+      next: undefined
     }
     waiter.work = work
-    this.#running.set(key, work)
-    work.deadline = this.#deps.deadlines.after(deadlineMs, () => this.#expire(work))
+    this.#running.add(work)
     if (queued || needMs >= ACCEPT_FROM_MS) this.#tellAccepted(work, queued ? before + 1 : 0)
-    if (queued) served.waiting.push(work)
-    else this.#start(work)
+    if (queued) {
+      served.waiting.push(work)
+      this.#limit(work)
+    } else {
+      this.#start(work, now)
+    }
   }
 
   #tellAccepted(work: Work, waiting: number): void {
@@ -246,10 +251,10 @@ export class Executor implements Desk {
     waiter.stream.send(Envelope.encodeAccepted(estimateMs, waiting), undefined, false)
   }
 
-  #start(work: Work): void {
+  #start(work: Work, now: number): void {
     const { served } = work
     served.running += 1
-    work.startedAt = this.#deps.now()
+    work.startedAt = now
     let effect: Effect.Effect<unknown, unknown>
     try {
       const made = served.run(work.input, work.task)
@@ -268,9 +273,6 @@ export class Executor implements Desk {
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
     work.fiber = fiber
-    if (work.accepted === undefined) {
-      work.accept = this.#deps.deadlines.after(ACCEPT_AFTER_MS, () => this.#tellAccepted(work, 0))
-    }
     fiber.addObserver((ended) => {
       try {
         this.#finish(work, ended)
@@ -278,12 +280,18 @@ export class Executor implements Desk {
         this.report(defect)
       }
     })
+    // Whoever waited for it may have gone while it began.
+    if (!this.#running.has(work)) return fiber.interruptUnsafe()
+    if (work.deadline === undefined) this.#limit(work)
+    if (work.accepted === undefined) {
+      work.accept = this.#deps.deadlines.after(ACCEPT_AFTER_MS, () => this.#tellAccepted(work, 0))
+    }
   }
 
   #finish(work: Work, exit: Exit.Exit<unknown, unknown>): void {
     this.#conclude(work, exit)
     const { served } = work
-    if (this.pending(served) === 0) for (const idle of served.idle.splice(0)) idle()
+    if (served.idle.length > 0 && this.pending(served) === 0) for (const idle of served.idle.splice(0)) idle()
   }
 
   #conclude(work: Work, exit: Exit.Exit<unknown, unknown>): void {
@@ -291,7 +299,7 @@ export class Executor implements Desk {
     const now = this.#deps.now()
     served.running -= 1
     served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
-    this.#next(served)
+    if (served.waiting.length > 0) this.#next(served)
     if (!this.#forget(work)) return
     const settled = settle(work, exit, this.#deps.settings.maxPayloadBytes, now)
     this.done += 1
@@ -320,8 +328,16 @@ export class Executor implements Desk {
     }
   }
 
+  /** Sees to it that a task ends at its deadline. One whose handler ends at once needs no timer. */
+  #limit(work: Work): void {
+    const { deadlines, now, settings } = this.#deps
+    const most = Math.min(work.request.deadlineMs, settings.maxDeadlineMs)
+    const left = work.task.deadline - now() + 1
+    work.deadline = deadlines.after(Math.max(0, Math.min(most, left)), () => this.#expire(work))
+  }
+
   #expire(work: Work): void {
-    if (!this.#running.has(work.key)) return
+    if (!this.#running.has(work)) return
     work.expired = true
     if (work.fiber !== undefined) return work.fiber.interruptUnsafe()
     work.served.waiting.remove(work)
@@ -332,7 +348,7 @@ export class Executor implements Desk {
 
   /** A caller has gone. Without anyone left to answer, the handler is interrupted. */
   leave(work: Work, waiter: Waiter): void {
-    if (this.#running.get(work.key) !== work) return
+    if (!this.#running.has(work)) return
     const at = work.waiters.indexOf(waiter)
     if (at >= 0) work.waiters.splice(at, 1)
     if (work.waiters.length > 0) return
@@ -356,7 +372,7 @@ export class Executor implements Desk {
       while (served.running < served.concurrency) {
         const next = served.waiting.shift()
         if (next === undefined) break
-        this.#start(next)
+        this.#start(next, this.#deps.now())
       }
     } finally {
       served.advancing = false
@@ -366,8 +382,7 @@ export class Executor implements Desk {
   #forget(work: Work): boolean {
     work.deadline?.cancel()
     work.accept?.cancel()
-    if (this.#running.get(work.key) !== work) return false
-    this.#running.delete(work.key)
+    if (!this.#running.delete(work)) return false
     if (this.#draining && this.#running.size === 0) {
       const idle = this.#idle
       this.#idle = []

@@ -1,19 +1,20 @@
 /**
  * What is kept of finished tasks, so that one that comes again is answered without being run again: by caller and task, within
- * a count and a number of bytes, the oldest out first.
+ * a count and a number of bytes, each caller's oldest out first.
  *
- * It is a log of bytes. A hundred thousand tasks a second that each left a few objects behind, to live for a second and then
- * die, would cost the garbage collector as much as running them.
+ * Whoever holds more than an equal share makes room, so that nobody pushes out what is kept for others by doing much.
+ *
+ * What is kept lies in logs of bytes. A hundred thousand tasks a second that each left a few objects behind, to live for a
+ * second and then die, would cost the garbage collector as much as running them.
  */
 import { Buffer } from "node:buffer"
-import { randomBytes } from "node:crypto"
 import type { NodeId } from "../NodeId.ts"
+import * as TaskId from "./TaskId.ts"
 
 /** What a finished task came to; enough to answer again, with a receipt for whoever asks for one. */
 export interface Finished {
   readonly kind: "result" | "failed"
-  /** The task id, 16 one-byte characters. */
-  readonly task: string
+  readonly id: TaskId.TaskId
   readonly capability: string
   /** The input as JSON. */
   readonly input: string
@@ -23,207 +24,283 @@ export interface Finished {
   readonly finishedAt: number
 }
 
-/** Bytes of a part of the log; what is larger gets a part of its own. */
+/** Callers of whom something is kept; beyond, the one that came first is forgotten. */
+const MAX_CALLERS = 10_000
+/** Least and most bytes of a part of a log; what is larger gets a part of its own. */
+const LEAST_BYTES = 512
 const PART_BYTES = 65_536
-/** A place in the log is the number of its part times this, plus where it lies there. */
+/** A log that has so many times the room that it needs, and more than so many bytes, is packed. */
+const SPARSE = 8
+const SPARSE_BYTES = 8 * LEAST_BYTES
+/** A place in a log is the number of its part times this, plus where it lies there. */
 const PLACES = 2 ** 30
 /** Beyond so many characters a text's bytes are counted before room is made; below, three each are assumed. */
 const COUNTED_CHARACTERS = 4_096
+/** Buckets of the smallest table, as a power of two. */
+const FIRST_BITS = 4
 
-// An entry: where what stands. Texts follow as UTF-8, the input first.
-const SIZE = 0
-const HASH = 4
-const PREVIOUS = 8
-const STARTED = 16
-const FINISHED = 24
-const CALLER = 32
-const CAPABILITY = 36
-const INPUT_BYTES = 40
-const BODY_BYTES = 44
-const KIND = 48
-const TASK = 49
-const TASK_BYTES = 16
-const HEAD_BYTES = TASK + TASK_BYTES
+// An entry, in eights (times, and the place of the one before it in its bucket), then in fours, then as bytes: the name of the
+// capability in Latin-1, input and answer in UTF-8.
+const PREVIOUS = 0
+const STARTED = 1
+const FINISHED = 2
+const ID = 6
+const SIZE = 10
+const INPUT_BYTES = 11
+const BODY_BYTES = 12
+/** The length of the capability's name, times two, and one where the task failed. */
+const NAME_AND_KIND = 13
+const HEAD_BYTES = 56
 
 const none = -1
 
 class Part {
-  readonly buffer: Buffer
-  readonly view: DataView
+  readonly bytes: Buffer
+  readonly fours: Int32Array
+  readonly eights: Float64Array
   end = 0
 
-  constructor(bytes: number) {
-    this.buffer = Buffer.allocUnsafeSlow(bytes)
-    this.view = new DataView(this.buffer.buffer, this.buffer.byteOffset, bytes)
-  }
-}
-
-/** Strings by small numbers, as long as somebody uses them. */
-class Names {
-  readonly #numbers = new Map<string, number>()
-  readonly #names: Array<string> = []
-  readonly #uses: Array<number> = []
-  readonly #free: Array<number> = []
-
-  number(name: string): number {
-    return this.#numbers.get(name) ?? none
-  }
-  name(number: number): string {
-    return this.#names[number] ?? ""
-  }
-  use(name: string): number {
-    let number = this.#numbers.get(name)
-    if (number === undefined) {
-      number = this.#free.pop() ?? this.#names.length
-      this.#numbers.set(name, number)
-      this.#names[number] = name
-      this.#uses[number] = 0
-    }
-    this.#uses[number]! += 1
-    return number
-  }
-  release(number: number): void {
-    this.#uses[number]! -= 1
-    if (this.#uses[number]! > 0) return
-    this.#numbers.delete(this.name(number))
-    this.#names[number] = ""
-    this.#free.push(number)
+  constructor(size: number) {
+    this.bytes = Buffer.allocUnsafeSlow(size)
+    this.fours = new Int32Array(this.bytes.buffer)
+    this.eights = new Float64Array(this.bytes.buffer)
   }
 }
 
 const most = (text: string): number => (text.length > COUNTED_CHARACTERS ? Buffer.byteLength(text) : text.length * 3)
+const inEights = (bytes: number): number => (bytes + 7) & ~7
+const bitsFor = (count: number): number => Math.max(FIRST_BITS, 32 - Math.clz32(count))
 
-/** Finished tasks, in the order in which they finished. */
-export class Repeats {
-  readonly #entries: number
-  readonly #maxBytes: number
-  /** Random, so that nobody can choose task ids that fall together. */
-  readonly #seed = randomBytes(4).readInt32LE()
-  /** The place of the newest entry of each hash; older ones are linked from there. */
-  readonly #newest = new Map<number, number>()
-  readonly #callers = new Names()
-  readonly #capabilities = new Names()
-  readonly #parts: Array<Part> = []
+/** A part that its log no longer needs, for whichever log needs one next. */
+interface Spare {
+  part: Part | undefined
+}
+
+/** The finished tasks of one caller, in the order in which they finished. */
+class Log {
+  readonly caller: NodeId
+  count = 0
+  /** Of all texts together. */
+  bytes = 0
+  /** The place of the newest entry of each bucket; older ones are linked from there, down to some that are gone. */
+  #newest = new Float64Array(1 << FIRST_BITS).fill(none)
+  #shift = 32 - FIRST_BITS
+  #parts: Array<Part> = []
   /** The number of the first part. */
   #first = 0
   /** Where the oldest entry lies in the first part. */
   #start = 0
-  #count = 0
-  /** Of all texts together. */
-  #bytes = 0
-  #spare: Part | undefined
+  /** Bytes of entries, and of parts. */
+  #held = 0
+  #size = 0
+  readonly #spare: Spare
 
-  constructor(limits: { readonly entries: number; readonly bytes: number }) {
-    this.#entries = limits.entries
-    this.#maxBytes = limits.bytes
+  constructor(caller: NodeId, spare: Spare) {
+    this.caller = caller
+    this.#spare = spare
   }
 
-  get(caller: NodeId, task: string): Finished | undefined {
-    let place = this.#newest.get(this.#hash(caller, task)) ?? none
-    const number = place === none ? none : this.#callers.number(caller)
+  get(id: TaskId.TaskId): Finished | undefined {
+    let place = this.#newest[TaskId.hash(id) >>> this.#shift]!
     const oldest = this.#first * PLACES + this.#start
     while (place >= oldest) {
-      const { buffer, view } = this.#parts[Math.floor(place / PLACES) - this.#first]!
-      const at = place % PLACES
-      if (view.getUint32(at + CALLER) === number && isTask(buffer, at + TASK, task)) {
-        const input = at + HEAD_BYTES
-        const body = input + view.getUint32(at + INPUT_BYTES)
+      const number = Math.floor(place / PLACES)
+      const { bytes, eights, fours } = this.#parts[number - this.#first]!
+      const at = place - number * PLACES
+      const four = at >> 2
+      if (
+        fours[four + ID] === id.a &&
+        fours[four + ID + 1] === id.b &&
+        fours[four + ID + 2] === id.c &&
+        fours[four + ID + 3] === id.d
+      ) {
+        const input = at + HEAD_BYTES + (fours[four + NAME_AND_KIND]! >> 1)
+        const body = input + fours[four + INPUT_BYTES]!
         return {
-          kind: buffer[at + KIND] === 0 ? "result" : "failed",
-          task,
-          capability: this.#capabilities.name(view.getUint32(at + CAPABILITY)),
-          input: buffer.toString("utf8", input, body),
-          body: buffer.toString("utf8", body, body + view.getUint32(at + BODY_BYTES)),
-          startedAt: view.getFloat64(at + STARTED),
-          finishedAt: view.getFloat64(at + FINISHED)
+          kind: (fours[four + NAME_AND_KIND]! & 1) === 0 ? "result" : "failed",
+          id,
+          capability: bytes.toString("latin1", at + HEAD_BYTES, input),
+          input: bytes.toString("utf8", input, body),
+          body: bytes.toString("utf8", body, body + fours[four + BODY_BYTES]!),
+          startedAt: eights[(at >> 3) + STARTED]!,
+          finishedAt: eights[(at >> 3) + FINISHED]!
         }
       }
-      place = view.getFloat64(at + PREVIOUS)
+      place = eights[(at >> 3) + PREVIOUS]!
     }
     return undefined
   }
 
-  /** Keeps a task, in place of what was kept of it. One that is larger than all that may be kept is not. */
-  set(caller: NodeId, finished: Finished): void {
-    const { body, capability, input, task } = finished
-    let room = most(input) + most(body)
-    if (this.#bytes + room > this.#maxBytes) {
-      room = Buffer.byteLength(input) + Buffer.byteLength(body)
-      if (room > this.#maxBytes) return
-      while (this.#count > 0 && this.#bytes + room > this.#maxBytes) this.#dropOldest()
-    }
-    if (this.#entries < 1) return
-    while (this.#count >= this.#entries) this.#dropOldest()
-    const part = this.#room(HEAD_BYTES + room)
-    const { buffer, view } = part
+  /** Adds a task whose texts have at most `room` bytes, and gives how many they have. */
+  add({ body, capability, finishedAt, id, input, kind, startedAt }: Finished, room: number): number {
+    if (this.count >= this.#newest.length) this.#link(bitsFor(this.count))
+    const part = this.#room(inEights(HEAD_BYTES + capability.length + room))
+    const { bytes, eights, fours } = part
     const at = part.end
-    const hash = this.#hash(caller, task)
-    const inputBytes = buffer.write(input, at + HEAD_BYTES, "utf8")
-    const bodyBytes = buffer.write(body, at + HEAD_BYTES + inputBytes, "utf8")
-    const size = HEAD_BYTES + inputBytes + bodyBytes
-    view.setUint32(at + SIZE, size)
-    view.setInt32(at + HASH, hash)
-    view.setFloat64(at + PREVIOUS, this.#newest.get(hash) ?? none)
-    view.setFloat64(at + STARTED, finished.startedAt)
-    view.setFloat64(at + FINISHED, finished.finishedAt)
-    view.setUint32(at + CALLER, this.#callers.use(caller))
-    view.setUint32(at + CAPABILITY, this.#capabilities.use(capability))
-    view.setUint32(at + INPUT_BYTES, inputBytes)
-    view.setUint32(at + BODY_BYTES, bodyBytes)
-    buffer[at + KIND] = finished.kind === "result" ? 0 : 1
-    for (let i = 0; i < TASK_BYTES; i++) buffer[at + TASK + i] = task.charCodeAt(i)
-    this.#newest.set(hash, (this.#first + this.#parts.length - 1) * PLACES + at)
-    part.end += size
-    this.#count += 1
-    this.#bytes += inputBytes + bodyBytes
+    const start = at + HEAD_BYTES
+    for (let i = 0; i < capability.length; i++) bytes[start + i] = capability.charCodeAt(i)
+    const inputBytes = bytes.write(input, start + capability.length, "utf8")
+    const bodyBytes = bytes.write(body, start + capability.length + inputBytes, "utf8")
+    const size = inEights(HEAD_BYTES + capability.length + inputBytes + bodyBytes)
+    const bucket = TaskId.hash(id) >>> this.#shift
+    const eight = at >> 3
+    eights[eight + PREVIOUS] = this.#newest[bucket]!
+    eights[eight + STARTED] = startedAt
+    eights[eight + FINISHED] = finishedAt
+    const four = at >> 2
+    fours[four + ID] = id.a
+    fours[four + ID + 1] = id.b
+    fours[four + ID + 2] = id.c
+    fours[four + ID + 3] = id.d
+    fours[four + SIZE] = size
+    fours[four + INPUT_BYTES] = inputBytes
+    fours[four + BODY_BYTES] = bodyBytes
+    fours[four + NAME_AND_KIND] = capability.length * 2 + (kind === "result" ? 0 : 1)
+    this.#newest[bucket] = (this.#first + this.#parts.length - 1) * PLACES + at
+    part.end = at + size
+    this.#held += size
+    this.count += 1
+    this.bytes += inputBytes + bodyBytes
+    return inputBytes + bodyBytes
+  }
+
+  /** Forgets the oldest, and gives how many bytes its texts had. */
+  drop(): number {
+    const part = this.#parts[0]!
+    const four = this.#start >> 2
+    const size = part.fours[four + SIZE]!
+    const bytes = part.fours[four + INPUT_BYTES]! + part.fours[four + BODY_BYTES]!
+    this.#start += size
+    this.#held -= size
+    this.count -= 1
+    this.bytes -= bytes
+    if (this.#start >= part.end) {
+      this.#parts.shift()
+      this.#first += 1
+      this.#start = 0
+      this.#size -= part.bytes.length
+      if (part.bytes.length === PART_BYTES) this.#spare.part = part
+    }
+    if (this.#size > SPARSE_BYTES && this.#size > SPARSE * this.#held) this.#pack()
+    return bytes
   }
 
   /** The last part, with so much room at its end. */
   #room(bytes: number): Part {
     const last = this.#parts.at(-1)
-    if (last !== undefined && last.end + bytes <= last.buffer.length) return last
-    const spare = bytes <= PART_BYTES ? this.#spare : undefined
-    if (spare !== undefined) this.#spare = undefined
-    const part = spare ?? new Part(Math.max(bytes, PART_BYTES))
+    if (last !== undefined && last.end + bytes <= last.bytes.length) return last
+    const usual = Math.min(Math.max(LEAST_BYTES, 1 << (32 - Math.clz32(this.#held))), PART_BYTES)
+    const size = Math.max(inEights(bytes), usual)
+    const part = (size === PART_BYTES ? this.#spare.part : undefined) ?? new Part(size)
+    if (part === this.#spare.part) this.#spare.part = undefined
     part.end = 0
+    this.#size += size
     this.#parts.push(part)
     return part
   }
 
-  #dropOldest(): void {
-    const part = this.#parts[0]!
-    const { view } = part
-    const at = this.#start
-    const hash = view.getInt32(at + HASH)
-    const size = view.getUint32(at + SIZE)
-    if (this.#newest.get(hash) === this.#first * PLACES + at) this.#newest.delete(hash)
-    this.#callers.release(view.getUint32(at + CALLER))
-    this.#capabilities.release(view.getUint32(at + CAPABILITY))
-    this.#count -= 1
-    this.#bytes -= size - HEAD_BYTES
-    this.#start += size
-    if (this.#start < part.end) return
-    this.#parts.shift()
-    this.#first += 1
-    this.#start = 0
-    if (part.buffer.length === PART_BYTES) this.#spare = part
+  /** Makes a table of so many bits. */
+  #link(bits: number): void {
+    this.#newest = new Float64Array(1 << bits).fill(none)
+    this.#shift = 32 - bits
+    let at = this.#start
+    for (const [i, { eights, end, fours }] of this.#parts.entries()) {
+      for (; at < end; at += fours[(at >> 2) + SIZE]!) {
+        const four = (at >> 2) + ID
+        const id = new TaskId.TaskId(fours[four]!, fours[four + 1]!, fours[four + 2]!, fours[four + 3]!)
+        const bucket = TaskId.hash(id) >>> this.#shift
+        eights[(at >> 3) + PREVIOUS] = this.#newest[bucket]!
+        this.#newest[bucket] = (this.#first + i) * PLACES + at
+      }
+      at = 0
+    }
   }
 
-  #hash(caller: string, task: string): number {
-    let hash = this.#seed
-    // The end of a NodeId is as good as random; all of the caller is compared afterwards.
-    for (let i = Math.max(0, caller.length - 6); i < caller.length; i++) {
-      hash = Math.imul(hash ^ caller.charCodeAt(i), 0x0100_0193)
+  /** Moves what is left into as little room as it needs. */
+  #pack(): void {
+    const parts = this.#parts
+    let at = this.#start
+    this.#parts = []
+    this.#start = 0
+    this.#size = 0
+    for (const { bytes, end, fours } of parts) {
+      while (at < end) {
+        const size = fours[(at >> 2) + SIZE]!
+        const part = this.#room(size)
+        part.bytes.set(bytes.subarray(at, at + size), part.end)
+        part.end += size
+        at += size
+      }
+      at = 0
     }
-    for (let i = 0; i < TASK_BYTES; i++) {
-      hash = Math.imul(hash ^ task.charCodeAt(i), 0x0100_0193)
-      hash ^= hash >>> 15
-    }
-    return hash
+    this.#link(bitsFor(this.count))
   }
 }
 
-const isTask = (buffer: Buffer, at: number, task: string): boolean => {
-  for (let i = 0; i < TASK_BYTES; i++) if (buffer[at + i] !== task.charCodeAt(i)) return false
-  return true
+/** Finished tasks of all callers. */
+export class Repeats {
+  readonly #limits: { readonly count: number; readonly bytes: number }
+  /** Of callers of whom something is kept. */
+  readonly #logs = new Map<NodeId, Log>()
+  readonly #spare: Spare = { part: undefined }
+  /** Kept in all: tasks, and bytes of their texts. */
+  readonly #kept = { count: 0, bytes: 0 }
+  /** Who makes room, as long as it has more than others. */
+  #payer: Log | undefined
+  #turns: Iterator<Log> = this.#logs.values()
+
+  constructor(limits: { readonly entries: number; readonly bytes: number }) {
+    this.#limits = { count: limits.entries, bytes: limits.bytes }
+  }
+
+  get(caller: NodeId, id: TaskId.TaskId): Finished | undefined {
+    return this.#logs.get(caller)?.get(id)
+  }
+
+  /** Keeps a task, in place of what was kept of it. One that is larger than all that may be kept is not. */
+  set(caller: NodeId, finished: Finished): void {
+    const limits = this.#limits
+    const kept = this.#kept
+    if (limits.count < 1) return
+    const log = this.#logs.get(caller) ?? new Log(caller, this.#spare)
+    let room = most(finished.input) + most(finished.body)
+    if (kept.bytes + room > limits.bytes) {
+      room = Buffer.byteLength(finished.input) + Buffer.byteLength(finished.body)
+      if (room > limits.bytes) return
+      while (kept.bytes + room > limits.bytes) this.#makeRoom(log, "bytes")
+    }
+    while (kept.count >= limits.count) this.#makeRoom(log, "count")
+    if (log.count === 0) {
+      for (const first of this.#logs.values()) {
+        if (this.#logs.size < MAX_CALLERS) break
+        while (first.count > 0) this.#drop(first)
+      }
+      this.#logs.set(caller, log)
+    }
+    kept.bytes += log.add(finished, room)
+    kept.count += 1
+  }
+
+  /** Forgets one task: of this caller where it has its share of what is kept, else of another one that has. */
+  #makeRoom(own: Log, of: "count" | "bytes"): void {
+    let payer: Log | undefined = own
+    if (!this.#hasShare(payer, of)) payer = this.#payer
+    while (payer === undefined || !this.#hasShare(payer, of)) {
+      const next = this.#turns.next()
+      if (next.done === true) this.#turns = this.#logs.values()
+      else this.#payer = payer = next.value
+    }
+    this.#drop(payer)
+  }
+
+  /** Whoever has most, has. */
+  #hasShare(log: Log, of: "count" | "bytes"): boolean {
+    return log[of] * this.#logs.size >= this.#kept[of]
+  }
+
+  #drop(log: Log): void {
+    this.#kept.bytes -= log.drop()
+    this.#kept.count -= 1
+    if (log.count === 0) this.#logs.delete(log.caller)
+  }
 }

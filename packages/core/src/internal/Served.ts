@@ -11,7 +11,6 @@ import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
 import type * as Envelope from "./Envelope.ts"
 import { FairQueue } from "./FairQueue.ts"
-import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import * as VersionRange from "./VersionRange.ts"
 
@@ -74,7 +73,7 @@ export class TaskInfo implements Task {
     this.maxCostUsd = request.budget
   }
   get id(): string {
-    return hex(this.#request.task)
+    return this.#request.id.hex
   }
 }
 

@@ -1,7 +1,6 @@
 /**
  * What comes of a handler, as it goes to the caller: a result, a failure, and the receipt for a result.
  */
-import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
@@ -22,9 +21,9 @@ export const settle = (work: Work, exit: Exit.Exit<unknown, unknown>, limit: num
 const settledAs = (work: Work, kind: Finished["kind"], body: string, now: number): Finished => ({
   kind,
   body,
-  input: work.request.body,
+  id: work.id,
   capability: work.served.capability.id,
-  task: work.request.key,
+  input: work.request.body,
   startedAt: work.startedAt,
   finishedAt: Math.max(now, work.startedAt)
 })
@@ -62,7 +61,7 @@ const failed = (work: Work, cause: Cause.Cause<unknown>, limit: number, now: num
 export const receiptOf = (identity: Identity["Service"], caller: NodeId, settled: Finished): string =>
   JSON.stringify(
     Receipt.make(identity, {
-      task: Buffer.from(settled.task, "latin1").toString("hex"),
+      task: settled.id.hex,
       capability: settled.capability,
       caller,
       inputHash: CanonicalJson.hash(JSON.parse(settled.input)),

@@ -4,22 +4,22 @@
 import type * as Fiber from "effect/Fiber"
 import type { NodeId } from "../NodeId.ts"
 import { ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
-import type { Entry } from "./Deadlines.ts"
+import type { Entry as Deadline } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
 import * as Refusal from "./Refusal.ts"
+import type { Entry } from "./Running.ts"
 import type { Served, TaskInfo } from "./Served.ts"
 
 /** A task between acceptance and answer. */
-export interface Work {
-  readonly key: string
+export interface Work extends Entry<Work> {
   readonly served: Served
   readonly request: Envelope.ReceivedRequest
   readonly input: unknown
   readonly task: TaskInfo
   readonly waiters: Array<Waiter>
   fiber: Fiber.Fiber<unknown, unknown> | undefined
-  deadline: Entry | undefined
-  accept: Entry | undefined
+  deadline: Deadline | undefined
+  accept: Deadline | undefined
   /** How many tasks waited before it when its caller was told that it is accepted. */
   accepted: number | undefined
   startedAt: number
