@@ -213,6 +213,22 @@ const lookUp = <A>(
     : factory(argument)
 }
 
+/** Names, with their arguments, whose strategy is kept: they come from the command line and from code. */
+const MAX_KEPT = 256
+
+/** What a name stands for is made once: strategies are data and pure functions. */
+const kept = <A>(look: (name: string) => Effect.Effect<A, StrategyError>): typeof look => {
+  const known = new Map<string, Effect.Effect<A>>()
+  return (name) =>
+    known.get(name) ??
+    Effect.tap(look(name), (strategy) =>
+      Effect.sync(() => {
+        if (known.size >= MAX_KEPT) known.clear()
+        known.set(name, Effect.succeed(strategy))
+      })
+    )
+}
+
 /** A registry of strategies. Later parts win where names are equal, so that a plugin can replace one. */
 export const makeStrategies = (...parts: ReadonlyArray<Registered>): Strategies["Service"] => {
   const selections: Record<string, Factory<Selection>> = Object.assign({}, ...parts.map((part) => part.selections))
@@ -221,8 +237,8 @@ export const makeStrategies = (...parts: ReadonlyArray<Registered>): Strategies[
     ...parts.map((part) => part.aggregations)
   )
   return Strategies.of({
-    selection: (name) => lookUp("selection", selections, name),
-    aggregation: (name) => lookUp("aggregation", aggregations, name),
+    selection: kept((name) => lookUp("selection", selections, name)),
+    aggregation: kept((name) => lookUp("aggregation", aggregations, name)),
     names: { selections: Object.keys(selections).sort(), aggregations: Object.keys(aggregations).sort() }
   })
 }

@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { Match, MatchContext, Matcher } from "../Matcher.ts"
 import type { AskEvent, AskOptions } from "../Node.ts"
-import { explain, NodeError } from "../NodeError.ts"
+import { explain, NodeError, type NodeErrorReason, type Tried } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import type {
   Aggregation,
@@ -29,7 +29,9 @@ import type {
 } from "../Strategy.ts"
 import { StrategyError } from "../Strategy.ts"
 import type { Trust } from "../Trust.ts"
-import type { Caller, Candidate, Placed } from "./Caller.ts"
+import type { Query } from "../Query.ts"
+import type { Attempt } from "./Attempt.ts"
+import type { Caller, Placed } from "./Caller.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import { type Job, left } from "./Job.ts"
 import { limited } from "./Limited.ts"
@@ -39,8 +41,10 @@ import type { Peers } from "./Peers.ts"
 const MAX_CANDIDATES = 500
 /** A query that was searched this recently is not searched again before an ask. */
 const SEARCH_AGAIN_MS = 10_000
-/** Queries remembered as searched. */
+/** Queries remembered, besides those of definitions and names. */
 const MAX_SEARCHED = 1_000
+/** Selections remembered of one query. */
+const MAX_TURNS = 64
 /** How long after its deadline an ask waits for the word of its own timers, in ms. */
 const GRACE_MS = 50
 
@@ -50,7 +54,7 @@ export interface Deps {
   readonly caller: Caller
   readonly matcher: Matcher["Service"]
   readonly strategies: Strategies["Service"]
-  readonly trust: Trust["Service"]
+  readonly trust: Pick<Trust["Service"], "learn">
   readonly peers: Peers
   readonly deadlines: Deadlines
   readonly context: () => MatchContext
@@ -71,9 +75,15 @@ interface Plan {
   readonly spares: Array<Match>
 }
 
+/** An agent that is being asked for a seat. */
+interface Vote {
+  /** Asks no more; not called once it has ended. */
+  cancel: () => void
+}
+
 interface Seat {
-  /** Who may still answer for the seat. */
-  readonly holders: Map<NodeId, Fiber.Fiber<unknown, unknown>>
+  /** Who may still answer for the seat: nearly always one. */
+  readonly holders: Array<Vote>
   /** Whose vote the seat is, as the count knows it. */
   invited: Invited
   taken: boolean
@@ -82,11 +92,24 @@ interface Seat {
   hedged: boolean
 }
 
+/** An answer and how it came. */
+interface Taken {
+  readonly placed: Placed
+  readonly answer: Answer
+}
+
+/** What is remembered of a query. */
+interface Asked {
+  searchedAt: number
+  /** How many selections were made, by their names. */
+  readonly turns: Map<string, number>
+}
+
 /** Asks several agents. */
 export class Asking {
   readonly #deps: Deps
-  readonly #turns = new Map<string, number>()
-  readonly #searched = new Map<string, number>()
+  readonly #asked = new Map<string, Asked>()
+  #askedOfPlain = new WeakMap<Query, Asked>()
 
   constructor(deps: Deps) {
     this.#deps = deps
@@ -98,48 +121,67 @@ export class Asking {
     options: AskOptions<never, Shape>,
     emit: (event: AskEvent<never>) => void
   ): Effect.Effect<Verdict, NodeError | StrategyError> {
-    return Effect.flatMap(this.#plan(job, options), (plan) => this.#run(plan, emit))
+    const { caller, strategies } = this.#deps
+    const { aggregate = "majority-vote", select = "top-5" } = options
+    const began = (selection: Selection, aggregation: Aggregation) =>
+      Effect.suspend(() => {
+        const asked = this.#remember(job)
+        const go = (tried: ReadonlyArray<Tried>): Effect.Effect<Verdict, NodeError | StrategyError> => {
+          const plan = this.#plan(job, options, selection, aggregation, asked, tried)
+          return plan instanceof NodeError || plan instanceof StrategyError ? Effect.fail(plan) : this.#run(plan, emit)
+        }
+        if (performance.now() - asked.searchedAt < SEARCH_AGAIN_MS) return go([])
+        asked.searchedAt = performance.now()
+        return Effect.flatMap(caller.search(job), go)
+      })
+    const selection = typeof select === "string" ? strategies.selection(select) : Effect.succeed(select)
+    const aggregation = typeof aggregate === "string" ? strategies.aggregation(aggregate) : Effect.succeed(aggregate)
+    return Effect.flatMap(selection, (one) => Effect.flatMap(aggregation, (other) => began(one, other)))
   }
 
-  readonly #plan = (job: Job, options: AskOptions<never, Shape>): Effect.Effect<Plan, NodeError | StrategyError> =>
-    Effect.gen({ self: this }, function* () {
-      const { caller, strategies } = this.#deps
-      const select = options.select ?? "top-5"
-      const aggregate = options.aggregate ?? "majority-vote"
-      const selection = typeof select === "string" ? yield* strategies.selection(select) : select
-      const aggregation = typeof aggregate === "string" ? yield* strategies.aggregation(aggregate) : aggregate
-      const tried = this.#isFresh(job) ? [] : yield* caller.search(job)
-      const matches = this.#candidates(job)
-      if (matches.length === 0) {
-        this.#searched.delete(keyOf(job))
-        return yield* new NodeError({ reason: caller.noPeer(job, tried) })
-      }
-      for (const match of matches) job.emit?.({ _tag: "Found", match, source: this.#deps.sourceOf(match.node) })
-      const turnKey = `${selection.name} ${keyOf(job)}`
-      const turn = this.#turns.get(turnKey) ?? 0
-      if (this.#turns.size > MAX_SEARCHED) this.#turns.clear()
-      this.#turns.set(turnKey, turn + 1)
-      const chosen = yield* this.#select(selection, matches, turn)
-      if (chosen.length === 0) return yield* new NodeError({ reason: caller.noPeer(job, tried) })
-      const nodes = new Set(chosen.map((match) => match.node))
-      return {
-        job,
-        selection,
-        aggregation,
-        hedgeMs: options.hedge === undefined ? undefined : Duration.toMillis(options.hedge),
-        chosen,
-        spares: options.hedge === undefined ? [] : matches.filter((match) => !nodes.has(match.node))
-      }
-    })
+  #plan(
+    job: Job,
+    options: AskOptions<never, Shape>,
+    selection: Selection,
+    aggregation: Aggregation,
+    asked: Asked,
+    tried: ReadonlyArray<Tried>
+  ): Plan | NodeError | StrategyError {
+    const { caller } = this.#deps
+    const matches = this.#candidates(job)
+    if (matches.length === 0) {
+      asked.searchedAt = Number.NEGATIVE_INFINITY
+      return new NodeError({ reason: caller.noPeer(job, tried) })
+    }
+    if (job.emit !== undefined) {
+      for (const match of matches) job.emit({ _tag: "Found", match, source: this.#deps.sourceOf(match.node) })
+    }
+    const turn = asked.turns.get(selection.name) ?? 0
+    if (asked.turns.size > MAX_TURNS) asked.turns.clear()
+    asked.turns.set(selection.name, turn + 1)
+    const chosen = this.#select(selection, matches, turn)
+    if (chosen instanceof StrategyError) return chosen
+    if (chosen.length === 0) return new NodeError({ reason: caller.noPeer(job, tried) })
+    const hedgeMs = options.hedge === undefined ? undefined : Duration.toMillis(options.hedge)
+    const seated = new Set(chosen)
+    const spares = hedgeMs === undefined ? [] : matches.filter((match) => !seated.has(match))
+    return { job, selection, aggregation, hedgeMs, chosen, spares }
+  }
 
-  #isFresh(job: Job): boolean {
-    const key = keyOf(job)
-    const now = performance.now()
-    const at = this.#searched.get(key)
-    if (at !== undefined && now - at < SEARCH_AGAIN_MS) return true
-    if (this.#searched.size > MAX_SEARCHED) this.#searched.clear()
-    this.#searched.set(key, now)
-    return false
+  #remember(job: Job): Asked {
+    const fresh = (): Asked => ({ searchedAt: Number.NEGATIVE_INFINITY, turns: new Map() })
+    if (job.isPlain) {
+      let asked = this.#askedOfPlain.get(job.query)
+      if (asked === undefined) this.#askedOfPlain.set(job.query, (asked = fresh()))
+      return asked
+    }
+    const key = JSON.stringify(job.query)
+    let asked = this.#asked.get(key)
+    if (asked === undefined) {
+      if (this.#asked.size >= MAX_SEARCHED) this.#asked.clear()
+      this.#asked.set(key, (asked = fresh()))
+    }
+    return asked
   }
 
   /** One match per node, the best: an identity has one vote. */
@@ -154,36 +196,31 @@ export class Asking {
   }
 
   /** What a selection chose, held to its law: some of the matches, none twice. */
-  #select(
-    selection: Selection,
-    matches: ReadonlyArray<Match>,
-    turn: number
-  ): Effect.Effect<ReadonlyArray<Match>, StrategyError> {
+  #select(selection: Selection, matches: ReadonlyArray<Match>, turn: number): ReadonlyArray<Match> | StrategyError {
     const { peers, random } = this.#deps
-    return Effect.try({
-      try: () => {
-        const chosen = selection.select(matches, { random, turn, load: (match) => peers.load(match.node) })
-        return [...new Set(chosen)].filter((match) => matches.includes(match))
-      },
-      catch: (error) => new StrategyError({ code: "Failed", strategy: selection.name, detail: messageOf(error) })
-    })
+    try {
+      const chosen = selection.select(matches, { random, turn, load: (match) => peers.load(match.node) })
+      return [...new Set(chosen)].filter((match) => matches.includes(match))
+    } catch (error) {
+      return new StrategyError({ code: "Failed", strategy: selection.name, detail: messageOf(error) })
+    }
   }
 
   #run(plan: Plan, emit: (event: AskEvent<never>) => void): Effect.Effect<Verdict> {
     return Effect.callback<Verdict>((resume) => {
-      const { caller, deadlines, fork, trust } = this.#deps
+      const { caller, deadlines, fork } = this.#deps
       const { job, aggregation } = plan
-      const answers: Array<Answer> = []
-      const placedBy = new Map<NodeId, Placed>()
+      const { prepare } = aggregation
+      const answers: Array<Taken> = []
       const failures: Array<Failure> = []
       const timers: Array<{ cancel(): void }> = []
       const invitedOf = (match: Match): Invited => ({
         node: match.node,
-        trust: trust.get(match.node, match.capability.name),
+        trust: match.parts.trust.value,
         score: match.score
       })
       const seats = plan.chosen.map((match): Seat => ({
-        holders: new Map(),
+        holders: [],
         invited: invitedOf(match),
         taken: false,
         failure: undefined,
@@ -206,37 +243,68 @@ export class Asking {
         }
       }
 
+      /** Nobody is asked for the seat any more. */
+      const release = (seat: Seat): void => {
+        for (const vote of seat.holders.splice(0)) vote.cancel()
+      }
+
       /** The seat's vote is now this node's; the count begins anew with what has come so far. */
       const reseat = (seat: Seat, match: Match): void => {
         seat.invited = invitedOf(match)
         tally = count()
-        for (const answer of answers) tally.answer(answer)
+        for (const { answer } of answers) tally.answer(answer)
         for (const { failure } of seats) if (failure !== undefined) tally.failure(failure)
       }
 
       const invite = (seat: Seat, match: Match): void => {
-        const fiber = fork(Effect.result(this.#attempt(plan, caller.candidateOf(match))))
-        seat.holders.set(match.node, fiber)
-        fiber.addObserver((exit) => {
-          seat.holders.delete(match.node)
-          if (seat.taken) return
-          guarded(() => {
-            if (exit._tag === "Failure") return failed(seat, match, messageOf(Cause.squash(exit.cause)))
-            if (Result.isFailure(exit.value)) return failed(seat, match, exit.value.failure)
-            const { placed, answer } = exit.value.success
-            placedBy.set(match.node, placed)
-            took(seat, match, answer)
+        const candidate = caller.candidateOf(match)
+        let attempt: Attempt | undefined
+        const vote: Vote = { cancel: () => attempt?.cancel() }
+        seat.holders.push(vote)
+        /** Whether what has come of the vote counts. */
+        const ended = (): boolean => {
+          const at = seat.holders.indexOf(vote)
+          if (at >= 0) seat.holders.splice(at, 1)
+          return !seat.taken
+        }
+        const answered = (taken: Taken): void => {
+          if (ended()) guarded(() => took(seat, match, taken))
+        }
+        const lost = (reason: string): void => {
+          if (ended()) guarded(() => failed(seat, match, reason))
+        }
+        const slowly = (effect: Effect.Effect<Taken, string>): void => {
+          const fiber = fork(Effect.result(effect))
+          vote.cancel = () => fiber.interruptUnsafe()
+          fiber.addObserver((exit) => {
+            if (exit._tag === "Failure") lost(messageOf(Cause.squash(exit.cause)))
+            else if (Result.isFailure(exit.value)) lost(exit.value.failure)
+            else answered(exit.value.success)
           })
+        }
+        const placing = (effect: Effect.Effect<Placed, NodeErrorReason>): void =>
+          slowly(Effect.flatMap(Effect.mapError(effect, explain), (placed) => this.#prepared(plan, placed)))
+        attempt = caller.begin(job, candidate, false, {
+          onPlaced: (placed) =>
+            prepare === undefined
+              ? answered({ placed, answer: answerOf(placed, job) })
+              : slowly(this.#prepared(plan, placed)),
+          onFailed: (reason) =>
+            reason._tag === "Countered"
+              ? placing(caller.afterwards(job, candidate, false, reason))
+              : lost(explain(reason)),
+          onDefect: (defect) => lost(messageOf(defect))
         })
+        if (attempt === undefined) placing(caller.place(job, candidate, false))
       }
 
-      const took = (seat: Seat, match: Match, answer: Answer): void => {
+      const took = (seat: Seat, match: Match, taken: Taken): void => {
         seat.taken = true
         if (seat.invited.node !== match.node) reseat(seat, match)
-        for (const fiber of seat.holders.values()) fiber.interruptUnsafe()
-        answers.push(answer)
-        tally.answer(answer)
-        emit({ _tag: "Answer", answer })
+        release(seat)
+        answers.push(taken)
+        tally.answer(taken.answer)
+        emit({ _tag: "Answer", answer: taken.answer })
         check()
       }
 
@@ -244,7 +312,7 @@ export class Asking {
         const failure: Failure = { node: match.node, reason }
         failures.push(failure)
         emit({ _tag: "Failure", failure })
-        if (seat.holders.size > 0) return
+        if (seat.holders.length > 0) return
         if (!next(seat)) {
           seat.failure = { node: seat.invited.node, reason }
           tally.failure(seat.failure)
@@ -257,7 +325,7 @@ export class Asking {
         if (left(job) <= 0) return false
         const spare = plan.spares.shift()
         if (spare === undefined) return false
-        if (seat.holders.size === 0) reseat(seat, spare)
+        if (seat.holders.length === 0) reseat(seat, spare)
         invite(seat, spare)
         return true
       }
@@ -266,18 +334,18 @@ export class Asking {
         if (over || !begun) return
         const decided = tally.decided()
         if (decided !== undefined) return conclude(decided)
-        if (seats.every((seat) => seat.holders.size === 0)) conclude(tally.outcome())
+        if (seats.every((seat) => seat.holders.length === 0)) conclude(tally.outcome())
       }
 
       const stop = (): void => {
         over = true
         for (const timer of timers) timer.cancel()
-        for (const seat of seats) for (const fiber of seat.holders.values()) fiber.interruptUnsafe()
+        seats.forEach(release)
       }
 
       const conclude = (outcome: Outcome): void => {
         stop()
-        this.#learn(plan, outcome, answers, placedBy)
+        this.#learn(plan, outcome, answers)
         const invited = seats.map((seat) => seat.invited)
         resume(Effect.succeed(verdictOf(plan, outcome, invited, answers, failures)))
       }
@@ -288,7 +356,7 @@ export class Asking {
         // Counters may take an agent to 1.5 times the deadline; whoever is silent beyond that has failed.
         const longest = Math.max(0, left(job) * this.#deps.counterFactor + GRACE_MS)
         timers.push(deadlines.after(longest, () => guarded(() => conclude(tally.outcome()))))
-        seats.forEach((seat, index) => invite(seat, plan.chosen[index] as Match))
+        seats.forEach((seat, index) => void (over || invite(seat, plan.chosen[index] as Match)))
         if (plan.hedgeMs !== undefined) {
           const hedge = (): void => {
             for (const seat of seats) {
@@ -306,46 +374,33 @@ export class Asking {
     })
   }
 
-  /** One agent's answer, prepared for the count; or why there is none. */
-  #attempt(
-    plan: Plan,
-    candidate: Candidate
-  ): Effect.Effect<{ readonly placed: Placed; readonly answer: Answer }, string> {
-    const { aggregation, job } = plan
-    return this.#deps.caller.place(job, candidate, false).pipe(
-      Effect.mapError(explain),
-      Effect.flatMap((placed) => {
-        const answer = answerOf(placed, job)
-        return aggregation.prepare === undefined
-          ? Effect.succeed({ placed, answer })
-          : Effect.suspend(() => aggregation.prepare?.(answer, job.input) ?? Effect.succeed(answer)).pipe(
-              // What is prepared may change what is counted, never whose vote it is.
-              Effect.map((prepared) => ({ placed, answer: { ...prepared, node: answer.node } })),
-              Effect.mapError((error) => error.message)
-            )
-      })
+  /** An answer, prepared for the count; or why it does not count. */
+  #prepared({ aggregation, job }: Plan, placed: Placed): Effect.Effect<Taken, string> {
+    const answer = answerOf(placed, job)
+    return Effect.suspend(() => aggregation.prepare?.(answer, job.input) ?? Effect.succeed(answer)).pipe(
+      // What is prepared may change what is counted, never whose vote it is.
+      Effect.map((prepared) => ({ placed, answer: { ...prepared, node: answer.node } })),
+      Effect.mapError((error) => error.message)
     )
   }
 
-  /** Trust moves once for each answer: with the verdict where one was reached, else by the answer's own worth. */
-  #learn(plan: Plan, outcome: Outcome, answers: ReadonlyArray<Answer>, placedBy: Map<NodeId, Placed>): void {
-    const dissent = new Set(outcome.dissent)
-    for (const answer of answers) {
-      const placed = placedBy.get(answer.node)
-      if (placed === undefined) continue
-      const against = outcome.status === "reached" && dissent.has(answer.node)
-      const quality = against ? 0 : placed.quality
-      const why = against ? "dissented" : outcome.status === "reached" ? "agreed" : "answered"
+  /**
+   * Trust moves once for each answer, by the verdict. Where none was reached, nobody knows who was right: only the caller's
+   * own evaluator can tell then.
+   */
+  #learn({ job }: Plan, { dissent, status }: Outcome, answers: ReadonlyArray<Taken>): void {
+    if (status !== "reached" && job.evaluate === undefined) return
+    for (const { answer, placed } of answers) {
+      const against = status === "reached" && dissent.includes(answer.node)
+      const why = against ? "dissented" : status === "reached" ? "agreed" : "answered"
       const name = answer.capability.slice(0, Math.max(0, answer.capability.indexOf("@")))
-      const move = this.#deps.trust.learn(answer.node, name, quality, why)
-      plan.job.emit?.({ _tag: "Trust", move })
+      const move = this.#deps.trust.learn(answer.node, name, against ? 0 : placed.quality, why)
+      job.emit?.({ _tag: "Trust", move })
     }
   }
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
-
-const keyOf = (job: Job): string => JSON.stringify(job.query)
 
 const answerOf = (placed: Placed, job: Job): Answer => ({
   node: placed.peer,
@@ -360,9 +415,10 @@ const verdictOf = (
   plan: Plan,
   outcome: Outcome,
   invited: ReadonlyArray<Invited>,
-  answers: ReadonlyArray<Answer>,
+  taken: ReadonlyArray<Taken>,
   failures: ReadonlyArray<Failure>
 ): Verdict => {
+  const answers = taken.map(({ answer }) => answer)
   const valueOf = new Map(answers.map((answer): [NodeId, Schema.Json] => [answer.node, answer.value]))
   const different = outcome.dissent.flatMap((node): ReadonlyArray<Dissent> => {
     const value = valueOf.get(node)

@@ -15,7 +15,7 @@ import * as Query from "../Query.ts"
 import type { Connection } from "../Transport.ts"
 import type { Trust } from "../Trust.ts"
 import { read } from "./Answer.ts"
-import { Attempt, type AttemptHost, type Candidate, type Placed } from "./Attempt.ts"
+import { Attempt, type AttemptHost, type Candidate, type Outcome, type Placed } from "./Attempt.ts"
 import type { Chunks } from "./Chunks.ts"
 import { type Once, takeUp } from "./Counters.ts"
 import type { Deadlines } from "./Deadlines.ts"
@@ -173,6 +173,31 @@ export class Caller {
       attempt.start()
       return Effect.sync(() => attempt.cancel())
     })
+  }
+
+  /**
+   * Asks one agent at once, without an effect in between, where it is connected and in good standing; `place` does it for all
+   * others. What comes of it may be told before this returns.
+   */
+  begin(job: Job, candidate: Candidate, others: boolean, outcome: Outcome): Attempt | undefined {
+    const deadlineMs = left(job)
+    if (deadlineMs <= 0 || this.#deps.breaker.isOpen(candidate.node, candidate.name)) return undefined
+    const connection = this.#reach.live(job, candidate)
+    if (connection === undefined) return undefined
+    const terms = { connection, deadlineMs, budget: job.budget, others }
+    const attempt = new Attempt(this.#host, job, candidate, terms, outcome)
+    attempt.start()
+    return attempt
+  }
+
+  /** Goes on where what `begin` began has failed: takes up a counter, or fails. */
+  afterwards(
+    job: Job,
+    candidate: Candidate,
+    others: boolean,
+    reason: NodeErrorReason
+  ): Effect.Effect<Placed, NodeErrorReason> {
+    return this.#placed(job, candidate, others, Effect.fail(reason))
   }
 
   /** Finds somebody for a job, and one after the other tries to place it there; what failed before comes along. */
