@@ -19,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import type { NodeId } from "./NodeId.ts"
 
 /** Bytes of messages that may be on their way to a stream's receiver before it has released any. */
-export const WINDOW_BYTES = 256 * 1024
+export const WINDOW_BYTES = 512 * 1024
 /** Bytes that a stream's sender may queue beyond its credit; one that ignores `false` from `send` and passes it is reset. */
 export const MAX_QUEUED_BYTES = 16 * 1024 * 1024 + WINDOW_BYTES
 /** Largest message on a stream: head and body together. */

@@ -29,7 +29,7 @@ export const MAX_RECORD_BYTES = 65_519
 export const MAX_BODY_BYTES = MAX_RECORD_BYTES - HEADER_BYTES
 /**
  * What a DATA frame costs of a window besides its message bytes, about what a receiver spends on holding it: so that a window
- * of 256 KiB is at most 8,192 empty messages.
+ * of 512 KiB is at most 16,384 empty messages.
  */
 export const FRAME_COST = 32
 

@@ -110,15 +110,25 @@ describe("Session", () => {
   })
 
   test("a turn's frames leave in one record", async () => {
-    const [a] = makePair()
+    const [a] = makePair({ turnMs: Number.POSITIVE_INFINITY })
     for (let n = 0; n < 64; n++) open(a).stream.send(empty, "a request", true)
     await settle()
     expect(a.link.outbox.length).toBe(1)
     expect(a.link.taken().length).toBe(2 + 64 * (Frame.HEADER_BYTES + 1 + 9) + 16)
   })
 
+  test("a turn that goes on for too long sends what it has", async () => {
+    const [a] = makePair({ turnMs: 0 })
+    for (let n = 0; n < 64; n++) open(a).stream.send(empty, "a request", true)
+    expect(a.link.outbox.length).toBe(1)
+    for (let n = 0; n < 640; n++) open(a).stream.send(empty, "a request", true)
+    expect(a.link.outbox.length).toBe(11)
+    await settle()
+    expect(a.link.outbox.length).toBe(12)
+  })
+
   test("all streams together are held to the connection's window", async () => {
-    const [a, b] = makePair({ connectionWindowBytes: 1024 * 1024 })
+    const [a, b] = makePair({ connectionWindowBytes: 1024 * 1024, windowBytes: 256 * 1024 })
     b.onStream = (_heard, stream) => stream.pause()
     const mine = Array.from({ length: 64 }, () => open(a))
     for (const { stream } of mine) for (let n = 0; n < 300; n++) stream.send(new Uint8Array(1_000), undefined, false)
@@ -213,7 +223,7 @@ describe("Session", () => {
     const stream = makeHostile()
     stream.victim.onStream = (_heard, each) => each.pause()
     stream.say(data(1, Frame.Flag.Open, empty))
-    for (let n = 0; n < 6; n++) stream.say(data(1, 0, new Uint8Array(50_000)))
+    for (let n = 0; n < 11; n++) stream.say(data(1, 0, new Uint8Array(50_000)))
     expect(stream.victim.closed[0]).toContain("window of stream 1")
     expect(stream.victim.streams[0]!.bytes <= WINDOW_BYTES).toBe(true)
     const connection = makeHostile({ connectionWindowBytes: 100_000 })

@@ -6,7 +6,7 @@
  */
 import type { SessionLimits } from "../Limits.ts"
 
-/** What every session may hold whatever the others do: a window. */
+/** What every session may hold whatever the others do: half a window. */
 export const GUARANTEED_BYTES = 256 * 1024
 const SHARE = 4
 

@@ -9,12 +9,8 @@ import { LENGTH_BYTES } from "./Records.ts"
 /** A new session's buffer; it doubles as turns send more, and comes back to this when idle. */
 const FIRST_BYTES = 2_048
 
-/**
- * A turn that goes on for longer than this, in ms, and has so many bytes to send, sends them before it ends: the peer works
- * on them while this side is still busy. Sealing and writing cost about 10 µs.
- */
-const EARLY_MS = 0.1
-const EARLY_BYTES = 1_024
+/** How often a turn looks at the clock, in bytes that it has to send: fewer are not worth a record of their own. */
+const LOOK_BYTES = 1_024
 
 /** What an outbox asks of its session. */
 export interface OutboxOwner {
@@ -38,20 +34,31 @@ export class Outbox {
   readonly #cipher: CipherState
   readonly #owner: OutboxOwner
   readonly #flush: () => void
+  readonly #turnMs: number
   #prefix: Uint8Array | undefined
   #scheduled = false
   /** When this turn's frames began to wait. */
   #since = 0
+  /** Pending bytes at which to look at the clock. */
+  #lookAt = LOOK_BYTES
   #written = 0
   #left = 0
   #movedAt: number
 
   /** `prefix` goes out before the first record, in the same write. */
-  constructor(link: ByteLink, cipher: CipherState, prefix: Uint8Array | undefined, now: number, owner: OutboxOwner) {
+  constructor(
+    link: ByteLink,
+    cipher: CipherState,
+    prefix: Uint8Array | undefined,
+    now: number,
+    turnMs: number,
+    owner: OutboxOwner
+  ) {
     this.#link = link
     this.#cipher = cipher
     this.#prefix = prefix
     this.#movedAt = now
+    this.#turnMs = turnMs
     this.#owner = owner
     this.#flush = () => this.flush()
     if (prefix !== undefined) this.schedule()
@@ -79,11 +86,14 @@ export class Outbox {
       this.#scheduled = true
       this.#since = performance.now()
       queueMicrotask(this.#flush)
-    } else if (this.pending >= EARLY_BYTES) {
+    } else if (this.pending >= this.#lookAt) {
       const now = performance.now()
-      if (now - this.#since < EARLY_MS) return
-      this.#since = now
-      this.#seal()
+      if (now - this.#since < this.#turnMs) {
+        this.#lookAt = this.pending + LOOK_BYTES
+      } else {
+        this.#since = now
+        this.#seal()
+      }
     }
   }
 
@@ -137,6 +147,7 @@ export class Outbox {
     const bytes = this.pending
     const plaintext = this.buffer.subarray(0, bytes)
     this.pending = 0
+    this.#lookAt = LOOK_BYTES
     if (!this.#owner.isUp()) return
     const size = LENGTH_BYTES + bytes + tagLength
     const out = this.#fresh(size)

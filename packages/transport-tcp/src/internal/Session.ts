@@ -106,7 +106,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#peerMaxStreams = options.peerSettings.maxStreams
     this.#allowance = options.limits.connectionWindowBytes
     this.#nextId = options.direction === "outbound" ? 1 : 2
-    this.#out = new Outbox(options.link, options.send, options.prefix, this.#heardAt, this)
+    this.#out = new Outbox(options.link, options.send, options.prefix, this.#heardAt, options.limits.turnMs, this)
     this.#reader = new RecordReader((record) => this.#open(record))
     this.#sweeper = options.sweeper ?? new Sweeper(options.limits)
     this.#sweeper.add(this)

@@ -1,6 +1,4 @@
 /** Settings: what one end of a session tells the other in the handshake about what it accepts. */
-import { MAX_STREAMS, WINDOW_BYTES } from "@parley/core/Transport"
-import { CONNECTION_WINDOW_BYTES } from "../Limits.ts"
 
 /** Three u32, big-endian, in this order. Later versions may append. */
 export interface Settings {
@@ -12,11 +10,8 @@ export interface Settings {
 /** A window below this would make every message crawl; who asks for less gets this. */
 const MIN_WINDOW_BYTES = 4_096
 
-const defaults: Settings = {
-  windowBytes: WINDOW_BYTES,
-  connectionWindowBytes: CONNECTION_WINDOW_BYTES,
-  maxStreams: MAX_STREAMS
-}
+/** What an end has that says nothing of itself. */
+const defaults: Settings = { windowBytes: 256 * 1024, connectionWindowBytes: 16 * 1024 * 1024, maxStreams: 4_096 }
 
 export const encode = (settings: Settings): Uint8Array => {
   const bytes = new Uint8Array(12)
