@@ -2,7 +2,9 @@
  * The whole path: `call` of a typed capability by one node, answered by an Effect handler of another, with the default layers
  * and every guardrail on. The asking node knows thousands of capabilities besides, of agents that have signed their records.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 import * as Layers from "@parley/agent/Layers"
@@ -88,6 +90,7 @@ export const callPath: Path = {
         const query = { name: Echo.name, version: "^1", limit: peers }
         while ((yield* node.discover(query)).length < peers) yield* Effect.sleep(20)
         const one = node.call(Echo, input)
+        const fork = Effect.runForkWith(yield* Effect.context<never>())
         const inSpan = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
           traced ? Effect.withSpan(effect, "bench") : effect
         const lane = (load: Load) =>
@@ -106,7 +109,12 @@ export const callPath: Path = {
                 discard: true
               })
             ),
-          once: () => runtime.runPromise(inSpan(one))
+          once: () =>
+            new Promise<void>((resolve, reject) => {
+              fork(inSpan(one)).addObserver((exit) =>
+                Exit.isSuccess(exit) ? resolve() : reject(Cause.squash(exit.cause))
+              )
+            })
         }
       })
     )

@@ -67,7 +67,11 @@ export class End {
 
   /** Microseconds of CPU time that the process has used, all its threads together. */
   async cpu(): Promise<number> {
-    return (await this.#tell<Cpu>({ _tag: "Cpu" })).micros
+    return (await this.usage()).micros
+  }
+
+  usage(): Promise<Cpu> {
+    return this.#tell({ _tag: "Cpu" })
   }
 
   startProfile(): Promise<null> {

@@ -15,6 +15,7 @@ import { help, type Options, optionsOf, type Section } from "./RoutingOptions.ts
 import { measurePaced, pacedTable } from "./RoutingPaced.ts"
 import { measureRivals, warmSeconds } from "./RoutingRivals.ts"
 import { type Row, rowsTable } from "./RoutingRows.ts"
+import { measureStages, type StagesOf, stagesTable } from "./RoutingStages.ts"
 import { whole } from "./Table.ts"
 
 /** CPU profiles of the whole path, and its hottest functions. */
@@ -82,6 +83,12 @@ const run: Part["run"] = async (args, { brief, say }) => {
     const rows = await measurePaced("bun", options, say)
     texts.push("", "an open loop, each request's time from the moment at which it was due:", pacedTable(rows))
     data["paced"] = rows
+  }
+  if (wants("stages")) {
+    const all: Array<StagesOf> = []
+    for (const runtime of runtimes) all.push(await measureStages(runtime, options, brief, say))
+    texts.push("", "where the CPU time of one call goes:", stagesTable(all))
+    data["stages"] = all
   }
   if (options.profile !== undefined) await profile(options.profile, options, say)
   return { text: texts.join("\n"), goals, data, charts }

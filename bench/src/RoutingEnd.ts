@@ -2,6 +2,7 @@
  * One end of a path, in a process of its own: `RoutingEnd.ts SPEC`, the spec as JSON. It says that it is ready, does what it
  * reads line by line, and ends with its input.
  */
+import { readFileSync } from "node:fs"
 import { createInterface } from "node:readline"
 import { Load, type Run } from "./Load.ts"
 import { pace } from "./Pace.ts"
@@ -40,9 +41,21 @@ export type Order =
   /** Answered by a list of `Hot`. */
   | { readonly _tag: "StopProfile"; readonly file: string }
 
-/** What the process has used so far, all its threads together. */
+/** CPU time that the process has used so far, in microseconds. */
 export interface Cpu {
+  /** All its threads together. */
   readonly micros: number
+  /** The thread that runs JavaScript; undefined where the system does not say. */
+  readonly main?: number | undefined
+}
+
+/** Linux tells the nanoseconds of each thread. */
+const mainMicros = (): number | undefined => {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[0]) / 1_000
+  } catch {
+    return undefined
+  }
 }
 
 const say = (line: Ready | Run | Cpu | ReadonlyArray<Hot> | null) => process.stdout.write(`${JSON.stringify(line)}\n`)
@@ -62,7 +75,7 @@ const obey = async (order: Order, asker: Asker | undefined): Promise<Run | Cpu |
     }
     case "Cpu": {
       const { system, user } = process.cpuUsage()
-      return { micros: system + user }
+      return { micros: system + user, main: mainMicros() }
     }
     case "StartProfile":
       profile = new Profile()
