@@ -1,16 +1,20 @@
 /** A `RoutingEnd.ts` in a process of its own, as its parent sees it. */
 import { type ChildProcessByStdio, spawn } from "node:child_process"
+import { join } from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable, Writable } from "node:stream"
-import { fileURLToPath } from "node:url"
-import { runCommand, type Runtime } from "../../scripts/setup.mjs"
+import { root as here, runCommand, type Runtime } from "../../scripts/setup.mjs"
 import type { Run } from "./Load.ts"
 import { type Setting, usual } from "./Path.ts"
 import type { PathName } from "./Paths.ts"
 import type { Hot } from "./Profile.ts"
 import type { Cpu, EndSpec, Order, Ready } from "./RoutingEnd.ts"
 
-const here = fileURLToPath(new URL("RoutingEnd.ts", import.meta.url))
+/** The command of an end of a checkout: the runtime is always this checkout's. */
+const commandOf = (runtime: Runtime, root: string): readonly [string, ...Array<string>] => {
+  const [command, ...args] = runCommand(runtime, join(root, "bench", "src", "RoutingEnd.ts"))
+  return [command, ...args.map((arg) => (arg === join(here, "deno.json") ? join(root, "deno.json") : arg))]
+}
 
 /** Both ends of a path, and what they run on. */
 export interface PairSpec {
@@ -21,8 +25,8 @@ export interface PairSpec {
   readonly setting?: Setting
   /** Through a third process. */
   readonly relayed?: boolean
-  /** Another checkout's `RoutingEnd.ts`. */
-  readonly program?: string
+  /** Another checkout's folder. */
+  readonly root?: string
 }
 
 /** One round: a run, and the CPU time that each end used for a request. */
@@ -37,8 +41,8 @@ export class End {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>
   readonly #lines: AsyncIterator<string>
 
-  private constructor(runtime: Runtime, spec: EndSpec, program = here) {
-    const [command, ...first] = runCommand(runtime, program)
+  private constructor(runtime: Runtime, spec: EndSpec, root = here) {
+    const [command, ...first] = commandOf(runtime, root)
     this.#what = `${runtime} ${JSON.stringify(spec)}`
     this.#child = spawn(command, [...first, JSON.stringify(spec)], { stdio: ["pipe", "pipe", "inherit"] })
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
@@ -46,8 +50,8 @@ export class End {
   }
 
   /** Starts an end; resolves when it is ready. */
-  static async start(runtime: Runtime, spec: EndSpec, program?: string): Promise<readonly [End, string]> {
-    const end = new End(runtime, spec, program)
+  static async start(runtime: Runtime, spec: EndSpec, root?: string): Promise<readonly [End, string]> {
+    const end = new End(runtime, spec, root)
     try {
       return [end, (await end.#read<Ready>()).address]
     } catch (error) {
@@ -114,10 +118,10 @@ export class Pair {
   }
 
   /** Starts both ends, and a relay between them where one is asked for. */
-  static async start({ answering, asking, bytes, path, program, relayed, setting = usual }: PairSpec): Promise<Pair> {
+  static async start({ answering, asking, bytes, path, relayed, root, setting = usual }: PairSpec): Promise<Pair> {
     const started: Array<End> = []
     const start = async (runtime: Runtime, spec: EndSpec): Promise<readonly [End, string]> => {
-      const found = await End.start(runtime, spec, program)
+      const found = await End.start(runtime, spec, root)
       started.push(found[0])
       return found
     }

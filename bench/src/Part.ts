@@ -73,6 +73,8 @@ export interface Part {
   readonly what: string
   /** What `--help` adds: the options of this part. */
   readonly help: string
+  /** Its results are written only where `--out` says so. */
+  readonly keepsNothing?: true
   /** Throws `UsageError` where it cannot understand its arguments. */
   readonly run: (args: ReadonlyArray<string>, terms: Terms) => Promise<Report>
 }

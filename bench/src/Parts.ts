@@ -8,7 +8,9 @@ export const parts: { readonly [name: string]: () => Promise<Part> } = {
 }
 
 /** Parts that are run by name alone. */
-export const extraParts: typeof parts = {}
+export const extraParts: typeof parts = {
+  compare: async () => (await import("./Compare.ts")).compare
+}
 
 /** Finds a part by its name. */
 export const partOf = (name: string): (() => Promise<Part>) | undefined =>

@@ -12,7 +12,7 @@ import { takeTurns } from "./Turns.ts"
 /** Where the matrix is entered from: what is not said of a point is as here. */
 const base = { asking: "bun", answering: "bun", bytes: 128, inflight: [64], setting: usual } as const
 
-interface Group extends Partial<Omit<PairSpec, "path" | "setting" | "program">> {
+interface Group extends Partial<Omit<PairSpec, "path" | "setting" | "root">> {
   /** What is changed, and to what. */
   readonly dimension: string
   readonly value?: string

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { root } from "../../scripts/setup.mjs"
 import { loadNow, machine, versions } from "./Machine.ts"
-import type { Goal, Report } from "./Part.ts"
+import type { Goal, Part, Report } from "./Part.ts"
 import { extraParts, partOf, parts } from "./Parts.ts"
 import { goalsTable, merge } from "./Summary.ts"
 import { table } from "./Table.ts"
@@ -21,6 +21,7 @@ interface Settings {
   readonly json: boolean
   /** Where results go, or undefined where nothing is written. */
   readonly out: string | undefined
+  readonly outIsGiven: boolean
   readonly brief: boolean
   readonly require: boolean
   readonly help: boolean
@@ -55,7 +56,7 @@ const settingsOf = (words: ReadonlyArray<string>): Settings => {
   const usual = flags.brief ? undefined : join(root, "bench", "results")
   const { brief, help, json, require, write } = flags
   const target = out === undefined ? usual : resolve(out)
-  return { names, args, json, out: write ? target : undefined, brief, require, help }
+  return { names, args, json, out: write ? target : undefined, outIsGiven: out !== undefined, brief, require, help }
 }
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
@@ -88,6 +89,7 @@ npm run bench -- PART --help says what else a part understands.`
 }
 
 interface Outcome {
+  readonly part: Part
   readonly name: string
   readonly report: Report
   readonly json: object
@@ -109,7 +111,7 @@ const runPart = async (name: string, { args, brief }: Settings, about: object): 
     goals: report.goals,
     ...report.data
   }
-  return { name, report, json }
+  return { name, part, report, json }
 }
 
 const readGoals = (file: string): ReadonlyArray<Goal> => {
@@ -143,7 +145,8 @@ const runAll = async (settings: Settings): Promise<number> => {
     try {
       const outcome = await runPart(name, settings, about)
       done.push(outcome)
-      if (settings.out !== undefined) write(settings.out, outcome)
+      const { out } = settings
+      if (out !== undefined && (settings.outIsGiven || !outcome.part.keepsNothing)) write(out, outcome)
       if (!settings.json) process.stdout.write(`${outcome.report.text}\n\n`)
       if (outcome.report.failed !== undefined) failures.push(`${name}: ${outcome.report.failed}`)
     } catch (error) {
