@@ -7,6 +7,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { TrustOf } from "./Matcher.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /** What is believed of a peer nobody has tried. */
@@ -43,7 +44,7 @@ export class Trust extends Context.Service<
   Trust,
   {
     /** 0 to 1; `INITIAL` for one never tried. */
-    readonly get: (node: NodeId, capability: string) => number
+    readonly get: TrustOf
     /** Takes an experience in: its quality, 0 (failed) to 1 (as good as can be), and why. */
     readonly learn: (node: NodeId, capability: string, quality: number, why: string) => Move
     /** All that is known. */
@@ -72,7 +73,12 @@ export const make = (known: ReadonlyArray<Entry> = []): Trust["Service"] => {
       : entries.get(keyOf(node, capability))
   for (const entry of known.slice(-MAX_ENTRIES)) entries.set(keyOf(entry.node, entry.capability), { ...entry })
   return Trust.of({
-    get: (node, capability) => find(node, capability)?.value ?? INITIAL,
+    get: Object.assign((node: NodeId, capability: string) => find(node, capability)?.value ?? INITIAL, {
+      tried: function* () {
+        for (const { node } of entries.values()) yield node
+      },
+      rest: INITIAL
+    }),
     learn: (node, capability, quality, why) => {
       const old = find(node, capability)
       const before = old?.value ?? INITIAL

@@ -14,7 +14,7 @@ import type { Connections } from "../Connections.ts"
 import type { Membership } from "../Discovery.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
-import type { MatchContext, Matcher } from "../Matcher.ts"
+import type { MatchContext, Matcher, TrustOf } from "../Matcher.ts"
 import type { Tried } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
@@ -45,6 +45,9 @@ export const MATCHING_MS_PER_SECOND = { ofOne: 100, ofAll: 400 }
 export const MAX_ANSWER_BYTES = 640 * 1024
 /** Stands for all peers together among the keys of a rate limit. */
 const ALL = ""
+
+/** Whom a peer trusts is its own matter: here all are trusted alike. */
+const alike: TrustOf = Object.assign(() => 1, { tried: () => [], rest: 1 })
 
 /** What the directory needs of its node. */
 export interface Deps {
@@ -261,7 +264,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       }
     }, asked.ms)
     const began = performance.now()
-    const matches = matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: () => 1 })
+    const matches = matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: alike })
     const now = performance.now()
     matching.ofOne.charge(peer, now - began, now)
     matching.ofAll.charge(ALL, now - began, now)

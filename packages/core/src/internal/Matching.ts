@@ -20,7 +20,7 @@ export const MIN_SIMILARITY = 0.5
 export const PREFERENCE_SHARE = 0.2
 /** Definitions from which it pays to look at the agents that are trusted apart from the others first. */
 const MANY_DEFINITIONS = 1_024
-/** Most such agents looked at. */
+/** Most such agents looked at; an agent that trust knows by several capabilities may be told of several times. */
 const MAX_TRIED = 2_048
 
 /** Semantic value of a query without text, by how it names the capability. */
@@ -133,8 +133,9 @@ class Search {
     const nodes = trust.tried?.()
     if (nodes === undefined || trust.rest === undefined) return
     const seen = new Set<string>()
+    let count = 0
     for (const node of nodes) {
-      if (seen.size === MAX_TRIED) return
+      if (count++ === MAX_TRIED) return
       seen.add(node)
     }
     for (const node of seen) this.ofNode(node)
