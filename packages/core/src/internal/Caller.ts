@@ -15,7 +15,7 @@ import * as Query from "../Query.ts"
 import type { Connection } from "../Transport.ts"
 import type { Trust } from "../Trust.ts"
 import { read } from "./Answer.ts"
-import { Attempt, type AttemptHost, type Candidate, type Outcome, type Placed } from "./Attempt.ts"
+import { type Attempt, type AttemptHost, Awaited, type Goal, type Outcome, type Placed, Told } from "./Attempt.ts"
 import type { Chunks } from "./Chunks.ts"
 import { type Once, takeUp } from "./Counters.ts"
 import type { Deadlines } from "./Deadlines.ts"
@@ -24,6 +24,7 @@ import { Experience } from "./Experience.ts"
 import { type Job, left } from "./Job.ts"
 import { limited } from "./Limited.ts"
 import { type Deps as Streaming, openStream } from "./OpenStream.ts"
+import type { Candidate } from "./Outgoing.ts"
 import type { Peers } from "./Peers.ts"
 import { Reach } from "./Reach.ts"
 
@@ -48,13 +49,19 @@ export interface Deps {
   readonly count: (outcome: "answered" | "failed" | "failedOver") => void
 }
 
-export type { Candidate, Placed } from "./Attempt.ts"
+export type { Placed } from "./Attempt.ts"
+export type { Candidate } from "./Outgoing.ts"
 
 /** Tries to get a job done by one agent; `others` says whether there are more to try. */
 export type Place<A, R> = (job: Job, candidate: Candidate, others: boolean) => Effect.Effect<A, NodeErrorReason, R>
 
 /** What was placed, and what failed before. */
 export type Found<A> = readonly [A, ReadonlyArray<NodeErrorReason>]
+
+/** How a call ends: what is made of its answer, wherever that came from. */
+export interface Ending<B> extends Goal<B, NodeError> {
+  readonly finish: (job: Job, placed: Placed, attempts: ReadonlyArray<NodeErrorReason>) => B
+}
 
 /** Whether another agent may do better after this failure. */
 const goesOn = (reason: NodeErrorReason): boolean => {
@@ -96,6 +103,7 @@ export class Caller {
     this.#host = {
       deadlines,
       peers,
+      experience,
       receive: (job, candidate, connection, body, receipt, latencyMs) => {
         const placed = read(settings, identity.nodeId, job, candidate, connection, body, receipt, latencyMs)
         if ("_tag" in placed) return placed
@@ -105,8 +113,7 @@ export class Caller {
           experience.praise(job, candidate, placed.quality, "answered")
         }
         return placed
-      },
-      blame: (job, candidate, reason) => experience.blame(job, candidate, reason)
+      }
     }
   }
 
@@ -121,11 +128,10 @@ export class Caller {
 
   known(job: Job, limit: number): ReadonlyArray<Candidate> {
     const { matcher } = this.#deps
-    const context = this.#deps.context()
     const revision = matcher.revision()
     const route = job.isPlain ? this.#routes.get(job.query) : undefined
-    if (route !== undefined && route.revision === revision && route.expiresAt > context.now) return route.candidates
-    const matches = matcher.match(limited(job.query, limit), context)
+    if (route !== undefined && route.revision === revision && route.expiresAt > Date.now()) return route.candidates
+    const matches = matcher.match(limited(job.query, limit), this.#deps.context())
     const seen = new Set<string>()
     const candidates: Array<Candidate> = []
     for (const match of matches) {
@@ -140,39 +146,45 @@ export class Caller {
     return candidates
   }
 
+  /** One ending serves all calls of a kind. */
+  ending<B>(finish: Ending<B>["finish"]): Ending<B> {
+    return {
+      finish,
+      onPlaced: (job, placed) => Effect.succeed(finish(job, placed, noAttempts)),
+      onFailed: (job, head, reason) => {
+        const others = this.known(job, this.#deps.settings.attempts).filter(({ node }) => node !== head.node)
+        const placed = this.#placed(job, head, others.length > 0, Effect.fail(reason))
+        return finishing(job, this.#inTurn(job, [head, ...others], true, this.place, placed), finish)
+      }
+    }
+  }
+
   /**
-   * One answer, as `find` with `place`, and what the caller makes of it. An agent that is known, connected and in good
-   * standing is asked at once, without an effect in between; whatever else happens takes the long way.
+   * One answer, as `find` with `place`. An agent that is known, connected and in good standing is asked at once, without an
+   * effect in between, and the attempt is given back; whatever else happens takes the long way. `resume` hears of either.
    */
   answer<B>(
     job: Job,
     to: CallOptions["to"],
-    finish: (placed: Placed, attempts: ReadonlyArray<NodeErrorReason>) => B
-  ): Effect.Effect<B, NodeError> {
-    const long = (found: Effect.Effect<Found<Placed>, NodeError>): Effect.Effect<B, NodeError> =>
-      Effect.map(found, ([placed, attempts]) => finish(placed, attempts))
-    if (to !== undefined) return long(this.find(job, to, this.place))
-    const first = this.known(job, this.#deps.settings.attempts)
-    const [head] = first
-    const deadlineMs = left(job)
+    ending: Ending<B>,
+    resume: (effect: Effect.Effect<B, NodeError>) => void
+  ): Attempt | undefined {
+    const { deadlineMs } = job
+    const candidates = to === undefined ? this.known(job, this.#deps.settings.attempts) : noCandidates
+    const head = candidates[0]
     const connection =
       head === undefined || deadlineMs <= 0 || this.#deps.breaker.isOpen(head.node, head.name)
         ? undefined
         : this.#reach.live(job, head)
-    if (head === undefined || connection === undefined) return long(this.#inTurn(job, first, true, this.place))
-    return Effect.callback<B, NodeError>((resume) => {
-      const terms = { connection, deadlineMs, budget: job.budget, others: first.length > 1 }
-      const attempt = new Attempt(this.#host, job, head, terms, {
-        onPlaced: (placed) => resume(Effect.succeed(finish(placed, noAttempts))),
-        onFailed: (reason) => {
-          const taken = this.#placed(job, head, terms.others, Effect.fail(reason))
-          resume(long(this.#inTurn(job, first, true, this.place, taken)))
-        },
-        onDefect: (defect) => resume(Effect.die(defect))
-      })
-      attempt.start()
-      return Effect.sync(() => attempt.cancel())
-    })
+    if (head === undefined || connection === undefined) {
+      const found = to === undefined ? this.#inTurn(job, candidates, true, this.place) : this.find(job, to, this.place)
+      resume(finishing(job, found, ending.finish))
+      return undefined
+    }
+    const terms = { connection, deadlineMs, budget: job.budget, others: candidates.length > 1 }
+    const attempt = new Awaited(this.#host, job, head, terms, ending, resume)
+    attempt.start(job.startedAt)
+    return attempt
   }
 
   /**
@@ -185,8 +197,8 @@ export class Caller {
     const connection = this.#reach.live(job, candidate)
     if (connection === undefined) return undefined
     const terms = { connection, deadlineMs, budget: job.budget, others }
-    const attempt = new Attempt(this.#host, job, candidate, terms, outcome)
-    attempt.start()
+    const attempt = new Told(this.#host, job, candidate, terms, outcome)
+    attempt.start(performance.now())
     return attempt
   }
 
@@ -389,17 +401,25 @@ export class Caller {
   ): Effect.Effect<Placed, NodeErrorReason> {
     return Effect.callback<Placed, NodeErrorReason>((resume) => {
       const terms = { connection, deadlineMs, budget, others }
-      const attempt = new Attempt(this.#host, job, candidate, terms, {
-        onPlaced: (placed) => resume(Effect.succeed(placed)),
-        onFailed: (reason) => resume(Effect.fail(reason)),
-        onDefect: (defect) => resume(Effect.die(defect))
-      })
-      attempt.start()
+      const attempt = new Awaited(this.#host, job, candidate, terms, asItCame, resume)
+      attempt.start(performance.now())
       return Effect.sync(() => attempt.cancel())
     })
   }
 }
 
+const asItCame: Goal<Placed, NodeErrorReason> = {
+  onPlaced: (_job, placed) => Effect.succeed(placed),
+  onFailed: (_job, _candidate, reason) => Effect.fail(reason)
+}
+
+const finishing = <B>(
+  job: Job,
+  found: Effect.Effect<Found<Placed>, NodeError>,
+  finish: Ending<B>["finish"]
+): Effect.Effect<B, NodeError> => Effect.map(found, ([placed, attempts]) => finish(job, placed, attempts))
+
+const noCandidates: ReadonlyArray<Candidate> = []
 const noAttempts: ReadonlyArray<NodeErrorReason> = []
 
 const withoutKind = ({ stream: _stream, ...query }: Query.Query): Query.Query => query

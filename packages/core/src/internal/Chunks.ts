@@ -20,10 +20,10 @@ export class Chunks {
   #reason: NodeErrorReason | undefined
   #paused = false
   #wake: (() => void) | undefined
-  #source: Outgoing | undefined
+  readonly #source: Outgoing
 
   /** Where the chunks come from, and what is paused when nobody takes them. */
-  flow(source: Outgoing): void {
+  constructor(source: Outgoing) {
     this.#source = source
   }
 
@@ -35,7 +35,7 @@ export class Chunks {
     this.#bytes += bytes + chunks.length * CHUNK_COST
     if (!this.#paused && this.#bytes >= HIGH_WATER_BYTES) {
       this.#paused = true
-      this.#source?.pause()
+      this.#source.pause()
     }
     this.#tell()
   }
@@ -73,7 +73,7 @@ export class Chunks {
     this.#bytes = 0
     if (this.#paused) {
       this.#paused = false
-      this.#source?.resume()
+      this.#source.resume()
     }
     return items as unknown as Arr.NonEmptyReadonlyArray<unknown>
   }

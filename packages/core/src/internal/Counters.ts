@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { NodeErrorReason } from "../NodeError.ts"
-import type { Candidate } from "./Attempt.ts"
+import type { Candidate } from "./Outgoing.ts"
 import type { Experience } from "./Experience.ts"
 import type { Job } from "./Job.ts"
 

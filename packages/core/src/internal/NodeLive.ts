@@ -3,7 +3,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Duration from "effect/Duration"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -30,7 +30,7 @@ import * as TransportMemory from "../TransportMemory.ts"
 import * as TrustModule from "../Trust.ts"
 import { Asking } from "./Asking.ts"
 import { answered } from "./Answer.ts"
-import { Caller, type Placed } from "./Caller.ts"
+import { Caller, type Ending, type Placed } from "./Caller.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import { Deadlines } from "./Deadlines.ts"
 import * as Directory from "./Directory.ts"
@@ -76,7 +76,7 @@ const loopback = (nodeId: NodeId, executor: Executor): Connection => {
 }
 
 const noOptions: CallOptions<never> = {}
-const outputOf = (placed: Placed): unknown => placed.output
+const outputOf = (_job: Job, placed: Placed): unknown => placed.output
 
 /** Starts a node over the services in context; it lives as long as the scope. */
 export const make = Effect.fnUntraced(function* (
@@ -221,10 +221,27 @@ export const make = Effect.fnUntraced(function* (
       })
     )
 
-  const request = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
-    withJob(wanted, "call", input, callOptions, true, (job) =>
-      caller.answer(job, callOptions.to, (placed, attempts) => answered(job, placed, attempts))
-    )
+  /** One answer: all of a call that goes its usual way happens within one effect. */
+  const place = <B>(
+    ending: Ending<B>,
+    wanted: Wanted,
+    input: unknown,
+    callOptions: CallOptions<never>,
+    trace?: Trace
+  ): Effect.Effect<B, NodeError> =>
+    Effect.callback<B, NodeError>((resume) => {
+      const fiber = Fiber.getCurrent()
+      if (trace === undefined && fiber?.cache.span !== undefined) {
+        return resume(traced("call", wanted, (own) => place(ending, wanted, input, callOptions, own)))
+      }
+      const task = fiber?.getRef(CurrentTask)
+      const job = makeJob(settings, wanted, "call", input, callOptions, trace, true, task)
+      if ("_tag" in job) return resume(fail(job))
+      const attempt = caller.answer(job, callOptions.to, ending, resume)
+      return attempt === undefined ? undefined : Effect.sync(() => attempt.cancel())
+    })
+  const toOutput = caller.ending(outputOf)
+  const toAnswered = caller.ending(answered)
 
   const stream = (wanted: Wanted, input: unknown, callOptions: CallOptions<never> = {}) =>
     Stream.unwrap(
@@ -332,10 +349,9 @@ export const make = Effect.fnUntraced(function* (
     record: directory.own,
     serve,
     call: (wanted: Wanted, input: unknown, callOptions?: CallOptions<never>) =>
-      withJob(wanted, "call", input, callOptions ?? noOptions, true, (job) =>
-        caller.answer(job, callOptions?.to, outputOf)
-      ),
-    request,
+      place(toOutput, wanted, input, callOptions ?? noOptions),
+    request: (wanted: Wanted, input: unknown, callOptions?: CallOptions<never>) =>
+      place(toAnswered, wanted, input, callOptions ?? noOptions),
     stream,
     ask,
     answers,

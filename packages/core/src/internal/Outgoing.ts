@@ -1,12 +1,18 @@
 /**
- * One task on its way to one executor: sends the request, and hears what comes back until it is over.
+ * One task in flight at one agent: sends it, keeps its time, and hears what comes back until it is over.
+ *
+ * It is one object: the handler of its stream, and its own entry on the wheel of deadlines.
  */
 import { randomFillSync } from "node:crypto"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
-import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
+import { type Address, type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
+import { type Deadlines, Timed } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
+import type { Experience } from "./Experience.ts"
+import type { Job } from "./Job.ts"
+import type { Peers } from "./Peers.ts"
 import * as Refusal from "./Refusal.ts"
 
 const pool = new Uint8Array(4_096)
@@ -23,14 +29,29 @@ export const newTask = (): Uint8Array => {
   return task
 }
 
-/** Hears what comes of a task. After `onResult`, `onEnd` or `onFailure` nothing more comes. */
-export interface Sink {
-  readonly onAccepted: (estimateMs: number, waiting: number) => void
-  readonly onResult: (body: string, receipt: string | undefined) => void
-  /** A message of chunks, valid during the call. */
-  readonly onChunk: (message: Uint8Array) => void
-  readonly onEnd: () => void
-  readonly onFailure: (reason: NodeErrorReason) => void
+/** Whom to place a task at. */
+export interface Candidate {
+  readonly node: NodeId
+  /** `name@version`, or `name@range` where no record is known. */
+  readonly capability: string
+  readonly name: string
+  readonly addresses: ReadonlyArray<Address>
+}
+
+/** Where and within what a job is tried. */
+export interface Terms {
+  readonly connection: Connection
+  readonly deadlineMs: number
+  readonly budget: number | undefined
+  /** There are others to try: an agent that stays silent for half of the time has failed. */
+  readonly others: boolean
+}
+
+/** What a task in flight needs of its node. */
+export interface Host {
+  readonly deadlines: Deadlines
+  readonly peers: Peers
+  readonly experience: Experience
 }
 
 /** Why a reset stream has no answer. */
@@ -51,35 +72,74 @@ const reasonOf = (code: ResetCode, peer: NodeId): NodeErrorReason => {
   }
 }
 
-/** A task in flight. */
-export class Outgoing implements StreamHandler {
-  readonly #peer: NodeId
-  readonly #request: Envelope.Request
-  readonly #sink: Sink
+/** Why a connection that stands takes no stream: it is about to go, or has as many as it may. */
+const noMoreStreams = (connection: Connection): NodeErrorReason =>
+  connection.state() === "open"
+    ? { _tag: "Overloaded", peer: connection.peer, retryAfterMs: 100, detail: "no more streams on its connection" }
+    : { _tag: "Disconnected", peer: connection.peer }
+
+/** A task in flight. After `onResult`, `onEnd` or `onFailed` nothing more comes. */
+export abstract class Outgoing extends Timed implements StreamHandler {
+  readonly job: Job
+  readonly candidate: Candidate
+  readonly terms: Terms
+  readonly #host: Host
+  #startedAt = 0
   #stream: Stream | undefined
+  /** Nothing was heard of it, and others could be tried. */
+  #silent: boolean
   #accepted = false
   #over = false
 
-  constructor(peer: NodeId, request: Envelope.Request, sink: Sink) {
-    this.#peer = peer
-    this.#request = request
-    this.#sink = sink
+  constructor(host: Host, job: Job, candidate: Candidate, terms: Terms) {
+    super()
+    this.job = job
+    this.candidate = candidate
+    this.terms = terms
+    this.#host = host
+    this.#silent = terms.others
   }
 
-  /** Sends the request; false when the connection takes no new stream. */
-  start(connection: Connection, body: string): boolean {
+  protected abstract onResult(body: string, receipt: string | undefined, latencyMs: number): void
+  /** A message of chunks, valid during the call. */
+  protected abstract onChunk(message: Uint8Array): void
+  protected abstract onEnd(latencyMs: number): void
+  protected abstract onFailed(reason: NodeErrorReason): void
+
+  /** Sends the task; `now` by `performance.now()`. */
+  start(now: number): void {
+    const { candidate, job, terms } = this
+    const { connection, deadlineMs } = terms
+    this.#startedAt = now
+    this.#host.peers.began(candidate.node)
+    this.#host.deadlines.add(this, this.#silent ? deadlineMs / 2 : deadlineMs, now)
     const stream = connection.open(Protocol.CALL, this)
-    if (stream === undefined) return false
+    if (stream === undefined) return this.#fail(noMoreStreams(connection))
     this.#stream = stream
-    stream.send(Envelope.encodeRequest(this.#request), body, true)
-    return true
+    stream.send(Envelope.encodeRequest(requestOf(job, candidate, terms)), job.body, true)
+    job.emit?.({ _tag: "Sent", peer: candidate.node, relayed: connection.relayed })
   }
 
   /** The caller wants no answer any more; the executor hears of it. */
   cancel(): void {
     if (this.#over) return
-    this.#over = true
+    this.#end()
     this.#stream?.reset(ResetCode.Cancelled)
+    this.job.emit?.({ _tag: "Cancelled", peer: this.candidate.node })
+  }
+
+  /** What came is no answer, or too late: the task is given up, and the agent to blame. */
+  giveUp(reason: NodeErrorReason, code: ResetCode): void {
+    if (this.#over) return
+    this.#end()
+    this.#stream?.reset(code)
+    this.failed(reason)
+  }
+
+  /** It is over, and this is what came of it. */
+  protected failed(reason: NodeErrorReason): void {
+    this.#host.experience.blame(this.job, this.candidate, reason)
+    this.onFailed(reason)
   }
 
   pause(): void {
@@ -91,32 +151,36 @@ export class Outgoing implements StreamHandler {
 
   onMessage(message: Uint8Array, last: boolean): void {
     if (this.#over) return
+    this.#silent = false
     if (Envelope.hasChunks(message)) {
-      if (last || !this.#request.stream) return this.#bad("a chunk out of place")
-      return this.#sink.onChunk(message)
+      return last || !this.job.stream ? this.#bad("a chunk out of place") : this.onChunk(message)
     }
     const response = Envelope.decodeResponse(message)
     if (response === undefined) return this.#bad("a message that is no answer")
     switch (response._tag) {
       case "Result":
-        if (!last || this.#request.stream) return this.#bad("a result out of place")
-        this.#over = true
-        return this.#sink.onResult(response.body, response.receipt)
+        if (!last || this.job.stream) return this.#bad("a result out of place")
+        this.#end()
+        return this.onResult(response.body, response.receipt, performance.now() - this.#startedAt)
       case "Accepted":
         if (last) return this.#bad("an acceptance without a result")
         // Once is enough: a peer that repeats it would only keep this node busy.
         if (this.#accepted) return this.#bad("a second acceptance")
         this.#accepted = true
-        return this.#sink.onAccepted(response.estimateMs, response.waiting)
+        return this.job.emit?.({
+          _tag: "Accepted",
+          peer: this.candidate.node,
+          estimateMs: response.estimateMs,
+          waiting: response.waiting
+        })
       case "End":
-        if (!last || !this.#request.stream) return this.#bad("an end out of place")
-        this.#over = true
-        return this.#sink.onEnd()
+        if (!last || !this.job.stream) return this.#bad("an end out of place")
+        this.#end()
+        return this.onEnd(performance.now() - this.#startedAt)
       default: {
         if (!last) return this.#bad("a refusal with more to come")
-        this.#over = true
-        const { capability, deadlineMs } = this.#request
-        return this.#sink.onFailure(Refusal.toReason(response._tag, response.body, this.#peer, capability, deadlineMs))
+        const { capability, node } = this.candidate
+        return this.#fail(Refusal.toReason(response._tag, response.body, node, capability, this.terms.deadlineMs))
       }
     }
   }
@@ -124,14 +188,43 @@ export class Outgoing implements StreamHandler {
   onWritable(): void {}
 
   onClosed(code: ResetCode): void {
-    if (this.#over) return
-    this.#over = true
-    this.#sink.onFailure(reasonOf(code, this.#peer))
+    if (!this.#over) this.#fail(reasonOf(code, this.candidate.node))
+  }
+
+  onDue(): void {
+    const left = this.#startedAt + this.terms.deadlineMs - performance.now()
+    if (left > 0 && !this.#silent) return this.#host.deadlines.add(this, left, performance.now())
+    const { deadlineMs } = this.job
+    const peer = this.candidate.node
+    this.giveUp({ _tag: "DeadlineExceeded", peer, deadlineMs, where: "caller" }, ResetCode.Cancelled)
   }
 
   #bad(detail: string): void {
+    this.giveUp({ _tag: "BadAnswer", peer: this.candidate.node, detail }, ResetCode.Malformed)
+  }
+
+  #fail(reason: NodeErrorReason): void {
+    this.#end()
+    this.failed(reason)
+  }
+
+  #end(): void {
     this.#over = true
-    this.#stream?.reset(ResetCode.Malformed)
-    this.#sink.onFailure({ _tag: "BadAnswer", peer: this.#peer, detail })
+    this.#host.deadlines.drop(this)
+    this.#host.peers.ended(this.candidate.node)
   }
 }
+
+/** The task as it goes to an agent. */
+const requestOf = (job: Job, candidate: Candidate, terms: Terms): Envelope.Request => ({
+  task: job.task,
+  capability: candidate.capability,
+  deadlineMs: terms.deadlineMs,
+  hops: job.hops - 1,
+  receipt: job.receipt,
+  stream: job.stream,
+  batches: job.stream,
+  bytes: job.stream && job.bytes,
+  budget: terms.budget,
+  trace: job.trace
+})

@@ -7,10 +7,13 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { Settings } from "../Guardrails.ts"
 import type { NodeErrorReason } from "../NodeError.ts"
-import type { Candidate } from "./Attempt.ts"
+import type { Candidate } from "./Outgoing.ts"
 import * as Envelope from "./Envelope.ts"
 import type { Job } from "./Job.ts"
 import * as JsonCodec from "./JsonCodec.ts"
+
+/** Chunks of bytes from this size on are not copied: half of a record, so that a chunk keeps no more than twice its size. */
+const VIEW_FROM_BYTES = 32 * 1024
 
 /** Reads a message of chunks into `chunks`, in order, up to the first that is none; gives what is wrong with that one. */
 export const readChunks = (
@@ -28,7 +31,11 @@ export const readChunks = (
   if (kind === Envelope.Kind.Bytes) {
     if (!job.bytes) return invalid("bytes came, and they were not asked for")
     if (bytes > maxPayloadBytes) return tooLarge(bytes)
-    chunks.push(new Uint8Array(message.subarray(1)))
+    chunks.push(
+      bytes < VIEW_FROM_BYTES
+        ? new Uint8Array(message.subarray(1))
+        : new Uint8Array(message.buffer, message.byteOffset + 1, bytes)
+    )
     return undefined
   }
   const decode = (json: Schema.Json): NodeErrorReason | undefined => {
