@@ -79,7 +79,10 @@ export interface Stream {
 
 /** What the owner of a stream does when something happens to it. None of these may throw. */
 export interface StreamHandler {
-  /** A message came. Its bytes are valid only during the call. `last`: the peer will send no more. */
+  /**
+   * A message came. Nobody writes to its bytes any more, but they may be a small part of a large buffer: copy what you keep,
+   * unless it is large itself. `last`: the peer will send no more.
+   */
   onMessage(message: Uint8Array, last: boolean): void
   /** Sending is possible again after `send` returned false. */
   onWritable(): void

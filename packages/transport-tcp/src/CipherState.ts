@@ -63,17 +63,16 @@ export class CipherState {
   }
 
   /**
-   * Seals `plaintext` into `out` at `outOffset` and returns the bytes written, `plaintext.length + tagLength`. `plaintext` may be
-   * a part of `out`. Throws `RangeError`, and uses no nonce, when `out` is too small.
+   * Seals `plaintext ‖ more` into `out` at `outOffset` and returns the bytes written, `tagLength` more than there were. Without
+   * `more`, `plaintext` may be a part of `out`. Throws `RangeError`, and uses no nonce, when `out` is too small.
    */
-  seal(out: Uint8Array, outOffset: number, plaintext: Uint8Array): number {
-    if (out.length - outOffset < plaintext.length + tagLength) {
-      throw new RangeError(
-        `sealing ${plaintext.length} bytes needs ${tagLength} more, ${out.length - outOffset} are there`
-      )
+  seal(out: Uint8Array, outOffset: number, plaintext: Uint8Array, more?: Uint8Array): number {
+    const bytes = plaintext.length + (more === undefined ? 0 : more.length)
+    if (out.length - outOffset < bytes + tagLength) {
+      throw new RangeError(`sealing ${bytes} bytes needs ${tagLength} more, ${out.length - outOffset} are there`)
     }
     this.#ready()
-    const written = Aead.seal(this.cipher, this.#key, this.#nonce, undefined, plaintext, out, outOffset)
+    const written = Aead.seal(this.cipher, this.#key, this.#nonce, undefined, plaintext, out, outOffset, more)
     this.#advance()
     return written
   }

@@ -8,6 +8,7 @@ import type { Stream } from "@parley/core/Transport"
 import * as Frame from "@parley/transport-tcp/Frame"
 import { MAX_UNSENT_BYTES } from "@parley/transport-tcp/Limits"
 import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
+import { RelayLink } from "../src/internal/RelayLink.ts"
 import { data, exchange, Heard, makeEnd, makeHostile, makePair, protocol, settle } from "./sessions.ts"
 import type { End } from "./sessions.ts"
 
@@ -123,8 +124,25 @@ describe("Session", () => {
     expect(a.link.outbox.length).toBe(1)
     for (let n = 0; n < 640; n++) open(a).stream.send(empty, "a request", true)
     expect(a.link.outbox.length).toBe(11)
+    expect(a.link.pushed).toBe(11)
     await settle()
     expect(a.link.outbox.length).toBe(12)
+    expect(a.link.pushed).toBe(11)
+  })
+
+  test("what a session over a circuit sends early, the session to the relay does not keep back", async () => {
+    const [a] = makePair({ turnMs: Number.POSITIVE_INFINITY })
+    const circuit = new RelayLink(open(a).stream)
+    circuit.write(latin1("early"))
+    expect(a.link.outbox.length).toBe(0)
+    circuit.push()
+    expect(a.link.outbox.length).toBe(1)
+    circuit.write(latin1("late"))
+    circuit.destroy()
+    circuit.push()
+    expect(a.link.outbox.length).toBe(1)
+    await settle()
+    expect(a.link.outbox.length).toBe(2)
   })
 
   test("all streams together are held to the connection's window", async () => {

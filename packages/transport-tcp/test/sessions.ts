@@ -18,13 +18,18 @@ export class TestLink implements ByteLink {
   outbox: Array<Uint8Array> = []
   /** False: what was written counts as not having left. */
   leaves = true
+  pushed = 0
   state: "open" | "closing" | "destroyed" = "open"
 
   attach(handler: LinkHandler): void {
     this.handler = handler
   }
   write(bytes: Uint8Array): void {
-    this.outbox.push(bytes)
+    // A link that says it has nothing left to send may keep nothing of what it was given.
+    this.outbox.push(Uint8Array.from(bytes))
+  }
+  push(): void {
+    this.pushed++
   }
   unsent(): number {
     return this.leaves ? 0 : this.outbox.reduce((sum, bytes) => sum + bytes.length, 0)

@@ -24,7 +24,7 @@ const decipherOf = (cipher: Cipher, key: Uint8Array, nonce: Uint8Array) =>
     ? createDecipheriv("aes-256-gcm", key, nonce)
     : createDecipheriv("chacha20-poly1305", key, nonce, chachaOptions)
 
-/** Writes ciphertext and tag to `out` at `outOffset`; `out` must have room for `plaintext.length + 16` bytes. */
+/** Writes ciphertext and tag of `plaintext ‖ more` to `out` at `outOffset`; `out` must have room for them. */
 export const seal = (
   cipher: Cipher,
   key: Uint8Array,
@@ -32,14 +32,23 @@ export const seal = (
   ad: Uint8Array | undefined,
   plaintext: Uint8Array,
   out: Uint8Array,
-  outOffset: number
+  outOffset: number,
+  more?: Uint8Array
 ): number => {
   const native = cipherOf(cipher, key, nonce)
   if (ad !== undefined && ad.length > 0) native.setAAD(ad, { plaintextLength: plaintext.length })
-  if (plaintext.length > 0) out.set(native.update(plaintext), outOffset)
+  let at = outOffset
+  if (plaintext.length > 0) {
+    out.set(native.update(plaintext), at)
+    at += plaintext.length
+  }
+  if (more !== undefined) {
+    out.set(native.update(more), at)
+    at += more.length
+  }
   native.final()
-  out.set(native.getAuthTag(), outOffset + plaintext.length)
-  return plaintext.length + tagLength
+  out.set(native.getAuthTag(), at)
+  return at + tagLength - outOffset
 }
 
 const nothing = new Uint8Array(0)

@@ -14,8 +14,10 @@ export interface LinkHandler {
 export interface ByteLink {
   /** Sets who hears of it; called before anything is read. A later call hands the link over. */
   attach(handler: LinkHandler): void
-  /** Sends bytes, which are the link's from now on. */
+  /** Sends bytes, which are the link's as long as `unsent` gives anything but zero. */
   write(bytes: Uint8Array): void
+  /** What was written shall leave now, and not wait for the end of this turn. */
+  push(): void
   /** Bytes written that have not left yet. */
   unsent(): number
   /** Closes when what was written has left, or after a short while. The handler hears nothing more. */

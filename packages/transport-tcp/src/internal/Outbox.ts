@@ -12,6 +12,9 @@ const FIRST_BYTES = 2_048
 /** How often a turn looks at the clock, in bytes that it has to send: fewer are not worth a record of their own. */
 const LOOK_BYTES = 1_024
 
+/** Records from this size on are sealed into one buffer again and again, as long as the link sends each at once. */
+const SPARE_FROM_BYTES = 16 * 1024
+
 /** What an outbox asks of its session. */
 export interface OutboxOwner {
   /** Whether anything may still be sent. */
@@ -41,6 +44,9 @@ export class Outbox {
   #since = 0
   /** Pending bytes at which to look at the clock. */
   #lookAt = LOOK_BYTES
+  #spare: Buffer | undefined
+  /** What is being written lies in `#spare`. */
+  #isSpare = false
   #written = 0
   #left = 0
   #movedAt: number
@@ -69,7 +75,7 @@ export class Outbox {
     let at = this.pending
     if (at + bytes <= this.buffer.length) return at
     if (at + bytes > Frame.MAX_RECORD_BYTES) {
-      this.#seal()
+      this.seal()
       at = 0
       if (bytes <= this.buffer.length) return at
     }
@@ -92,16 +98,24 @@ export class Outbox {
         this.#lookAt = this.pending + LOOK_BYTES
       } else {
         this.#since = now
-        this.#seal()
+        this.seal()
+        this.#link.push()
       }
     }
+  }
+
+  /** Sends what waits, before the turn is over. */
+  push(): void {
+    if (this.pending === 0) return
+    this.#since = performance.now()
+    this.seal()
   }
 
   flush(): void {
     this.#scheduled = false
     if (!this.#owner.isUp()) return
     this.#owner.onFlush()
-    if (this.pending > 0) this.#seal()
+    if (this.pending > 0) this.seal()
     else if (this.#prefix !== undefined) this.#write(this.#fresh(0))
     this.#scheduled = false
     if (this.#owner.isUp()) this.#owner.onFlushed()
@@ -139,13 +153,14 @@ export class Outbox {
       const stalled = Math.round(now - this.#movedAt)
       return this.#owner.fail(`the peer stopped reading: nothing of ${unsent} bytes left for ${stalled} ms`)
     }
+    this.#spare = undefined
     if (this.pending === 0 && this.buffer.length > FIRST_BYTES) this.buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
   }
 
-  /** Seals what is pending into one record. */
-  #seal(): void {
-    const bytes = this.pending
-    const plaintext = this.buffer.subarray(0, bytes)
+  /** Seals what is pending, and `more` behind it, into one record. */
+  seal(more?: Uint8Array): void {
+    const plaintext = this.buffer.subarray(0, this.pending)
+    const bytes = this.pending + (more === undefined ? 0 : more.length)
     this.pending = 0
     this.#lookAt = LOOK_BYTES
     if (!this.#owner.isUp()) return
@@ -154,14 +169,22 @@ export class Outbox {
     let at = out.length - size
     out[at++] = (bytes + tagLength) >>> 8
     out[at++] = bytes + tagLength
-    this.#cipher.seal(out, at, plaintext)
+    this.#cipher.seal(out, at, plaintext, more)
     this.#write(out)
+    // A link that has nothing left to send needs the buffer no more.
+    if (this.#isSpare && this.#link.unsent() > 0) this.#spare = undefined
+    this.#isSpare = false
   }
 
   /** A buffer that begins with the prefix, once, and has so many bytes after it. */
   #fresh(bytes: number): Uint8Array {
     const prefix = this.#prefix
-    if (prefix === undefined) return Buffer.allocUnsafe(bytes)
+    if (prefix === undefined) {
+      if (bytes < SPARE_FROM_BYTES) return Buffer.allocUnsafe(bytes)
+      this.#isSpare = true
+      this.#spare ??= Buffer.allocUnsafeSlow(LENGTH_BYTES + Frame.MAX_RECORD_BYTES + tagLength)
+      return this.#spare.subarray(0, bytes)
+    }
     this.#prefix = undefined
     const out = Buffer.allocUnsafe(prefix.length + bytes)
     out.set(prefix)

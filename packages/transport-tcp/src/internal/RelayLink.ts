@@ -2,6 +2,8 @@
 import { ResetCode } from "@parley/core/Transport"
 import type { Stream, StreamHandler } from "@parley/core/Transport"
 import type { ByteLink, LinkHandler } from "./ByteLink.ts"
+import type { Session } from "./Session.ts"
+import { SessionStream } from "./SessionStream.ts"
 
 const nobody: LinkHandler = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
 
@@ -23,6 +25,7 @@ export const explain = (code: ResetCode): string => {
 
 export class RelayLink implements ByteLink, StreamHandler {
   readonly #stream: Stream
+  readonly #session: Session | undefined
   #handler: LinkHandler = nobody
   #blocked = false
   #unsent = 0
@@ -30,6 +33,7 @@ export class RelayLink implements ByteLink, StreamHandler {
 
   constructor(stream: Stream) {
     this.#stream = stream
+    this.#session = stream instanceof SessionStream ? stream.session : undefined
   }
 
   attach(handler: LinkHandler): void {
@@ -40,6 +44,11 @@ export class RelayLink implements ByteLink, StreamHandler {
     if (this.#over) return
     if (!this.#stream.send(bytes, undefined, false)) this.#blocked = true
     if (this.#blocked) this.#unsent += bytes.length
+  }
+
+  /** The session to the relay would gather what the one over the circuit sends early. */
+  push(): void {
+    if (!this.#over) this.#session?.push()
   }
 
   unsent(): number {

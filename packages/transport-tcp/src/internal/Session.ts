@@ -49,6 +49,8 @@ export interface SessionOptions {
 }
 
 const empty = new Uint8Array(0)
+/** A record that has no room for more than this is full. */
+const FULL_WITHIN_BYTES = 1_024
 export class Session implements Connection, Frame.FrameSink, LinkHandler, OutboxOwner, Swept {
   readonly peer: NodeId
   readonly address: Address
@@ -196,6 +198,11 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#out.writeBare(Frame.Type.Pong)
   }
 
+  /** Sends what waits before the turn is over, for a session that runs over a stream of this one. */
+  push(): void {
+    if (this.isUp()) this.#out.push()
+  }
+
   onFlushed(): void {
     if (this.#sentGoAway && this.#gotGoAway && this.#streams.size === 0) this.#end("it was drained", true)
   }
@@ -248,7 +255,11 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     more: boolean,
     last: boolean
   ): void {
-    const start = this.#out.reserve(head.length + to - from + Frame.HEADER_BYTES + 1)
+    const size = head.length + to - from + Frame.HEADER_BYTES + 1
+    // What fills its record is sealed from where it lies.
+    const isFull = this.#out.pending + size + FULL_WITHIN_BYTES > Frame.MAX_RECORD_BYTES
+    if (this.#out.pending + size > Frame.MAX_RECORD_BYTES) this.#out.seal()
+    const start = this.#out.reserve(isFull ? size - (to - from) : size)
     const out = this.#out.buffer
     let at = start + Frame.HEADER_BYTES
     let kind: number = Frame.Type.Data | (more ? Frame.Flag.More : 0) | (last ? Frame.Flag.Last : 0)
@@ -259,14 +270,19 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     }
     out.set(head, at)
     at += head.length
-    out.set(bytes.subarray(from, to), at)
-    at += to - from
-    Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
-    this.#out.pending = at
+    Frame.writeHeader(out, start, kind, stream.id, at + to - from - start - Frame.HEADER_BYTES)
     const cost = head.length + to - from + Frame.FRAME_COST
     stream.credit -= cost
     this.credit -= cost
-    this.#out.schedule()
+    const body = bytes.subarray(from, to)
+    if (isFull) {
+      this.#out.pending = at
+      this.#out.seal(body)
+    } else {
+      out.set(body, at)
+      this.#out.pending = at + body.length
+      this.#out.schedule()
+    }
   }
 
   /** Message bytes that the record which is begun has room for. */

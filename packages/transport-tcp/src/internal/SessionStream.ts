@@ -11,6 +11,9 @@ const nothing: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onCl
 const MIN_PIECE_BYTES = 1_024
 /** First buffer of a message that comes in parts; doubled as it grows. */
 const FIRST_PART_BYTES = 4_096
+/** One that begins with so many bytes is likely to be of 64 KiB at least, and gets room for that at once. */
+const LONG_PART_BYTES = 16_384
+const NEXT_PART_BYTES = 68 * 1024
 /** Beyond so many characters a string's bytes are counted before room is made for it; below, three each are assumed. */
 const COUNTED_CHARACTERS = 4_096
 
@@ -258,7 +261,8 @@ export class SessionStream implements Stream {
     }
     const part = this.#part
     if (part === undefined || part.length < needed) {
-      const size = Math.min(MAX_MESSAGE_BYTES, Math.max(FIRST_PART_BYTES, 2 * needed))
+      const room = needed < LONG_PART_BYTES ? 2 * needed : Math.max(2 * needed, NEXT_PART_BYTES)
+      const size = Math.min(MAX_MESSAGE_BYTES, Math.max(FIRST_PART_BYTES, room))
       if (!this.session.reassembling(size - (part?.length ?? 0))) {
         this.abort(ResetCode.Overloaded)
         return false

@@ -32,6 +32,9 @@ export class SocketLink implements ByteLink {
     this.#socket.write(bytes)
   }
 
+  /** A socket writes at once. */
+  push(): void {}
+
   unsent(): number {
     return this.#socket.writableLength
   }
