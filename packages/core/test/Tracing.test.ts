@@ -18,6 +18,7 @@ const recording = () => {
   return { spans, tracer }
 }
 const Work = Capability.untyped("work.do@1.0.0")
+const Relayed = Capability.untyped("work.relay@1.0.0")
 
 describe("tracing", () => {
   test("caller and executor stand in one trace", () => {
@@ -59,4 +60,26 @@ describe("tracing", () => {
       }).pipe(Effect.provideService(Tracer.Tracer, tracer))
     )
   })
+
+  test("where nobody collects spans, the handler still stands in its caller's, and hands the trace on", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        const cal = yield* mesh.node("cal")
+        const traceId = Effect.map(Effect.currentParentSpan, (span) => span.traceId)
+        yield* ada.serve(Work, () => Effect.orDie(traceId))
+        yield* cal.serve(Relayed, () =>
+          Effect.gen(function* () {
+            const own = yield* Effect.currentParentSpan
+            return [own._tag, own.traceId, own.sampled, yield* cal.call(Work, 1)]
+          }).pipe(Effect.orDie)
+        )
+        yield* Effect.gen(function* () {
+          const id = yield* traceId
+          expect(yield* bob.call(Relayed, 1)).toEqual(["ExternalSpan", id, true, id])
+        }).pipe(Effect.withSpan("outside"))
+      })
+    ))
 })

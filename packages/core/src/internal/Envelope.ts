@@ -5,6 +5,7 @@
  * copy nothing but what they return. A decoder returns undefined for whatever is not a message of its kind.
  */
 import { Buffer } from "node:buffer"
+import { CallerSpan, TRACE_BYTES } from "./CallerSpan.ts"
 import * as TaskId from "./TaskId.ts"
 
 /** First byte of a message. */
@@ -37,7 +38,6 @@ export const { TASK_BYTES } = TaskId
 /** Where it lies. */
 const TASK_AT = 1 + 1 + 1 + 4
 const FIXED = TASK_AT + TASK_BYTES + 1
-const TRACE_BYTES = 25
 
 /** A task as it goes to an executor. */
 export interface Request {
@@ -99,8 +99,9 @@ export const encodeRequest = (request: Request): Uint8Array => {
 }
 
 /** A received request: its head, and where the body lies. */
-export interface ReceivedRequest extends Omit<Request, "task"> {
+export interface ReceivedRequest extends Omit<Request, "task" | "trace"> {
   readonly id: TaskId.TaskId
+  readonly trace: CallerSpan | undefined
   readonly body: string
   readonly bodyBytes: number
 }
@@ -145,13 +146,9 @@ export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined 
   const flags = message[1] as number
   const idLength = message[FIXED - 1] as number
   let at = FIXED + idLength
-  let trace: Trace | undefined
+  let trace: CallerSpan | undefined
   if ((flags & Flag.trace) !== 0) {
-    trace = {
-      traceId: buffer.toString("hex", at, at + 16),
-      spanId: buffer.toString("hex", at + 16, at + 24),
-      sampled: ((message[at + 24] as number) & 1) === 1
-    }
+    trace = new CallerSpan(message, at)
     at += TRACE_BYTES
   }
   let budget: number | undefined

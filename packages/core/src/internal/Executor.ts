@@ -14,6 +14,7 @@ import * as Tracer from "effect/Tracer"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
 import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
+import type { CallerSpan } from "./CallerSpan.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
@@ -262,14 +263,13 @@ export class Executor implements Desk {
     } catch (error) {
       effect = Effect.fail(error)
     }
-    const trace = work.request.trace
+    let services = Context.add(served.services, CurrentTask, work.task)
+    const { trace } = work.request
     if (trace !== undefined) {
-      effect = Effect.withSpan(effect, `serve ${served.capability.id}`, {
-        parent: Tracer.externalSpan(trace),
-        attributes: { "parley.caller": work.task.caller, "parley.task": work.task.id }
-      })
+      if (served.traced) effect = inSpan(effect, trace, work)
+      else services = Context.add(services, Tracer.ParentSpan, trace)
     }
-    const fiber = Effect.runForkWith(Context.add(served.services, CurrentTask, work.task))(effect)
+    const fiber = Effect.runForkWith(services)(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
     work.fiber = fiber
@@ -393,6 +393,14 @@ export class Executor implements Desk {
     return true
   }
 }
+
+/** A handler in a span of its own, for a node that has a tracer. */
+const inSpan = <A, E>(effect: Effect.Effect<A, E>, parent: CallerSpan, { served, task }: Work): Effect.Effect<A, E> =>
+  Effect.withSpan(effect, `serve ${served.capability.id}`, {
+    parent,
+    attributes: { "parley.caller": task.caller, "parley.task": task.id },
+    captureStackTrace: false
+  })
 
 /** What a caller is told when there is no place for its task. */
 const full = (served: Served, needMs: number): CounteredBody => {

@@ -5,6 +5,7 @@ import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as EffectStream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { type Capability, parseId } from "../Capability.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Decision, ServeOptions, Task } from "../Node.ts"
@@ -27,6 +28,8 @@ export class Served {
   readonly negotiate: ServeOptions["negotiate"]
   /** What the handler runs in. */
   readonly services: Context.Context<never>
+  /** Somebody collects spans. */
+  readonly traced: boolean
   readonly waiting: FairQueue
   running = 0
   done = 0
@@ -53,6 +56,7 @@ export class Served {
     this.waiting = new FairQueue(options.queue ?? settings.queue)
     this.negotiate = options.negotiate
     this.services = services
+    this.traced = services.mapUnsafe.has(Tracer.Tracer.key)
     this.averageMs = capability.record.latencyMs ?? 0
   }
 }

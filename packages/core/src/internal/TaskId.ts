@@ -31,9 +31,11 @@ export class TaskId {
   }
 }
 
-const digits = (word: number): string => (word >>> 0).toString(16).padStart(8, "0")
+/** A word as 8 hex digits. */
+export const digits = (word: number): string => (word >>> 0).toString(16).padStart(8, "0")
 
-const word = (bytes: Uint8Array, at: number): number =>
+/** Four bytes, big-endian. */
+export const word = (bytes: Uint8Array, at: number): number =>
   (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!
 
 /** Reads an id, which must be there whole. */
