@@ -5,9 +5,11 @@
  */
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
+import { rivalNames, rivals } from "../rivals/Rivals.ts"
 import { Pair } from "./End.ts"
 import type { Chart, Goal, Part } from "./Part.ts"
 import { usual } from "./Path.ts"
+import { matrixCharts, pacedCharts, rivalCharts } from "./RoutingCharts.ts"
 import { knownGoals, rivalGoals } from "./RoutingGoals.ts"
 import { measureKnown } from "./RoutingKnown.ts"
 import { matrixTable, measureMatrix } from "./RoutingMatrix.ts"
@@ -60,12 +62,16 @@ const run: Part["run"] = async (args, { brief, say }) => {
   ]
   const goals: Array<Goal> = []
   const charts: Array<Chart> = []
-  const data: Record<string, unknown> = { settings: { bytes, pairs, seconds, setting: usual } }
+  const data: Record<string, unknown> = {
+    settings: { bytes, pairs, seconds, setting: usual },
+    rivals: Object.fromEntries(rivalNames.map((name) => [name, rivals[name].version()]))
+  }
   if (wants("rivals")) {
     const rows: Array<Row> = []
     for (const runtime of runtimes) rows.push(...(await measureRivals(runtime, options, say)))
     texts.push("", rowsTable(rows))
     goals.push(...rivalGoals(rows))
+    charts.push(...rivalCharts(rows))
     data["rows"] = rows
   }
   if (wants("known")) {
@@ -77,11 +83,13 @@ const run: Part["run"] = async (args, { brief, say }) => {
   if (wants("matrix")) {
     const points = await measureMatrix(options, say)
     texts.push("", `the whole path on Bun, 64 in flight, 128 B, but for:`, matrixTable(points))
+    charts.push(...matrixCharts(points))
     data["matrix"] = points
   }
   if (wants("paced")) {
     const rows = await measurePaced("bun", options, say)
     texts.push("", "an open loop, each request's time from the moment at which it was due:", pacedTable(rows))
+    charts.push(...pacedCharts(rows))
     data["paced"] = rows
   }
   if (wants("stages")) {

@@ -1,11 +1,10 @@
 /** The benches: `npm run bench`, `npm run bench -- PART [PART...] [OPTIONS]`. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join, resolve } from "node:path"
-import { root } from "../../scripts/setup.mjs"
+import { resolve } from "node:path"
 import { loadNow, machine, versions } from "./Machine.ts"
-import type { Goal, Part, Report } from "./Part.ts"
+import type { Part, Report } from "./Part.ts"
 import { extraParts, partOf, parts } from "./Parts.ts"
-import { goalsTable, merge } from "./Summary.ts"
+import { type PartResults, resultsDirectory, writePart } from "./Results.ts"
+import { goalsTable } from "./Summary.ts"
 import { table } from "./Table.ts"
 import { UsageError } from "./UsageError.ts"
 
@@ -19,9 +18,9 @@ interface Settings {
   /** What the parts are given. */
   readonly args: ReadonlyArray<string>
   readonly json: boolean
-  /** Where results go, or undefined where nothing is written. */
+  readonly write: boolean
+  /** Where results go; undefined where that is not said. */
   readonly out: string | undefined
-  readonly outIsGiven: boolean
   readonly brief: boolean
   readonly require: boolean
   readonly help: boolean
@@ -52,11 +51,7 @@ const settingsOf = (words: ReadonlyArray<string>): Settings => {
       if (out === undefined || out === "") throw new UsageError("--out is a directory")
     } else args.push(word)
   }
-  // A brief run's figures mean nothing, so they do not replace any.
-  const usual = flags.brief ? undefined : join(root, "bench", "results")
-  const { brief, help, json, require, write } = flags
-  const target = out === undefined ? usual : resolve(out)
-  return { names, args, json, out: write ? target : undefined, outIsGiven: out !== undefined, brief, require, help }
+  return { names, args, out: out === undefined ? undefined : resolve(out), ...flags }
 }
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
@@ -80,9 +75,9 @@ ${table(["", ""], rows).trimStart()}
 
 Options of every part:
   --json      prints the results as JSON
-  --out DIR   where results go (default: bench/results)
+  --out DIR   where results go (default: bench/results, or nowhere for what is measured otherwise than usual)
   --no-write  writes nothing
-  --brief     a few seconds that only show that everything works; written where --out says, or nowhere
+  --brief     a few seconds that only show that everything works
   --require   exits with 1 when a goal is missed
 
 npm run bench -- PART --help says what else a part understands.`
@@ -95,14 +90,18 @@ interface Outcome {
   readonly json: object
 }
 
-const runPart = async (name: string, { args, brief }: Settings, about: object): Promise<Outcome> => {
+const runPart = async (
+  name: string,
+  { args, brief }: Settings,
+  about: Pick<PartResults, "machine" | "versions">
+): Promise<Outcome> => {
   const part = await partOf(name)!()
   const before = loadNow()
   const began = Date.now()
   const report = await part.run(args, { say, brief })
   const seconds = Math.round((Date.now() - began) / 1_000)
   say(`${name}: ${seconds} s`)
-  const json = {
+  const json: PartResults = {
     bench: name,
     date: new Date(began).toISOString(),
     ...about,
@@ -114,24 +113,11 @@ const runPart = async (name: string, { args, brief }: Settings, about: object): 
   return { name, part, report, json }
 }
 
-const readGoals = (file: string): ReadonlyArray<Goal> => {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as ReadonlyArray<Goal>
-  } catch {
-    return []
-  }
-}
-
-/** A row in a line, so that a change of one goal is a change of one line. */
-const summaryText = (goals: ReadonlyArray<Goal>): string =>
-  `[\n${goals.map((goal) => `  ${JSON.stringify(goal)}`).join(",\n")}\n]\n`
-
-const write = (out: string, { json, name, report }: Outcome): void => {
-  mkdirSync(join(out, "charts"), { recursive: true })
-  writeFileSync(join(out, `${name}.json`), `${JSON.stringify(json, null, 1)}\n`)
-  for (const { name: chart, svg } of report.charts) writeFileSync(join(out, "charts", `${chart}.svg`), svg)
-  const file = join(out, "summary.json")
-  writeFileSync(file, summaryText(merge(readGoals(file), report.goals)))
+/** Where results go. What is measured otherwise than usual does not take the place of what is shown to everybody. */
+const directoryOf = ({ keepsNothing }: Part, { args, brief, out, write }: Settings): string | undefined => {
+  if (!write) return undefined
+  if (out !== undefined) return out
+  return brief || args.length > 0 || keepsNothing === true ? undefined : resultsDirectory
 }
 
 const runAll = async (settings: Settings): Promise<number> => {
@@ -145,8 +131,9 @@ const runAll = async (settings: Settings): Promise<number> => {
     try {
       const outcome = await runPart(name, settings, about)
       done.push(outcome)
-      const { out } = settings
-      if (out !== undefined && (settings.outIsGiven || !outcome.part.keepsNothing)) write(out, outcome)
+      const out = directoryOf(outcome.part, settings)
+      if (out !== undefined) writePart(out, name, outcome.json, outcome.report.charts)
+      if (out === resultsDirectory) (await import("./Documents.ts")).rewriteDocuments()
       if (!settings.json) process.stdout.write(`${outcome.report.text}\n\n`)
       if (outcome.report.failed !== undefined) failures.push(`${name}: ${outcome.report.failed}`)
     } catch (error) {

@@ -1,0 +1,121 @@
+/**
+ * The figures of the documents, which stand between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`: written from the results, so
+ * that nobody types one.
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { root } from "../../scripts/setup.mjs"
+import { readPart, readSummary, resultsDirectory } from "./Results.ts"
+import type { Point } from "./RoutingMatrix.ts"
+import type { Paced } from "./RoutingPaced.ts"
+import { type Row, runtimesOf } from "./RoutingRows.ts"
+import { type StagesOf, stagesHeader, stagesRows } from "./RoutingStages.ts"
+import { isPlain, labelOf } from "./Paths.ts"
+import { measuredText } from "./Summary.ts"
+import { markdownTable, short, spread, whole } from "./Table.ts"
+
+export const documents: ReadonlyArray<string> = ["README.md", "bench/README.md"]
+
+interface RoutingResults {
+  readonly rows?: ReadonlyArray<Row>
+  readonly matrix?: ReadonlyArray<Point>
+  readonly paced?: ReadonlyArray<Paced>
+  readonly stages?: ReadonlyArray<StagesOf>
+}
+
+const routing = (directory: string) => readPart<RoutingResults>(directory, "routing")
+
+const goals = (directory: string): string =>
+  markdownTable(
+    ["what", "goal", "measured", "met"],
+    readSummary(directory).map((goal) => [goal.what, goal.goal, measuredText(goal), goal.met ? "yes" : "**no**"])
+  )
+
+const rivals = (directory: string): string =>
+  markdownTable(
+    ["runtime", "in flight", "", "wire", "Parley's calls/s are × its", "calls/s", "p50 µs", "p99 µs", "CPU µs/call"],
+    (routing(directory)?.rows ?? []).map((row) => [
+      runtimesOf(row),
+      String(row.inflight),
+      row.path === "call" ? `**${labelOf(row.path)}**` : labelOf(row.path),
+      isPlain(row.path) ? "plain" : "encrypted",
+      row.path === "call" ? "1" : spread(row.parleyTimes),
+      whole(row.callsPerSecond.median),
+      short(row.p50.median),
+      short(row.p99.median),
+      short(row.cpuMicros.median)
+    ])
+  )
+
+const matrix = (directory: string): string =>
+  markdownTable(
+    ["changed", "to", "of the echo's rate", "calls/s", "p50 µs", "p99 µs", "CPU µs/call"],
+    (routing(directory)?.matrix ?? []).map(({ call, dimension, ofEcho, value }) => [
+      dimension,
+      value,
+      spread(ofEcho),
+      whole(call.callsPerSecond.median),
+      short(call.p50.median),
+      short(call.p99.median),
+      short(call.cpuMicros.median)
+    ])
+  )
+
+const paced = (directory: string): string =>
+  markdownTable(
+    ["", "of its closed loop", "requests/s", "p50 µs", "p99 µs", "p99.9 µs"],
+    (routing(directory)?.paced ?? []).map(({ p50, p99, p999, path, perSecond, share }) => [
+      labelOf(path),
+      `${share * 100} %`,
+      whole(perSecond),
+      spread(p50),
+      spread(p99),
+      short(p999.median)
+    ])
+  )
+
+const stages = (directory: string): string =>
+  (routing(directory)?.stages ?? [])
+    .map(
+      (one) =>
+        `${one.runtime === "bun" ? "Bun" : "Deno"}, ${one.inflight} in flight:\n\n${markdownTable(stagesHeader, stagesRows(one))}`
+    )
+    .join("\n\n")
+
+/** Where, when and with what. */
+const machine = (directory: string): string => {
+  const found = routing(directory)
+  if (found === undefined) return ""
+  const { date, load, machine, versions } = found
+  const named = ["bun", "deno", "effect", "nats-server"].flatMap((name) =>
+    versions[name] === undefined ? [] : [`${name} ${versions[name]}`]
+  )
+  return `Measured ${date.slice(0, 10)} on ${machine.cores} cores (${machine.cpu}, ${machine.memoryGiB} GiB, ${machine.system}), load ${load.join(" before and ")} after; ${named.join(", ")}.`
+}
+
+const blocks: { readonly [name: string]: (directory: string) => string } = {
+  goals,
+  rivals,
+  matrix,
+  paced,
+  stages,
+  machine
+}
+
+/** A document with its figures as the results say. Throws where a name is unknown. */
+export const rewritten = (text: string, directory: string): string =>
+  text.replace(/<!-- bench:(\S+) -->[\s\S]*?<!-- \/bench:\1 -->/g, (_, name: string) => {
+    const block = blocks[name]
+    if (block === undefined) throw new Error(`the bench has no figures of the name "${name}"`)
+    return `<!-- bench:${name} -->\n\n${block(directory)}\n\n<!-- /bench:${name} -->`
+  })
+
+/** Brings the figures of all documents up to date. */
+export const rewriteDocuments = (): void => {
+  for (const name of documents) {
+    const path = join(root, name)
+    const before = readFileSync(path, "utf8")
+    const after = rewritten(before, resultsDirectory)
+    if (after !== before) writeFileSync(path, after)
+  }
+}
