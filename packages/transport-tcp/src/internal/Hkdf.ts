@@ -1,5 +1,5 @@
 /** HKDF with SHA-256 (RFC 5869). */
-import { createHmac } from "node:crypto"
+import { createHmac, hkdfSync } from "node:crypto"
 
 export const hashLength = 32
 
@@ -17,12 +17,6 @@ const empty = new Uint8Array(0)
 /** Extract and expand: `length` bytes from input keying material, a salt and a context. */
 export const hkdf = (salt: Uint8Array, ikm: Uint8Array, length: number, info: Uint8Array = empty): Uint8Array => {
   if (length > maxOutput) throw new RangeError(`HKDF-SHA-256 gives at most ${maxOutput} bytes, asked for ${length}`)
-  const key = hmac(salt, ikm)
-  const out = new Uint8Array(length)
-  let block: Uint8Array = empty
-  for (let at = 0, counter = 1; at < length; at += hashLength, counter++) {
-    block = hmac(key, block, info, Uint8Array.of(counter))
-    out.set(block.length > length - at ? block.subarray(0, length - at) : block, at)
-  }
-  return out
+  // One native call: made of HMACs it takes Deno seven times as long.
+  return new Uint8Array(hkdfSync("sha256", ikm, salt, info, length))
 }
