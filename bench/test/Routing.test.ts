@@ -1,27 +1,14 @@
 import { afterAll, describe, expect, test } from "bun:test"
-import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { command } from "../../test-support/Runtime.ts"
+import { current } from "../../test-support/Runtime.ts"
+import { skipTest } from "../../test-support/Skip.ts"
+import { rivals } from "../rivals/Rivals.ts"
+import type { Paced } from "../src/RoutingPaced.ts"
 import { type Row, rowOf } from "../src/RoutingRows.ts"
-
-const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
-
-const bench = (
-  ...args: ReadonlyArray<string>
-): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> =>
-  new Promise((resolve, reject) => {
-    const [program, ...first] = command(main)
-    const child = spawn(program, [...first, ...args], { stdio: ["ignore", "pipe", "pipe"] })
-    let out = ""
-    let err = ""
-    child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()))
-    child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()))
-    child.on("error", reject)
-    child.on("close", (code) => resolve({ code, out, err }))
-  })
+import type { StagesOf } from "../src/RoutingStages.ts"
+import { bench } from "./Bench.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "parley-bench-"))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -32,6 +19,10 @@ interface Results {
   readonly bench: string
   readonly versions: { readonly [name: string]: string }
   readonly rows: ReadonlyArray<Row>
+  readonly known: ReadonlyArray<Row>
+  readonly paced: ReadonlyArray<Paced>
+  readonly stages: ReadonlyArray<StagesOf>
+  readonly goals: ReadonlyArray<{ readonly id: string }>
 }
 
 describe("bench routing", () => {
@@ -47,6 +38,7 @@ describe("bench routing", () => {
     expect(results.rows.map((row) => `${row.asking} ${row.answering} ${row.inflight} ${row.path}`)).toEqual(
       ["bun", "deno"].flatMap((runtime) => own.map((path) => `${runtime} ${runtime} 8 ${path}`))
     )
+    expect(existsSync(join(directory, "deep", "summary.json"))).toBe(true)
     for (const row of results.rows) {
       expect(row.rounds.length).toBe(2)
       for (const round of row.rounds) {
@@ -63,9 +55,77 @@ describe("bench routing", () => {
     }
   }, 60_000)
 
+  skipTest(rivals.nats.unavailable(current))(
+    "sends calls by the clock, beside NATS",
+    async () => {
+      const { code, out } = await bench("routing", "--brief", "--only", "paced", "--json")
+      expect(code).toBe(0)
+      const { paced } = JSON.parse(out) as Results
+      expect(paced.map(({ path, share }) => `${path} ${share}`)).toEqual(
+        [0.25, 0.5, 0.75].flatMap((share) => [`call ${share}`, `nats ${share}`])
+      )
+      for (const { p50, p999, rounds } of paced) {
+        expect(rounds.every(({ calls }) => calls > 0)).toBe(true)
+        expect(p999.median).toBeGreaterThanOrEqual(p50.median)
+      }
+    },
+    60_000
+  )
+
+  test("compares nodes that know few and many, and says where a call's time goes", async () => {
+    const args = ["routing", "--brief", "--only", "known,stages", "--runtime", current]
+    const { code, out } = await bench(...args, "--json", "--profile", join(directory, "profiles"))
+    expect(code).toBe(0)
+    const { known, stages } = JSON.parse(out) as Results
+    expect(known.map(({ rounds }) => rounds.length)).toEqual([4, 4])
+    for (const { answering, asking } of stages) {
+      for (const { all, otherThreads, perStage } of [asking, answering]) {
+        const sum = Object.values(perStage).reduce((a, b) => a + b, otherThreads)
+        expect(Math.abs(sum / all - 1)).toBeLessThan(0.001)
+        expect(perStage["fibres of Effect"]).toBeGreaterThan(0)
+      }
+    }
+    for (const end of ["asking", "answering"]) {
+      const file = join(directory, "profiles", `${current}-call-8-${end}.cpuprofile`)
+      expect(JSON.parse(readFileSync(file, "utf8"))).toHaveProperty("nodes")
+    }
+  }, 60_000)
+
+  test("fails where a goal is required and missed", async () => {
+    const args = ["routing", "--brief", "--only", "rivals", "--paths", "call", "--runtime", current, "--inflight", "64"]
+    const { code, err, out } = await bench(...args, "--require")
+    // NATS takes no part, so that what is asked for beside it cannot be met.
+    expect(err).toContain(`routed-call-${current}-nats is missed: not measured`)
+    expect(out).toMatch(new RegExp(`^routed-call-${current}-nats .* NO$`, "m"))
+    expect(code).toBe(1)
+  }, 60_000)
+
+  test("a part that cannot be measured fails, with 1", async () => {
+    const tooLarge = String(8 * 1024 * 1024)
+    const args = [
+      "routing",
+      "--brief",
+      "--only",
+      "rivals",
+      "--paths",
+      "call",
+      "--runtime",
+      current,
+      "--bytes",
+      tooLarge
+    ]
+    const { code, err } = await bench(...args)
+    expect(err).toContain("bench: routing failed")
+    expect(code).toBe(1)
+  }, 60_000)
+
   test("says what is wrong with a command line, and ends with 2", async () => {
     for (const [args, words] of [
       [["nonsense"], 'there is no part "nonsense"'],
+      [["routing", "nonsense"], 'there is no part "nonsense"'],
+      [["routing", "idle", "--runtime", "bun"], "options of a part go with one part alone"],
+      [["compare"], "compare takes two revisions"],
+      [["compare", "no-such-revision"], 'git knows no revision "no-such-revision"'],
       [["routing", "--pairs", "0"], '--pairs is a whole number from 1, not "0"'],
       [["routing", "--seconds", "soon"], '--seconds is a number from 0.01, not "soon"'],
       [["routing", "--runtime", "node"], '--runtime knows bun, deno, not "node"'],
