@@ -20,16 +20,18 @@ export interface Rival {
   readonly load: () => Promise<Path>
 }
 
-const versionOf = (name: string): string | undefined => {
-  if (!areRivalsInstalled()) return undefined
-  const file = join(root, "bench/rivals/node_modules", name, "package.json")
+const readVersion = (directory: string, name: string): string => {
+  const file = join(directory, "node_modules", name, "package.json")
   return (JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version
 }
+
+const versionOf = (name: string): string | undefined =>
+  areRivalsInstalled() ? readVersion(join(root, "bench", "rivals"), name) : undefined
 
 const uninstalled = (): string | undefined =>
   areRivalsInstalled() ? undefined : "bench/rivals/node_modules is missing or not as its lock file says"
 
-export type RivalName = "nats"
+export type RivalName = "nats" | "effect-rpc" | "grpc" | "libp2p-stream" | "libp2p-streams" | "a2a"
 
 /** All of them, by the names that they have on a command line. */
 export const rivals: { readonly [Name in RivalName]: Rival } = {
@@ -43,6 +45,42 @@ export const rivals: { readonly [Name in RivalName]: Rival } = {
     unavailable: () =>
       natsServerVersion() === undefined ? "nats-server is not installed (apt-get install nats-server)" : uninstalled(),
     load: async () => (await import("./Nats.ts")).default
+  },
+  "effect-rpc": {
+    label: "effect/rpc, TCP",
+    wire: "plain",
+    // Effect is Parley's own, and so are its sockets.
+    version: () => readVersion(root, "effect"),
+    unavailable: () => undefined,
+    load: async () => (await import("./EffectRpc.ts")).default
+  },
+  grpc: {
+    label: "gRPC, unary",
+    wire: "plain",
+    version: () => versionOf("@grpc/grpc-js"),
+    unavailable: uninstalled,
+    load: async () => (await import("./Grpc.ts")).default
+  },
+  "libp2p-stream": {
+    label: "js-libp2p, one stream",
+    wire: "encrypted",
+    version: () => versionOf("libp2p"),
+    unavailable: uninstalled,
+    load: async () => (await import("./Libp2pStream.ts")).default
+  },
+  "libp2p-streams": {
+    label: "js-libp2p, a stream each",
+    wire: "encrypted",
+    version: () => versionOf("libp2p"),
+    unavailable: uninstalled,
+    load: async () => (await import("./Libp2pStreams.ts")).default
+  },
+  a2a: {
+    label: "A2A SDK, JSON-RPC",
+    wire: "plain",
+    version: () => versionOf("@a2a-js/sdk"),
+    unavailable: uninstalled,
+    load: async () => (await import("./A2a.ts")).default
   }
 }
 
