@@ -5,7 +5,7 @@ import { asCrypto, defaultCrypto } from "@libp2p/noise/crypto"
 import { tcp } from "@libp2p/tcp"
 import { yamux } from "@libp2p/yamux"
 import { multiaddr } from "@multiformats/multiaddr"
-import { createLibp2p } from "libp2p"
+import { createLibp2p, type Libp2pOptions } from "libp2p"
 
 const PROTOCOL = "/bench/echo/1.0.0"
 const MOST_STREAMS = 4_096
@@ -26,8 +26,12 @@ const crypto = getCiphers().includes("chacha20-poly1305")
       chaCha20Poly1305Decrypt: asCrypto.chaCha20Poly1305Decrypt
     }
 
-export const start = (listen: ReadonlyArray<string>) =>
+export const start = (
+  listen: ReadonlyArray<string>,
+  connectionManager: NonNullable<Libp2pOptions["connectionManager"]> = {}
+) =>
   createLibp2p({
+    connectionManager,
     addresses: { listen: [...listen] },
     transports: [tcp()],
     connectionEncrypters: [noise({ crypto })],

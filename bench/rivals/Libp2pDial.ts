@@ -2,9 +2,12 @@
 import { multiaddr } from "@multiformats/multiaddr"
 import { start } from "./Libp2p.ts"
 
+/** It takes five connections a second from one host unless told otherwise; all come from one here. */
+const plenty = { inboundConnectionThreshold: 1_000_000, maxConnections: 10_000, maxIncomingPendingConnections: 1_000 }
+
 /** Gives the address of a node, and how many connections it was brought. */
 export const answer = async (): Promise<{ readonly address: string; readonly accepted: () => number }> => {
-  const node = await start(["/ip4/127.0.0.1/tcp/0"])
+  const node = await start(["/ip4/127.0.0.1/tcp/0"], plenty)
   let accepted = 0
   node.addEventListener("connection:open", () => (accepted += 1))
   return { address: node.getMultiaddrs()[0]!.toString(), accepted: () => accepted }

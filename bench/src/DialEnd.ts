@@ -1,14 +1,16 @@
 /**
- * One end of dials, in a process of its own: `DialEnd.ts KIND answer`, or `DialEnd.ts KIND ask ADDRESS`. KIND is `parley`, or
- * `tcp` for a bare connect.
+ * One end of dials, in a process of its own: `DialEnd.ts KIND answer`, or `DialEnd.ts KIND ask ADDRESS`. KIND is `parley`,
+ * `tcp` for a bare connect, or `libp2p`.
  */
 import { connect as connectSocket, createServer } from "node:net"
 import type { AddressInfo } from "node:net"
+import * as Effect from "effect/Effect"
+import { lasting } from "./Lasting.ts"
 import { Load, type Run } from "./Load.ts"
 import { obey } from "./Obey.ts"
 import * as Sessions from "./Sessions.ts"
 
-export type DialKind = "parley" | "tcp"
+export type DialKind = "parley" | "tcp" | "libp2p"
 
 /** What a `DialEnd.ts` is told. */
 export type DialOrder =
@@ -42,11 +44,10 @@ const answers: { readonly [Kind in DialKind]: () => Promise<Answering> } = {
   parley: async () => {
     const node = await Sessions.sessions({ limits })
     let accepted = 0
-    const { runPromise } = await import("effect/Effect")
-    const { lasting } = await import("./Lasting.ts")
-    await runPromise(lasting(node.observe({ onConnected: () => (accepted += 1) })))
+    await Effect.runPromise(lasting(node.observe({ onConnected: () => (accepted += 1) })))
     return { address: node.addresses()[0]!, accepted: () => accepted }
   },
+  libp2p: async () => (await import("../rivals/Libp2pDial.ts")).answer(),
   tcp: () =>
     new Promise((resolve) => {
       let accepted = 0
@@ -69,6 +70,7 @@ const lanes: { readonly [Kind in DialKind]: () => Promise<Lane> } = {
       return async () => connection.close("it was measured")
     }
   },
+  libp2p: async () => (await import("../rivals/Libp2pDial.ts")).dialler(),
   tcp: async () => (port) =>
     new Promise((resolve, reject) => {
       const socket = connectSocket({ port: Number(port), host: "127.0.0.1", noDelay: true })
