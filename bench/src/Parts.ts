@@ -4,7 +4,9 @@ import type { Part } from "./Part.ts"
 /** A part that `npm run bench` runs, in this order: one line each. */
 export const parts: { readonly [name: string]: () => Promise<Part> } = {
   routing: async () => (await import("./Routing.ts")).routing,
-  idle: async () => (await import("./Idle.ts")).idle
+  dial: async () => (await import("./Dial.ts")).dial,
+  idle: async () => (await import("./Idle.ts")).idle,
+  relay: async () => (await import("./Relay.ts")).relay
 }
 
 /** Parts that are run by name alone. */
