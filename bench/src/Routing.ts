@@ -8,7 +8,6 @@ import { join } from "node:path"
 import { rivalNames, rivals } from "../rivals/Rivals.ts"
 import { Pair } from "./End.ts"
 import type { Chart, Goal, Part } from "./Part.ts"
-import { usual } from "./Path.ts"
 import { matrixCharts, pacedCharts, rivalCharts } from "./RoutingCharts.ts"
 import { knownGoals, rivalGoals } from "./RoutingGoals.ts"
 import { measureKnown } from "./RoutingKnown.ts"
@@ -23,12 +22,12 @@ import { whole } from "./Table.ts"
 /** CPU profiles of the whole path, and its hottest functions. */
 const profile = async (
   directory: string,
-  { bytes, inflight, runtimes, seconds }: Options,
+  { bytes, inflight, runtimes, seconds, setting }: Options,
   say: (text: string) => void
 ) => {
   mkdirSync(directory, { recursive: true })
   for (const runtime of runtimes) {
-    const pair = await Pair.start({ path: "call", asking: runtime, answering: runtime, bytes })
+    const pair = await Pair.start({ path: "call", asking: runtime, answering: runtime, bytes, setting })
     try {
       for (const count of inflight) {
         await pair.asking.run(count, warmSeconds("call", seconds))
@@ -54,16 +53,16 @@ const profile = async (
 
 const run: Part["run"] = async (args, { brief, say }) => {
   const options = optionsOf(args, brief)
-  const { bytes, only, pairs, runtimes, seconds } = options
+  const { bytes, only, pairs, runtimes, seconds, setting } = options
   const wants = (section: Section) => only.includes(section)
   const texts = [
     `routing: ${bytes} B of JSON, two processes on loopback, ${pairs} rounds of ${seconds} s taken in turn;`,
-    `the whole path: matched among ${whole(usual.known)} agents, all guardrails, deadline, idempotency and trace in the envelope`
+    `the whole path: matched among ${whole(setting.known)} agents, all guardrails, deadline, idempotency and trace in the envelope`
   ]
   const goals: Array<Goal> = []
   const charts: Array<Chart> = []
   const data: Record<string, unknown> = {
-    settings: { bytes, pairs, seconds, setting: usual },
+    settings: { bytes, pairs, seconds, setting },
     rivals: Object.fromEntries(rivalNames.map((name) => [name, rivals[name].version()]))
   }
   if (wants("rivals")) {

@@ -28,14 +28,14 @@ export interface Paced {
 /** Each at shares of its own closed loop, in turn. */
 export const measurePaced = async (
   runtime: Runtime,
-  { bytes, pairs: rounds, seconds }: Options,
+  { bytes, pairs: rounds, seconds, setting }: Options,
   say: (text: string) => void
 ): Promise<ReadonlyArray<Paced>> => {
   const pairs: Array<Pair> = []
   try {
     for (const path of contestants) {
       const why = unavailable(path, runtime)
-      if (why === undefined) pairs.push(await Pair.start({ path, asking: runtime, answering: runtime, bytes }))
+      if (why === undefined) pairs.push(await Pair.start({ path, asking: runtime, answering: runtime, bytes, setting }))
       else say(`routing: an open loop without ${labelOf(path)} on ${runtime}: ${why}`)
     }
     const closed = await takeTurns<Round>(

@@ -14,7 +14,7 @@ export const warmSeconds = (path: PathName, seconds: number): number =>
 const startAll = async (
   paths: ReadonlyArray<PathName>,
   runtime: Runtime,
-  bytes: number,
+  { bytes, setting }: Options,
   say: (text: string) => void
 ): Promise<Array<Pair>> => {
   const pairs: Array<Pair> = []
@@ -25,7 +25,7 @@ const startAll = async (
       continue
     }
     try {
-      pairs.push(await Pair.start({ path, asking: runtime, answering: runtime, bytes }))
+      pairs.push(await Pair.start({ path, asking: runtime, answering: runtime, bytes, setting }))
     } catch (error) {
       // Without the whole path there is nothing to compare.
       if (path === "call") {
@@ -41,10 +41,11 @@ const startAll = async (
 /** Every path of the options in turn, on one runtime. */
 export const measureRivals = async (
   runtime: Runtime,
-  { bytes, inflight, pairs: rounds, paths, seconds }: Options,
+  options: Options,
   say: (text: string) => void
 ): Promise<ReadonlyArray<Row>> => {
-  const pairs = await startAll(paths, runtime, bytes, say)
+  const { bytes, inflight, pairs: rounds, paths, seconds } = options
+  const pairs = await startAll(paths, runtime, options, say)
   try {
     const rows: Array<Row> = []
     for (const count of inflight) {

@@ -32,13 +32,13 @@ const PROFILED = 2
 /** Measures without a profiler, and then with one, which slows everything down and is asked for shares alone. */
 export const measureStages = async (
   runtime: Runtime,
-  { bytes, seconds }: Options,
+  { bytes, seconds, setting }: Options,
   brief: boolean,
   say: (text: string) => void
 ): Promise<StagesOf> => {
   const inflight = 64
   const directory = mkdtempSync(join(tmpdir(), "parley-stages-"))
-  const pair = await Pair.start({ path: "call", asking: runtime, answering: runtime, bytes })
+  const pair = await Pair.start({ path: "call", asking: runtime, answering: runtime, bytes, setting })
   try {
     const length = brief ? seconds : PROFILED
     await pair.asking.run(inflight, warmSeconds("call", seconds))
