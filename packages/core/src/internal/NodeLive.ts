@@ -184,22 +184,20 @@ export const make = Effect.fnUntraced(function* (
   })
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(METRICS_EVERY_MS), report)))
 
-  /** Runs with the trace of the span it stands in, as a span of its own; without one there is neither. */
+  /**
+   * Runs with the trace of the span it stands in: as a span of its own where somebody collects spans. Without a span there is
+   * no trace.
+   */
   const traced = <A, E, R>(
     kind: "call" | "stream",
     wanted: Wanted,
     run: (trace: Trace | undefined) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> =>
-    Effect.withFiber((outer) =>
-      outer.cache.span === undefined
-        ? run(undefined)
+    Effect.withFiber(({ cache }) =>
+      cache.span === undefined || cache.tracer === undefined
+        ? run(cache.span)
         : Effect.withSpan(
-            Effect.withFiber((fiber) => {
-              const own = fiber.cache.span
-              return run(
-                own === undefined ? undefined : { traceId: own.traceId, spanId: own.spanId, sampled: own.sampled }
-              )
-            }),
+            Effect.withFiber((fiber) => run(fiber.cache.span)),
             `${kind} ${idOf(wanted)}`
           )
     )
@@ -231,11 +229,11 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.Effect<B, NodeError> =>
     Effect.callback<B, NodeError>((resume) => {
       const fiber = Fiber.getCurrent()
-      if (trace === undefined && fiber?.cache.span !== undefined) {
+      if (trace === undefined && fiber?.cache.span !== undefined && fiber.cache.tracer !== undefined) {
         return resume(traced("call", wanted, (own) => place(ending, wanted, input, callOptions, own)))
       }
-      const task = fiber?.getRef(CurrentTask)
-      const job = makeJob(settings, wanted, "call", input, callOptions, trace, true, task)
+      const within = fiber?.getRef(CurrentTask)
+      const job = makeJob(settings, wanted, "call", input, callOptions, trace ?? fiber?.cache.span, true, within)
       if ("_tag" in job) return resume(fail(job))
       const attempt = caller.answer(job, callOptions.to, ending, resume)
       return attempt === undefined ? undefined : Effect.sync(() => attempt.cancel())
