@@ -49,8 +49,8 @@ export interface SessionOptions {
 }
 
 const empty = new Uint8Array(0)
-/** A record that has no room for more than this is full. */
-const FULL_WITHIN_BYTES = 1_024
+/** From this size on a record is full enough for what comes in large parts. */
+const FULL_FROM_BYTES = Frame.MAX_RECORD_BYTES - 8 * 1024
 export class Session implements Connection, Frame.FrameSink, LinkHandler, OutboxOwner, Swept {
   readonly peer: NodeId
   readonly address: Address
@@ -257,7 +257,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   ): void {
     const size = head.length + to - from + Frame.HEADER_BYTES + 1
     // What fills its record is sealed from where it lies.
-    const isFull = this.#out.pending + size + FULL_WITHIN_BYTES > Frame.MAX_RECORD_BYTES
+    const isFull = this.#out.pending + size > FULL_FROM_BYTES
     if (this.#out.pending + size > Frame.MAX_RECORD_BYTES) this.#out.seal()
     const start = this.#out.reserve(isFull ? size - (to - from) : size)
     const out = this.#out.buffer

@@ -11,9 +11,11 @@ const nothing: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onCl
 const MIN_PIECE_BYTES = 1_024
 /** First buffer of a message that comes in parts; doubled as it grows. */
 const FIRST_PART_BYTES = 4_096
-/** One that begins with so many bytes is likely to be of 64 KiB at least, and gets room for that at once. */
-const LONG_PART_BYTES = 16_384
-const NEXT_PART_BYTES = 68 * 1024
+/** One that begins with so many bytes gets room for 64 KiB and its head at once: most are of that size. */
+const LONG_PART_BYTES = 16 * 1024
+const LONG_MESSAGE_BYTES = 65 * 1024
+/** Bytes that share their record with no others of their size. */
+const LONG_BODY_BYTES = 32 * 1024
 /** Beyond so many characters a string's bytes are counted before room is made for it; below, three each are assumed. */
 const COUNTED_CHARACTERS = 4_096
 
@@ -73,7 +75,11 @@ export class SessionStream implements Stream {
       const cost = bound + FRAME_COST
       if (cost <= this.credit && cost <= session.credit && bound < session.maxBody) {
         if (last) this.sentLast = true
-        session.writeMessage(this, head, body, bound, last)
+        if (bound < LONG_BODY_BYTES || body === undefined || typeof body === "string") {
+          session.writeMessage(this, head, body, bound, last)
+        } else {
+          session.writePiece(this, head, body, 0, body.length, false, last)
+        }
         if (last && this.gotLast) session.finish(this)
         return true
       }
@@ -261,7 +267,7 @@ export class SessionStream implements Stream {
     }
     const part = this.#part
     if (part === undefined || part.length < needed) {
-      const room = needed < LONG_PART_BYTES ? 2 * needed : Math.max(2 * needed, NEXT_PART_BYTES)
+      const room = part === undefined && needed >= LONG_PART_BYTES ? LONG_MESSAGE_BYTES : 2 * needed
       const size = Math.min(MAX_MESSAGE_BYTES, Math.max(FIRST_PART_BYTES, room))
       if (!this.session.reassembling(size - (part?.length ?? 0))) {
         this.abort(ResetCode.Overloaded)
