@@ -83,8 +83,20 @@ class Log {
   /** Of all texts together. */
   bytes = 0
   /** The place of the newest entry of each bucket; older ones are linked from there, down to some that are gone. */
-  #newest = new Float64Array(1 << FIRST_BITS).fill(none)
-  #shift = 32 - FIRST_BITS
+  #newest!: Float64Array
+  /**
+   * A byte of eight bits for each bucket: the bits of what was added since the last turn, and before it. Most ids are new, and
+   * a new one's bit is mostly not set: this small table tells so without a look at the large ones, which no cache holds.
+   */
+  #young!: Uint8Array
+  #old!: Uint8Array
+  /** Tasks there from before the last turn. When they are gone, it is time for the next. */
+  #oldLeft = 0
+  /** How many bytes each task takes, and its texts, the oldest first, in a ring: it is dropped without a look at it. */
+  #sizes!: Int32Array
+  /** Where in the ring the oldest stands. */
+  #oldest = 0
+  #shift!: number
   #parts: Array<Part> = []
   /** The number of the first part. */
   #first = 0
@@ -98,10 +110,14 @@ class Log {
   constructor(caller: NodeId, spare: Spare) {
     this.caller = caller
     this.#spare = spare
+    this.#link(FIRST_BITS)
   }
 
   get(id: TaskId.TaskId): Finished | undefined {
-    let place = this.#newest[TaskId.hash(id) >>> this.#shift]!
+    const hash = TaskId.hash(id)
+    const bucket = hash >>> this.#shift
+    if (((this.#young[bucket]! | this.#old[bucket]!) & this.#bit(hash)) === 0) return undefined
+    let place = this.#newest[bucket]!
     const oldest = this.#first * PLACES + this.#start
     while (place >= oldest) {
       const number = Math.floor(place / PLACES)
@@ -142,7 +158,12 @@ class Log {
     const inputBytes = bytes.write(input, start + capability.length, "utf8")
     const bodyBytes = bytes.write(body, start + capability.length + inputBytes, "utf8")
     const size = inEights(HEAD_BYTES + capability.length + inputBytes + bodyBytes)
-    const bucket = TaskId.hash(id) >>> this.#shift
+    const hash = TaskId.hash(id)
+    const bucket = hash >>> this.#shift
+    this.#young[bucket]! |= this.#bit(hash)
+    const ring = ((this.#oldest + this.count) & (this.#newest.length - 1)) * 2
+    this.#sizes[ring] = size
+    this.#sizes[ring + 1] = inputBytes + bodyBytes
     const eight = at >> 3
     eights[eight + PREVIOUS] = this.#newest[bucket]!
     eights[eight + STARTED] = startedAt
@@ -167,9 +188,11 @@ class Log {
   /** Forgets the oldest, and gives how many bytes its texts had. */
   drop(): number {
     const part = this.#parts[0]!
-    const four = this.#start >> 2
-    const size = part.fours[four + SIZE]!
-    const bytes = part.fours[four + INPUT_BYTES]! + part.fours[four + BODY_BYTES]!
+    const size = this.#sizes[this.#oldest * 2]!
+    const bytes = this.#sizes[this.#oldest * 2 + 1]!
+    this.#oldest = (this.#oldest + 1) & (this.#newest.length - 1)
+    if (this.#oldLeft === 0) this.#turn()
+    this.#oldLeft -= 1
     this.#start += size
     this.#held -= size
     this.count -= 1
@@ -183,6 +206,17 @@ class Log {
     }
     if (this.#size > SPARSE_BYTES && this.#size > SPARSE * this.#held) this.#pack()
     return bytes
+  }
+
+  #bit(hash: number): number {
+    return 1 << ((hash >>> (this.#shift - 3)) & 7)
+  }
+
+  #turn(): void {
+    const free = this.#old
+    this.#old = this.#young
+    this.#oldLeft = this.count
+    this.#young = free.fill(0)
   }
 
   /** The last part, with so much room at its end. */
@@ -202,13 +236,23 @@ class Log {
   /** Makes a table of so many bits. */
   #link(bits: number): void {
     this.#newest = new Float64Array(1 << bits).fill(none)
+    this.#young = new Uint8Array(1 << bits)
+    this.#old = new Uint8Array(1 << bits)
+    this.#oldLeft = this.count
+    this.#sizes = new Int32Array(2 << bits)
+    this.#oldest = 0
     this.#shift = 32 - bits
+    let ring = 0
     let at = this.#start
     for (const [i, { eights, end, fours }] of this.#parts.entries()) {
       for (; at < end; at += fours[(at >> 2) + SIZE]!) {
         const four = (at >> 2) + ID
         const id = new TaskId.TaskId(fours[four]!, fours[four + 1]!, fours[four + 2]!, fours[four + 3]!)
-        const bucket = TaskId.hash(id) >>> this.#shift
+        const hash = TaskId.hash(id)
+        const bucket = hash >>> this.#shift
+        this.#old[bucket]! |= this.#bit(hash)
+        this.#sizes[ring++] = fours[(at >> 2) + SIZE]!
+        this.#sizes[ring++] = fours[(at >> 2) + INPUT_BYTES]! + fours[(at >> 2) + BODY_BYTES]!
         eights[(at >> 3) + PREVIOUS] = this.#newest[bucket]!
         this.#newest[bucket] = (this.#first + i) * PLACES + at
       }
