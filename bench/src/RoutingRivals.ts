@@ -48,10 +48,11 @@ export const measureRivals = async (
   const pairs = await startAll(paths, runtime, options, say)
   try {
     const rows: Array<Row> = []
-    for (const count of inflight) {
+    for (const [i, count] of inflight.entries()) {
       const contestants = pairs.map((pair) => ({
         name: pair.path,
-        warmUp: () => pair.asking.run(count, warmSeconds(pair.path, seconds)),
+        // What was compiled for one number of requests serves the next one.
+        warmUp: () => pair.asking.run(count, i === 0 ? warmSeconds(pair.path, seconds) : seconds),
         round: () => pair.round(count, seconds)
       }))
       const taken = await takeTurns<Round>(contestants, rounds)
