@@ -71,7 +71,7 @@ const help = async (): Promise<string> => {
        npm run bench -- PART [PART...] [OPTIONS]
 
 Parts:
-${table(["", ""], rows).trimStart()}
+${table(["", ""], rows).slice(1)}
 
 Options of every part:
   --json      prints the results as JSON
