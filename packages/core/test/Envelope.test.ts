@@ -5,6 +5,7 @@ import * as Result from "effect/Result"
 import * as Envelope from "../src/internal/Envelope.ts"
 import * as JsonCodec from "../src/internal/JsonCodec.ts"
 import * as Refusal from "../src/internal/Refusal.ts"
+import * as TaskId from "../src/internal/TaskId.ts"
 import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
 import { unhex } from "./vectors.ts"
 
@@ -15,7 +16,7 @@ const message = (head: Uint8Array, body: string): Uint8Array => Buffer.concat([h
 const peer = Identity.generate().nodeId
 
 const plain: Envelope.Request = {
-  task: unhex("000102030405060708090a0b0c0d0e0f"),
+  task: TaskId.read(unhex("000102030405060708090a0b0c0d0e0f"), 0),
   capability: "text.echo@1.0.0",
   deadlineMs: 30_000,
   hops: 2,
@@ -84,8 +85,8 @@ describe("the bytes of a task", () => {
 })
 
 const randomRequest = (random: Seeded): Envelope.Request => ({
-  task: random.bytes(16),
-  capability: "x".repeat(random.int(256)),
+  task: TaskId.read(random.bytes(16), 0),
+  capability: random.int(2) === 0 ? "work.do@1.0.0" : "x".repeat(random.int(256)),
   deadlineMs: random.int(0xffff_ffff),
   hops: random.int(256),
   receipt: random.int(2) === 0,
@@ -101,6 +102,12 @@ const randomRequest = (random: Seeded): Envelope.Request => ({
           spanId: Buffer.from(random.bytes(8)).toString("hex"),
           sampled: random.int(2) === 0
         }
+})
+
+test("no fresh task id comes twice", () => {
+  const ids = new Set(Array.from({ length: 10_000 }, () => TaskId.fresh().hex))
+  expect(ids.size).toBe(10_000)
+  expect([...ids].every((id) => /^[0-9a-f]{32}$/.test(id))).toBe(true)
 })
 
 describe("what is written is read", () => {
@@ -120,7 +127,7 @@ describe("what is written is read", () => {
       }
       expect({ ...read, trace }).toEqual({ ...rest, body })
       expect(bodyBytes).toBe(Buffer.byteLength(body))
-      expect(id.hex).toBe(Buffer.from(task).toString("hex"))
+      expect(id.hex).toBe(task.hex)
     })
   })
 

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as EffectStream from "effect/Stream"
 import * as Directory from "../src/internal/Directory.ts"
 import * as Envelope from "../src/internal/Envelope.ts"
+import { read, TaskId } from "../src/internal/TaskId.ts"
 import { addressOf, idle, makeEndless, makeMesh, type Member, reasonOf, run, type Stranger, until } from "./mesh.ts"
 import { announce, recordMessage, signed } from "./records.ts"
 import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
@@ -126,7 +127,7 @@ const connectTo = (stranger: Stranger, node: Member) =>
 const request = (body: string, change: Partial<Envelope.Request> = {}): Uint8Array =>
   Buffer.concat([
     Envelope.encodeRequest({
-      task: Uint8Array.from({ length: 16 }, (_, n) => n),
+      task: new TaskId(1, 2, 3, 4),
       capability: Work.id,
       deadlineMs: 5_000,
       hops: 1,
@@ -157,7 +158,7 @@ describe("a hostile peer", () => {
         const connection = yield* connectTo(stranger, ada)
         const samples: ReadonlyArray<readonly [number, Uint8Array]> = [
           [Protocol.CALL, request("1")],
-          [Protocol.CALL, request('"\\ud800"', { receipt: true, task: random.bytes(16) })],
+          [Protocol.CALL, request('"\\ud800"', { receipt: true, task: read(random.bytes(16), 0) })],
           [Protocol.CALL, request("1", { capability: "work.stream@^1", stream: true, budget: 0 })],
           [Protocol.CALL, request("[".repeat(5_000))],
           [Protocol.RECORDS, recordMessage(signed(stranger.identity, [Work]))],

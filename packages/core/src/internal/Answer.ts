@@ -69,7 +69,7 @@ const checkReceipt = (
     return "its output has no canonical form"
   }
   const receipt = Receipt.decode(text, {
-    task: job.taskId(),
+    task: job.task.hex,
     executor: candidate.node,
     caller,
     inputHash: CanonicalJson.hash(job.input),
@@ -86,7 +86,7 @@ export const answered = (job: Job, placed: Placed, attempts: ReadonlyArray<NodeE
   output: placed.output,
   peer: placed.peer,
   capability: placed.capability,
-  task: job.taskId(),
+  task: job.task.hex,
   latencyMs: placed.latencyMs,
   relayed: placed.relayed,
   receipt: placed.receipt,

@@ -434,7 +434,7 @@ const verdictOf = (
     selection: plan.selection.name,
     aggregation: plan.aggregation.name,
     capability: plan.job.wanted,
-    task: plan.job.taskId(),
+    task: plan.job.task.hex,
     input: plan.job.input,
     invited,
     answers,

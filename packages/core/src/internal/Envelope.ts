@@ -41,8 +41,8 @@ const FIXED = TASK_AT + TASK_BYTES + 1
 
 /** A task as it goes to an executor. */
 export interface Request {
-  /** 16 bytes; also the idempotency key. */
-  readonly task: Uint8Array
+  /** Also the idempotency key. */
+  readonly task: TaskId.TaskId
   /** `name@version`, or `name@range` where the caller has not seen the record. ASCII, at most 255 bytes. */
   readonly capability: string
   /** What is left of the deadline when the message is sent: clocks differ, durations do not. */
@@ -67,10 +67,14 @@ export interface Trace {
 }
 
 const scratch = Buffer.alloc(512)
+/** The beginnings of `scratch`, by their lengths: no head needs a view of its own. */
+const requestHeads: Array<Uint8Array | undefined> = []
+// Requests for one capability come in rows: its name lies in `scratch` still.
+let written = ""
 
 /** The head of a request; valid until the next one is encoded. */
 export const encodeRequest = (request: Request): Uint8Array => {
-  const { task, capability, budget, trace } = request
+  const { budget, capability, task, trace } = request
   scratch[0] = Kind.Request
   scratch[1] =
     (request.receipt ? Flag.receipt : 0) |
@@ -80,14 +84,19 @@ export const encodeRequest = (request: Request): Uint8Array => {
     (request.batches ? Flag.batches : 0) |
     (request.bytes ? Flag.bytes : 0)
   scratch[2] = request.hops
-  scratch.writeUInt32BE(Math.min(Math.max(Math.ceil(request.deadlineMs), 0), 0xffff_ffff), 3)
-  scratch.set(task, 7)
-  const length = scratch.write(capability, FIXED, 255, "latin1")
-  scratch[FIXED - 1] = length
-  let at = FIXED + length
+  writeWord(Math.min(Math.max(Math.ceil(request.deadlineMs), 0), 0xffff_ffff), 3)
+  writeWord(task.a, TASK_AT)
+  writeWord(task.b, TASK_AT + 4)
+  writeWord(task.c, TASK_AT + 8)
+  writeWord(task.d, TASK_AT + 12)
+  if (capability !== written) {
+    scratch[FIXED - 1] = scratch.write(capability, FIXED, 255, "latin1")
+    written = capability
+  }
+  let at = FIXED + scratch[FIXED - 1]!
   if (trace !== undefined) {
-    scratch.write(trace.traceId, at, 16, "hex")
-    scratch.write(trace.spanId, at + 16, 8, "hex")
+    writeHex(trace.traceId, at, 16)
+    writeHex(trace.spanId, at + 16, 8)
     scratch[at + 24] = trace.sampled ? 1 : 0
     at += TRACE_BYTES
   }
@@ -95,7 +104,23 @@ export const encodeRequest = (request: Request): Uint8Array => {
     scratch.writeDoubleBE(budget, at)
     at += 8
   }
-  return scratch.subarray(0, at)
+  return (requestHeads[at] ??= scratch.subarray(0, at))
+}
+
+const writeWord = (word: number, at: number): void => {
+  scratch[at] = word >>> 24
+  scratch[at + 1] = word >>> 16
+  scratch[at + 2] = word >>> 8
+  scratch[at + 3] = word
+}
+
+const writeHex = (digits: string, at: number, bytes: number): void => {
+  for (let i = 0; i < bytes; i++) scratch[at + i] = (nibble(digits, 2 * i) << 4) | nibble(digits, 2 * i + 1)
+}
+
+const nibble = (digits: string, at: number): number => {
+  const code = digits.charCodeAt(at)
+  return code <= 0x39 ? code & 15 : (code & 15) + 9
 }
 
 /** A received request: its head, and where the body lies. */

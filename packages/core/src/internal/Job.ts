@@ -16,9 +16,8 @@ import * as Query from "../Query.ts"
 import type { Address } from "../Transport.ts"
 import { isBytes } from "./Bytes.ts"
 import type { Trace } from "./Envelope.ts"
-import { hex } from "./Hex.ts"
 import * as JsonCodec from "./JsonCodec.ts"
-import { newTask } from "./Outgoing.ts"
+import * as TaskId from "./TaskId.ts"
 
 /** A task as the caller places it, the same for every agent tried. */
 export interface Job {
@@ -26,8 +25,7 @@ export interface Job {
   readonly query: Query.Query
   /** The query is what is wanted and nothing besides: the same object for each job that wants the same. */
   readonly isPlain: boolean
-  readonly task: Uint8Array
-  readonly taskId: () => string
+  readonly task: TaskId.TaskId
   readonly input: Schema.Json
   readonly body: string
   readonly output: JsonCodec.JsonCodec<unknown>
@@ -55,10 +53,11 @@ export const left = (job: Job): number => job.deadlineMs - (performance.now() - 
 export type Wanted = Capability<never, unknown> | string
 
 /** A task id of any text: itself when it is one, else the beginning of its SHA-256. */
-const taskOf = (key: string): Uint8Array =>
-  /^[0-9a-f]{32}$/.test(key)
-    ? Buffer.from(key, "hex")
-    : createHash("sha256").update(key, "utf8").digest().subarray(0, 16)
+const taskOf = (key: string): TaskId.TaskId =>
+  TaskId.read(
+    /^[0-9a-f]{32}$/.test(key) ? Buffer.from(key, "hex") : createHash("sha256").update(key, "utf8").digest(),
+    0
+  )
 
 /** The query behind what is wanted: a definition is met by its own version and compatible later ones (`^version`). */
 export const queryOf = (wanted: Wanted, kind: "call" | "stream", where: CallOptions["where"]): Query.Query => ({
@@ -145,13 +144,11 @@ export const makeJob = (
     return { _tag: "BudgetExceeded", what: "hops", detail }
   }
   const asked = options.deadline === undefined ? settings.deadlineMs : Duration.toMillis(options.deadline)
-  const task = options.idempotencyKey === undefined ? newTask() : taskOf(options.idempotencyKey)
   return {
     wanted: name,
     query,
     isPlain,
-    task,
-    taskId: () => hex(task),
+    task: options.idempotencyKey === undefined ? TaskId.fresh() : taskOf(options.idempotencyKey),
     input: json.success,
     body,
     output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),

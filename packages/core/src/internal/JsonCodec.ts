@@ -47,9 +47,20 @@ export const of = <T>(schema: Codec<T>): JsonCodec<T> => {
   return codec
 }
 
-/** Reads a JSON text from outside, whose size is already bounded. Text too short to nest deeper than allowed is not scanned. */
+/** Whether a text opens so few brackets that it cannot nest deeper than allowed; one that opens more may still not. */
+const isShallow = (text: string, maxDepth: number): boolean => {
+  // Whatever is opened is closed.
+  if (text.length <= 2 * maxDepth) return true
+  let more = maxDepth
+  for (const bracket of ["{", "["]) {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) if (--more < 0) return false
+  }
+  return true
+}
+
+/** Reads a JSON text from outside, whose size is already bounded. */
 export const parse = (text: string, maxDepth: number): Result.Result<Schema.Json, string> => {
-  if (text.length > maxDepth || text.includes("__proto__") || text.includes("\\u")) {
+  if (!isShallow(text, maxDepth) || text.includes("__proto__") || text.includes("\\u")) {
     const parsed = CanonicalJson.parse(text, { maxBytes: Number.MAX_SAFE_INTEGER, maxDepth })
     return Result.isSuccess(parsed)
       ? Result.succeed(parsed.success as Schema.Json)

@@ -3,7 +3,6 @@
  *
  * It is one object: the handler of its stream, and its own entry on the wheel of deadlines.
  */
-import { randomFillSync } from "node:crypto"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
@@ -14,20 +13,6 @@ import type { Experience } from "./Experience.ts"
 import type { Job } from "./Job.ts"
 import type { Peers } from "./Peers.ts"
 import * as Refusal from "./Refusal.ts"
-
-const pool = new Uint8Array(4_096)
-let poolAt = pool.length
-
-/** A fresh random task id, 16 bytes. */
-export const newTask = (): Uint8Array => {
-  if (poolAt === pool.length) {
-    randomFillSync(pool)
-    poolAt = 0
-  }
-  const task = pool.slice(poolAt, poolAt + Envelope.TASK_BYTES)
-  poolAt += Envelope.TASK_BYTES
-  return task
-}
 
 /** Whom to place a task at. */
 export interface Candidate {

@@ -2,7 +2,7 @@
  * The id of a task, which is also its idempotency key: 16 bytes that its caller chose, held as four numbers so that reading,
  * comparing and hashing one makes no string and no buffer.
  */
-import { randomBytes } from "node:crypto"
+import { randomBytes, randomFillSync } from "node:crypto"
 
 /** Bytes of a task id. */
 export const TASK_BYTES = 16
@@ -41,6 +41,21 @@ export const word = (bytes: Uint8Array, at: number): number =>
 /** Reads an id, which must be there whole. */
 export const read = (bytes: Uint8Array, at: number): TaskId =>
   new TaskId(word(bytes, at), word(bytes, at + 4), word(bytes, at + 8), word(bytes, at + 12))
+
+/** Random words, made many at a time. */
+const pool = new Int32Array(1_024)
+let poolAt = pool.length
+
+/** A fresh random id. */
+export const fresh = (): TaskId => {
+  if (poolAt === pool.length) {
+    randomFillSync(pool)
+    poolAt = 0
+  }
+  const at = poolAt
+  poolAt += 4
+  return new TaskId(pool[at]!, pool[at + 1]!, pool[at + 2]!, pool[at + 3]!)
+}
 
 const [k0, k1, k2, k3, k4, k5, k6, k7, k8] = new Int32Array(Uint8Array.from(randomBytes(36)).buffer) as unknown as [
   number,
