@@ -8,49 +8,21 @@
 import * as Effect from "effect/Effect"
 import type { NodeId } from "@parley/core/NodeId"
 import { ResetCode } from "@parley/core/Transport"
-import type { Address, Connection, Stream, StreamHandler } from "@parley/core/Transport"
+import type { Address, Connection, StreamHandler } from "@parley/core/Transport"
 import type { CipherState } from "../CipherState.ts"
 import * as Frame from "../Frame.ts"
 import type { SessionLimits } from "../Limits.ts"
 import { Budget, Holding } from "./Budget.ts"
 import type { ByteLink, LinkHandler } from "./ByteLink.ts"
+import * as DataFrames from "./DataFrames.ts"
 import { Outbox, type OutboxOwner } from "./Outbox.ts"
 import { RecordReader } from "./Records.ts"
+import type { SessionOptions, SessionOwner } from "./SessionOptions.ts"
 import { SessionStream } from "./SessionStream.ts"
-import type * as Settings from "./Settings.ts"
 import { StreamTable } from "./StreamTable.ts"
 import { Sweeper, type Swept } from "./Sweeper.ts"
 
-/** Whom a session serves. */
-export interface SessionOwner {
-  readonly onStream: (connection: Connection, protocol: number, stream: Stream) => StreamHandler | undefined
-  readonly onClosed: (connection: Connection, why: string) => void
-}
-
-/** What a handshake left behind, and where. */
-export interface SessionOptions {
-  readonly link: ByteLink
-  readonly send: CipherState
-  readonly receive: CipherState
-  readonly peer: NodeId
-  readonly address: Address
-  readonly direction: "outbound" | "inbound"
-  readonly relayed: boolean
-  /** The largest frame the peer takes, header included. */
-  readonly peerMaxFrame: number
-  readonly peerSettings: Settings.Settings
-  readonly limits: SessionLimits
-  /** What all sessions of the node share: the memory they may hold, without bound where absent, and their timer. */
-  readonly budget?: Budget
-  readonly sweeper?: Sweeper
-  readonly owner: SessionOwner
-  /** Goes out before the first record, in the same write. */
-  readonly prefix: Uint8Array | undefined
-}
-
 const empty = new Uint8Array(0)
-/** From this size on a record is full enough for what comes in large parts. */
-const FULL_FROM_BYTES = Frame.MAX_RECORD_BYTES - 8 * 1024
 export class Session implements Connection, Frame.FrameSink, LinkHandler, OutboxOwner, Swept {
   readonly peer: NodeId
   readonly address: Address
@@ -80,6 +52,8 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   #nextId: number
   #ourStreams = 0
   #theirStreams = 0
+  /** The stream that was opened last, and others that were opened and have sent nothing. */
+  #opened: SessionStream | undefined
   #unannounced: Array<SessionStream> = []
   #allowance: number
   #owed = 0
@@ -132,7 +106,8 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#advanceId()
     this.#streams.add(stream)
     this.#ourStreams++
-    this.#unannounced.push(stream)
+    this.#hold()
+    this.#opened = stream
     this.#out.schedule()
     return stream
   }
@@ -192,7 +167,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   }
 
   onFlush(): void {
-    if (this.#unannounced.length > 0) this.#announce()
+    if (this.#opened !== undefined || this.#unannounced.length > 0) this.#announce()
     if (!this.#pong) return
     this.#pong = false
     this.#out.writeBare(Frame.Type.Pong)
@@ -217,32 +192,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     bound: number,
     last: boolean
   ): void {
-    const start = this.#out.reserve(bound + Frame.HEADER_BYTES + 1)
-    const out = this.#out.buffer
-    let at = start + Frame.HEADER_BYTES
-    let kind: number = last ? Frame.Type.Data | Frame.Flag.Last : Frame.Type.Data
-    if (!stream.announced) {
-      stream.announced = true
-      kind |= Frame.Flag.Open
-      out[at++] = stream.protocol
-    }
-    const from = at
-    const headBytes = head.length
-    if (headBytes <= 48) for (let i = 0; i < headBytes; i++) out[at + i] = head[i]!
-    else out.set(head, at)
-    at += headBytes
-    if (typeof body === "string") {
-      at += out.write(body, at, "utf8")
-    } else if (body !== undefined) {
-      out.set(body, at)
-      at += body.length
-    }
-    Frame.writeHeader(out, start, kind, stream.id, at - start - Frame.HEADER_BYTES)
-    this.#out.pending = at
-    const cost = at - from + Frame.FRAME_COST
-    stream.credit -= cost
-    this.credit -= cost
-    this.#out.schedule()
+    this.#spend(stream, DataFrames.writeMessage(this.#out, stream, head, body, bound, last))
   }
 
   /** Encodes a part of a message: all of `head`, and `bytes` from `from` to `to`. */
@@ -255,34 +205,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     more: boolean,
     last: boolean
   ): void {
-    const size = head.length + to - from + Frame.HEADER_BYTES + 1
-    // What fills its record is sealed from where it lies.
-    const isFull = this.#out.pending + size > FULL_FROM_BYTES
-    if (this.#out.pending + size > Frame.MAX_RECORD_BYTES) this.#out.seal()
-    const start = this.#out.reserve(isFull ? size - (to - from) : size)
-    const out = this.#out.buffer
-    let at = start + Frame.HEADER_BYTES
-    let kind: number = Frame.Type.Data | (more ? Frame.Flag.More : 0) | (last ? Frame.Flag.Last : 0)
-    if (!stream.announced) {
-      stream.announced = true
-      kind |= Frame.Flag.Open
-      out[at++] = stream.protocol
-    }
-    out.set(head, at)
-    at += head.length
-    Frame.writeHeader(out, start, kind, stream.id, at + to - from - start - Frame.HEADER_BYTES)
-    const cost = head.length + to - from + Frame.FRAME_COST
-    stream.credit -= cost
-    this.credit -= cost
-    const body = bytes.subarray(from, to)
-    if (isFull) {
-      this.#out.pending = at
-      this.#out.seal(body)
-    } else {
-      out.set(body, at)
-      this.#out.pending = at + body.length
-      this.#out.schedule()
-    }
+    this.#spend(stream, DataFrames.writePiece(this.#out, stream, head, bytes.subarray(from, to), more, last))
   }
 
   /** Message bytes that the record which is begun has room for. */
@@ -304,7 +227,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
   remove(stream: SessionStream): void {
     if (stream.closed) return
     stream.drop()
-    this.blocked.delete(stream)
+    if (this.blocked.size > 0) this.blocked.delete(stream)
     this.#streams.delete(stream.id)
     if (stream.ours) this.#ourStreams--
     else this.#theirStreams--
@@ -426,6 +349,12 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
 
   // Inside.
 
+  #spend(stream: SessionStream, bytes: number): void {
+    const cost = bytes + Frame.FRAME_COST
+    stream.credit -= cost
+    this.credit -= cost
+  }
+
   #writeCredit(id: number, amount: number): void {
     if (this.isUp()) this.#out.writeCredit(id, amount)
   }
@@ -470,9 +399,17 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     for (const stream of waiting) stream.pump()
   }
 
+  /** Notes the stream that was opened last, unless it has sent something, as nearly all have. */
+  #hold(): void {
+    if (this.#opened?.announced === false) this.#unannounced.push(this.#opened)
+    this.#opened = undefined
+  }
+
   /** Tells the peer of streams that were opened and have sent nothing. */
   #announce(): void {
+    this.#hold()
     const waiting = this.#unannounced
+    if (waiting.length === 0) return
     this.#unannounced = []
     for (const stream of waiting) {
       if (stream.announced || stream.closed) continue

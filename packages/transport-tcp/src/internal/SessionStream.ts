@@ -117,10 +117,12 @@ export class SessionStream implements Stream {
   /** Lets go of everything; called once, by the session. */
   drop(): void {
     this.closed = true
-    this.session.queued(-this.#queuedBytes)
-    this.#queuedBytes = 0
-    this.#queue = undefined
-    this.#dropPart()
+    if (this.#queue !== undefined) {
+      this.session.queued(-this.#queuedBytes)
+      this.#queuedBytes = 0
+      this.#queue = undefined
+    }
+    if (this.#part !== undefined) this.#dropPart()
   }
 
   /** Takes the bytes of one DATA frame, which the session has counted. */
