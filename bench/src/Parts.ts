@@ -11,6 +11,7 @@ export const parts: { readonly [name: string]: () => Promise<Part> } = {
 
 /** Parts that are run by name alone. */
 export const extraParts: typeof parts = {
+  soak: async () => (await import("./Soak.ts")).soak,
   compare: async () => (await import("./Compare.ts")).compare
 }
 
