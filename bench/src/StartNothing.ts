@@ -1,0 +1,2 @@
+/** A program that does nothing: what its runtime takes to start. */
+export {}
