@@ -6,7 +6,8 @@ export const parts: { readonly [name: string]: () => Promise<Part> } = {
   routing: async () => (await import("./Routing.ts")).routing,
   dial: async () => (await import("./Dial.ts")).dial,
   idle: async () => (await import("./Idle.ts")).idle,
-  relay: async () => (await import("./Relay.ts")).relay
+  relay: async () => (await import("./Relay.ts")).relay,
+  start: async () => (await import("./Start.ts")).start
 }
 
 /** Parts that are run by name alone. */
