@@ -4,8 +4,17 @@ import { type Finished, Repeats } from "../src/internal/Repeats.ts"
 import { TaskId } from "../src/internal/TaskId.ts"
 import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
-const caller = (n: number): NodeId => `z6Mk${String(n).padStart(44, "1")}` as NodeId
-const idOf = (n: number): TaskId => new TaskId(n, n % 3, -n, 0x7fff_ffff)
+const caller = (n: number): NodeId => `z6Mk${String(n).padStart(44, "a")}` as NodeId
+const idOf = (n: number): TaskId => new TaskId(n, n % 3, n << 20, 0x7fff_ffff)
+const answer = (n: number, body: string): Finished => ({
+  kind: "result",
+  id: idOf(n),
+  capability: "math.double@1.0.0",
+  input: "1",
+  body,
+  startedAt: n,
+  finishedAt: n + 0.5
+})
 
 describe("Repeats", () => {
   test("keeps what a plain list would keep, whatever is put in", () => {
@@ -96,5 +105,77 @@ describe("Repeats", () => {
     repeats.set(caller(1), { ...finished, body: "small" })
     repeats.set(caller(1), { ...finished, id: idOf(2) })
     expect(repeats.get(caller(1), idOf(1))?.body).toBe("small")
+  })
+
+  test("only whoever has its share makes room, each caller's oldest first, and no more than is needed", () => {
+    const random = seeded(0x5a4e)
+    forRounds(random, 40, () => {
+      const entries = 5 + random.int(120)
+      const callers = Array.from({ length: 1 + random.int(12) }, (_, n) => caller(n))
+      const repeats = new Repeats({ entries, bytes: 1e9 })
+      const added = new Map(callers.map((each) => [each, [] as Array<Finished>]))
+      const kept = (of: NodeId): number =>
+        added.get(of)!.filter((each) => repeats.get(of, each.id) !== undefined).length
+      let before = callers.map(() => 0)
+      for (let n = 0; n < 600; n++) {
+        // Some do much more than others.
+        const at = Math.min(random.int(callers.length), random.int(callers.length))
+        const finished = answer(n, "x".repeat(random.int(300)))
+        repeats.set(callers[at]!, finished)
+        added.get(callers[at]!)!.push(finished)
+        if (random.int(8) > 0 && n < 590) {
+          before = []
+          continue
+        }
+        const now = callers.map(kept)
+        const total = now.reduce((sum, each) => sum + each, 0)
+        expect(total).toBe(Math.min(n + 1, entries))
+        for (const [i, each] of callers.entries()) {
+          // What is kept are the newest, and they are what was added.
+          const own = added.get(each)!
+          for (const one of own.slice(own.length - now[i]!)) expect(repeats.get(each, one.id)).toEqual(one)
+          if (i === at || before.length === 0 || now[i] === before[i]) continue
+          const holding = before.filter((count) => count > 0).length
+          expect(before[i]! * (holding + 1)).toBeGreaterThanOrEqual(before.reduce((sum, count) => sum + count, 0))
+        }
+        before = now
+      }
+    })
+  })
+
+  test("a caller that does much pushes out nothing of one that does little", () => {
+    for (const limits of [
+      { entries: 1_000, bytes: 1e9 },
+      { entries: 1e9, bytes: 300_000 }
+    ]) {
+      const repeats = new Repeats(limits)
+      for (let n = 0; n < 20; n++) repeats.set(caller(1), answer(n, "modest"))
+      for (let n = 0; n < 20_000; n++) repeats.set(caller(2), answer(n, "x".repeat(300)))
+      for (let n = 0; n < 20; n++) expect(repeats.get(caller(1), idOf(n))?.body).toBe("modest")
+      expect(repeats.get(caller(2), idOf(19_200))?.body.length).toBe(300)
+      expect(repeats.get(caller(2), idOf(18_000))).toBeUndefined()
+    }
+  })
+
+  test("who held all of it gives way to many others, and what is left of it is whole", () => {
+    const entries = 6_000
+    const repeats = new Repeats({ entries, bytes: 1e9 })
+    for (let n = 0; n < entries; n++) repeats.set(caller(0), answer(n, `${n} ${"é".repeat(n % 50)}`))
+    for (let other = 1; other < 300; other++) {
+      for (let n = 0; n < 20; n++) repeats.set(caller(other), answer(n, `${other} ${n}`))
+    }
+    const left = entries - 299 * 20
+    for (let n = 0; n < entries - left; n++) expect(repeats.get(caller(0), idOf(n))).toBeUndefined()
+    for (let n = entries - left; n < entries; n++) {
+      expect(repeats.get(caller(0), idOf(n))).toEqual(answer(n, `${n} ${"é".repeat(n % 50)}`))
+    }
+    for (let other = 1; other < 300; other++) expect(repeats.get(caller(other), idOf(7))?.body).toBe(`${other} 7`)
+  })
+
+  test("of ten thousand callers something is kept, and the one that came first is forgotten", () => {
+    const repeats = new Repeats({ entries: 65_536, bytes: 1e9 })
+    for (let n = 0; n <= 10_000; n++) repeats.set(caller(n), answer(n, "kept"))
+    expect(repeats.get(caller(0), idOf(0))).toBeUndefined()
+    for (let n = 1; n <= 10_000; n++) expect(repeats.get(caller(n), idOf(n))?.body).toBe("kept")
   })
 })
