@@ -7,7 +7,10 @@ export const parts: { readonly [name: string]: () => Promise<Part> } = {
   dial: async () => (await import("./Dial.ts")).dial,
   idle: async () => (await import("./Idle.ts")).idle,
   relay: async () => (await import("./Relay.ts")).relay,
-  start: async () => (await import("./Start.ts")).start
+  start: async () => (await import("./Start.ts")).start,
+  stream: async () => (await import("./Stream.ts")).stream,
+  match: async () => (await import("./Match.ts")).match,
+  ask: async () => (await import("./Ask.ts")).ask
 }
 
 /** Parts that are run by name alone. */

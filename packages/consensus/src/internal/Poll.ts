@@ -22,9 +22,45 @@ export const canonicalText = (value: Schema.Json): string => {
   try {
     return CanonicalJson.stringify(value)
   } catch {
-    return `not canonical: ${JSON.stringify(value)}`
+    return `${NOT_CANONICAL}${JSON.stringify(value)}`
   }
 }
+const NOT_CANONICAL = "not canonical: "
+
+/**
+ * Whether two values are the same JSON, whatever the order of their members. Faster than writing both, and most answers of a
+ * vote are alike.
+ */
+export const isAlike = (a: unknown, b: unknown): boolean => {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false
+    for (let i = 0; i < a.length; i++) if (!isAlike(a[i], b[i])) return false
+    return true
+  }
+  if (Array.isArray(b)) return false
+  let more = 0
+  for (const key in a) {
+    // What every object inherits under other names is a function, and no JSON is like one.
+    if (key === "__proto__" || !isAlike((a as Fields)[key], (b as Fields)[key])) return false
+    more++
+  }
+  for (const _ in b) more--
+  return more === 0
+}
+
+/** Stands for all objects with one text. */
+interface Key {
+  readonly text: string
+}
+
+interface Fields {
+  readonly [key: string]: unknown
+}
+
+/** Distinct objects that the next one is compared with before its text is looked for: the first that came. */
+const COMPARED = 4
 
 /** Orders texts by their UTF-16 units, the same way on every machine. */
 export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
@@ -37,9 +73,10 @@ export class Poll {
   leader: Choice | undefined
   readonly #choices = new Map<unknown, Choice>()
   readonly #byPlace: Array<Choice | undefined>
-  readonly #canonical = new Map<string, object>()
+  readonly #canonical = new Map<string, Key>()
   /** Objects that were written the same way need to be canonicalised once only. */
-  readonly #written = new Map<string, object>()
+  readonly #written = new Map<string, Key>()
+  readonly #first: Array<{ readonly value: object; readonly key: Key }> = []
 
   constructor(size: number) {
     this.#byPlace = Array.from<Choice | undefined>({ length: size })
@@ -53,7 +90,7 @@ export class Poll {
 
   /** Counts the agent at a place for what has this key. */
   add(place: number, key: unknown, value: Schema.Json, weight: number): Choice {
-    let choice = this.#choices.get(key)
+    let choice = key === this.leader?.key ? this.leader : this.#choices.get(key)
     if (choice === undefined) {
       choice = { key, value, place, weight: 0 }
       this.#choices.set(key, choice)
@@ -79,22 +116,45 @@ export class Poll {
 
   /** Largest weight first, then by canonical text. `unit` is what one unit of weight counts. */
   votes(roll: Roll, unit: number, valueOf: (choice: Choice) => Schema.Json = (choice) => choice.value): Array<Vote> {
-    const nodes = new Map<Choice, Array<Vote["nodes"][number]>>()
+    const entries: Array<{
+      readonly choice: Choice
+      readonly voters: Array<Vote["nodes"][number]>
+      readonly text: string
+    }> = []
+    const votersOf = new Map<Choice, Array<Vote["nodes"][number]>>()
+    let last: Choice | undefined
+    let voters: Array<Vote["nodes"][number]> = []
     for (let place = 0; place < roll.size; place++) {
       const choice = this.#byPlace[place]
       if (choice === undefined) continue
-      const known = nodes.get(choice)
-      if (known === undefined) nodes.set(choice, [roll.invited[place]!.node])
-      else known.push(roll.invited[place]!.node)
+      if (choice !== last) {
+        const known = votersOf.get(choice)
+        voters = known ?? []
+        last = choice
+        if (known === undefined) {
+          votersOf.set(choice, voters)
+          entries.push({ choice, voters, text: "" })
+        }
+      }
+      voters.push(roll.invited[place]!.node)
     }
-    return Array.from(nodes, ([choice, voters]) => ({ choice, voters, text: "" }))
+    return entries
       .map((entry, _, entries) => (entries.length > 1 ? { ...entry, text: canonicalText(entry.choice.value) } : entry))
       .sort((a, b) => b.choice.weight - a.choice.weight || compareText(a.text, b.text))
       .map(({ choice, voters }) => ({ value: valueOf(choice), weight: choice.weight * unit, nodes: voters }))
   }
 
   /** One key for all objects and arrays with the same canonical text. It is no string, so no string can pass for it. */
-  #objectKey(value: object): object {
+  #objectKey(value: object): Key {
+    const first = this.#first
+    for (let i = 0; i < first.length; i++) if (isAlike(first[i]!.value, value)) return first[i]!.key
+    const key = this.#keyByText(value)
+    // What has no canonical form equals only what is written as it is.
+    if (first.length < COMPARED && !key.text.startsWith(NOT_CANONICAL)) first.push({ value, key })
+    return key
+  }
+
+  #keyByText(value: object): Key {
     const written = JSON.stringify(value)
     let key = this.#written.get(written)
     if (key === undefined) {

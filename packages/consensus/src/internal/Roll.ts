@@ -22,19 +22,22 @@ export class Roll {
 
   constructor(invited: ReadonlyArray<Invited>) {
     const places = this.#places
-    for (let i = 0; i < invited.length; i++) {
-      const { node } = invited[i]!
-      if (!places.has(node)) places.set(node, places.size)
-    }
+    for (let i = 0; i < invited.length; i++) places.set(invited[i]!.node, i)
+    this.invited = places.size === invited.length ? invited : this.#once(invited)
     this.size = places.size
-    this.invited =
-      places.size === invited.length
-        ? invited
-        : [...new Map(invited.toReversed().map((agent) => [agent.node, agent])).values()].sort(
-            (a, b) => places.get(a.node)! - places.get(b.node)!
-          )
     this.pending = this.size
     this.#state = new Uint8Array(this.size)
+  }
+
+  /** Each node as first invited, where somebody was invited twice. */
+  #once(invited: ReadonlyArray<Invited>): ReadonlyArray<Invited> {
+    const places = this.#places
+    places.clear()
+    return invited.filter(({ node }) => {
+      if (places.has(node)) return false
+      places.set(node, places.size)
+      return true
+    })
   }
 
   /** The place of a node that answers for the first time, or -1 when its answer does not count. */
