@@ -112,6 +112,24 @@ describe("idempotency", () => {
       })
     ))
 
+  test("a handler whose only caller goes while it begins is interrupted", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        const endless = makeEndless()
+        yield* ada.serve(Work, () =>
+          Effect.suspend(() => {
+            for (const connection of ada.connections.list()) connection.close("a test")
+            return endless.run
+          })
+        )
+        yield* Effect.forkChild(Effect.exit(bob.call(Work, "a")))
+        yield* endless.interrupted.wait
+      })
+    ))
+
   test("answers are kept up to a number, the oldest going first", () =>
     run(
       Effect.gen(function* () {
