@@ -52,55 +52,93 @@ export class Trust extends Context.Service<
   }
 >()("@parley/core/Trust") {}
 
-/** An entry as it is kept. */
+/** An entry as it is kept: in a ring, from the one longest unused to the one learned of last. */
 interface Known {
   readonly node: NodeId
   readonly capability: string
   value: number
   samples: number
   why: string
+  older: Known
+  newer: Known
 }
 
 /** Trust held in memory, beginning with what was known before. */
 export const make = (known: ReadonlyArray<Entry> = []): Trust["Service"] => {
-  const entries = new Map<string, Known>()
-  // The one learned of last stands at the end already, and most often it is learned of again.
+  // Looked up for each match of each call: neither key is put together for it.
+  const byNode = new Map<NodeId, Map<string, Known>>()
+  let size = 0
   let newest: Known | undefined
-  const keyOf = (node: NodeId, capability: string) => `${node} ${capability}`
-  const find = (node: NodeId, capability: string): Known | undefined =>
-    newest !== undefined && newest.node === node && newest.capability === capability
-      ? newest
-      : entries.get(keyOf(node, capability))
-  for (const entry of known.slice(-MAX_ENTRIES)) entries.set(keyOf(entry.node, entry.capability), { ...entry })
+  const find = (node: NodeId, capability: string): Known | undefined => byNode.get(node)?.get(capability)
+
+  const join = (entry: Known): void => {
+    if (newest !== undefined) {
+      entry.older = newest
+      entry.newer = newest.newer
+      entry.newer.older = entry
+      newest.newer = entry
+    }
+    newest = entry
+  }
+  const leave = (entry: Known): void => {
+    entry.older.newer = entry.newer
+    entry.newer.older = entry.older
+    if (newest === entry) newest = entry.older === entry ? undefined : entry.older
+    entry.older = entry.newer = entry
+  }
+  const add = (entry: Entry): void => {
+    const one = { ...entry } as Known
+    one.older = one.newer = one
+    const ofNode = byNode.get(one.node)
+    if (ofNode === undefined) byNode.set(one.node, new Map([[one.capability, one]]))
+    else ofNode.set(one.capability, one)
+    join(one)
+    size += 1
+  }
+  const forget = (entry: Known): void => {
+    leave(entry)
+    const ofNode = byNode.get(entry.node)
+    if (ofNode?.delete(entry.capability) === true && ofNode.size === 0) byNode.delete(entry.node)
+    size -= 1
+  }
+
+  for (const entry of known) {
+    const twice = find(entry.node, entry.capability)
+    if (twice !== undefined) forget(twice)
+    add(entry)
+    if (size > MAX_ENTRIES && newest !== undefined) forget((newest as Known).newer)
+  }
   return Trust.of({
-    get: Object.assign((node: NodeId, capability: string) => find(node, capability)?.value ?? INITIAL, {
-      tried: function* () {
-        for (const { node } of entries.values()) yield node
-      },
-      rest: INITIAL
-    }),
+    get: (node, capability) => find(node, capability)?.value ?? INITIAL,
     learn: (node, capability, quality, why) => {
       const old = find(node, capability)
       const before = old?.value ?? INITIAL
       const bounded = quality >= 0 ? Math.min(quality, 1) : 0
       const after = before + RATE * (bounded - before)
-      if (old !== undefined && old === newest) {
+      if (old === undefined) {
+        add({ node, capability, value: after, samples: 1, why })
+        if (size > MAX_ENTRIES && newest !== undefined) forget(newest.newer)
+      } else {
         old.value = after
         old.samples += 1
         old.why = why
-      } else {
-        const key = keyOf(node, capability)
-        newest = { node, capability, value: after, samples: (old?.samples ?? 0) + 1, why }
-        entries.delete(key)
-        entries.set(key, newest)
-        if (entries.size > MAX_ENTRIES) {
-          const oldest = entries.keys().next()
-          if (oldest.done !== true) entries.delete(oldest.value)
+        if (old !== newest) {
+          leave(old)
+          join(old)
         }
       }
       return { node, capability, before, after, why }
     },
-    entries: () => Array.from(entries.values(), (entry) => ({ ...entry }))
+    entries: () => {
+      const all: Array<Entry> = []
+      let entry = newest?.newer
+      for (let i = 0; i < size && entry !== undefined; i++) {
+        const { node, capability, value, samples, why } = entry
+        all.push({ node, capability, value, samples, why })
+        entry = entry.newer
+      }
+      return all
+    }
   })
 }
 

@@ -95,9 +95,7 @@ export const encodeRequest = (request: Request): Uint8Array => {
   }
   let at = FIXED + scratch[FIXED - 1]!
   if (trace !== undefined) {
-    writeHex(trace.traceId, at, 16)
-    writeHex(trace.spanId, at + 16, 8)
-    scratch[at + 24] = trace.sampled ? 1 : 0
+    scratch.set(traceBytes(trace), at)
     at += TRACE_BYTES
   }
   if (budget !== undefined) {
@@ -114,13 +112,18 @@ const writeWord = (word: number, at: number): void => {
   scratch[at + 3] = word
 }
 
-const writeHex = (digits: string, at: number, bytes: number): void => {
-  for (let i = 0; i < bytes; i++) scratch[at + i] = (nibble(digits, 2 * i) << 4) | nibble(digits, 2 * i + 1)
-}
+/** Spans last for many calls, and their ids are hex digits: their bytes are kept as long as they are. */
+const traces = new WeakMap<Trace, Uint8Array>()
 
-const nibble = (digits: string, at: number): number => {
-  const code = digits.charCodeAt(at)
-  return code <= 0x39 ? code & 15 : (code & 15) + 9
+const traceBytes = (trace: Trace): Uint8Array => {
+  const known = traces.get(trace)
+  if (known !== undefined) return known
+  const bytes = Buffer.alloc(TRACE_BYTES)
+  bytes.write(trace.traceId, 0, 16, "hex")
+  bytes.write(trace.spanId, 16, 8, "hex")
+  bytes[24] = trace.sampled ? 1 : 0
+  traces.set(trace, bytes)
+  return bytes
 }
 
 /** A received request: its head, and where the body lies. */
