@@ -152,7 +152,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
           endpoint,
           owner,
           relays,
-          maxPending: accept.maxPendingHandshakes,
+          accept,
           onAddresses: (relayed) => owner.onAddresses([...direct, ...relayed])
         })
       }

@@ -66,6 +66,22 @@ describe("admission", () => {
     expect(isGuest(admission.admit("192.0.2.2", 1_000, () => {}))).toBe(true)
   })
 
+  test("where each gives up its own, who fills all places loses its oldest, to others first", () => {
+    const admission = new Admission({ ...wide, maxPendingHandshakes: 4 }, true)
+    const evicted: Array<string> = []
+    const come = (relay: string, name: string) => admission.admit(relay, 0, () => void evicted.push(name))
+    for (let n = 0; n < 6; n++) expect(isGuest(come("greedy", `greedy ${n}`))).toBe(true)
+    expect(evicted).toEqual(["greedy 0", "greedy 1"])
+    const honest = come("honest", "honest")
+    expect(isGuest(honest)).toBe(true)
+    expect(evicted.at(-1)).toBe("greedy 2")
+    // What comes from the greedy one never costs the other its place.
+    for (let n = 6; n < 20; n++) come("greedy", `greedy ${n}`)
+    expect(evicted).not.toContain("honest")
+    if (isGuest(honest)) honest.left()
+    expect(isGuest(come("third", "third"))).toBe(true)
+  })
+
   test("a place given up is counted once", () => {
     const admission = new Admission({ ...wide, maxPendingHandshakes: 2 })
     const first = admission.admit("192.0.2.1", 0, () => {}) as Guest

@@ -10,11 +10,12 @@ import * as Scope from "effect/Scope"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
-import { toPublicKey } from "@parley/core/NodeId"
+import { type NodeId, toPublicKey } from "@parley/core/NodeId"
 import { WINDOW_BYTES } from "@parley/core/Transport"
 import type { Address, Connection, Stream } from "@parley/core/Transport"
 import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
+import { MAX_PENDING_HANDSHAKES } from "../src/Limits.ts"
 import { parseAddress } from "../src/internal/RelayClient.ts"
 import { RelayServer } from "../src/internal/RelayServer.ts"
 import { mutate, seeded } from "@parley/core/testing/Seeded"
@@ -113,6 +114,9 @@ const world = async (
     await Effect.runPromise(Scope.close(scope, Exit.void))
   }
 }
+
+/** The first message of a circuit: who dials. */
+const incoming = (dialler: NodeId): Uint8Array => Uint8Array.of(3, ...toPublicKey(dialler))
 
 const connect = (from: World["a"], address: Address): Promise<Connection> =>
   Effect.runPromise(from.connect({ addresses: [address] }))
@@ -224,6 +228,24 @@ describe("relay", () => {
     world({ divert: true }, async ({ a, relayed }) => {
       const reason = await failure(connect(a, relayed()!))
       expect(reason._tag === "HandshakeFailed" || reason._tag === "DialFailed").toBe(true)
+    }))
+
+  test("circuits that never speak give up their places to those who come after", () =>
+    world({}, async ({ a, b, relayed, tracker }) => {
+      const toB = tracker.get(b.nodeId)!
+      let reset = 0
+      for (let n = 0; n < MAX_PENDING_HANDSHAKES + 20; n++) {
+        const stream = toB.open(Protocol.CIRCUIT, {
+          onMessage: () => {},
+          onWritable: () => {},
+          onClosed: () => void reset++
+        })
+        stream!.send(incoming(Identity.generate().nodeId), undefined, false)
+      }
+      await until("the oldest gave way", () => reset === 20)
+      const connection = await connect(a, relayed()!)
+      expect(await call(connection, "still")).toBe("STILL")
+      expect(reset).toBe(21)
     }))
 
   test("refusals are typed, and the dialler reads why", async () => {

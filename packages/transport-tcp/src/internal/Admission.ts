@@ -48,12 +48,15 @@ class Place {
 
 export class Admission {
   readonly #limits: AcceptLimits
+  readonly #givesUpItsOwn: boolean
   readonly #places = new Map<string, Place>()
   #accepted = 0
   #pending = 0
 
-  constructor(limits: AcceptLimits) {
+  /** `givesUpItsOwn`: who has most of the handshakes gives up its oldest for its own newcomer, too, instead of being refused. */
+  constructor(limits: AcceptLimits, givesUpItsOwn = false) {
     this.#limits = limits
+    this.#givesUpItsOwn = givesUpItsOwn
   }
 
   /** Lets a socket in, or says which limit it would pass. `evict` closes it, when its place goes to somebody else. */
@@ -100,7 +103,8 @@ export class Admission {
   ): boolean {
     let most = newcomer
     for (const place of this.#places.values()) if (place[of].size > most[of].size) most = place
-    if (most[of].size < newcomer[of].size + 2) return false
+    const isOwn = this.#givesUpItsOwn && of === "pending" && most === newcomer
+    if (!isOwn && most[of].size < newcomer[of].size + 2) return false
     choose(most[of])?.evict()
     return true
   }

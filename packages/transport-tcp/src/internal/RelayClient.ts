@@ -5,7 +5,9 @@ import * as NodeId from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import { ResetCode, TransportError } from "@parley/core/Transport"
 import type { Address, Connection, Owner, Stream, StreamHandler, TransportErrorReason } from "@parley/core/Transport"
+import type { AcceptLimits } from "../Limits.ts"
 import * as Addresses from "./Addresses.ts"
+import { Admission } from "./Admission.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { explain, RelayLink } from "./RelayLink.ts"
 import * as Wire from "./RelayWire.ts"
@@ -147,8 +149,8 @@ export interface ReserveOptions {
   readonly endpoint: Endpoint
   readonly owner: Owner
   readonly relays: ReadonlyArray<Address>
-  /** Handshakes of strangers that may be under way through relays at once. */
-  readonly maxPending: number
+  /** What strangers may have who come through relays: a relay counts as one network address. */
+  readonly accept: AcceptLimits
   /** Addresses through relays, whenever they change. */
   readonly onAddresses: (addresses: ReadonlyArray<Address>) => void
 }
@@ -158,7 +160,18 @@ export const reserve = (options: ReserveOptions): Effect.Effect<void, TransportE
   const { endpoint, owner } = options
   /** By the relay as configured: its NodeId, while a slot there is held. */
   const held = new Map<Address, NodeId.NodeId>()
-  let pending = 0
+  // Whoever fills all places with handshakes that lead nowhere loses the oldest of them to those who come after; and what
+  // one relay brings never stands in the way of another one.
+  const boundless = Number.POSITIVE_INFINITY
+  const admission = new Admission(
+    {
+      ...options.accept,
+      maxPendingPerAddress: boundless,
+      maxConnectionsPerAddress: boundless,
+      maxConnections: boundless
+    },
+    true
+  )
 
   const publish = (): void => {
     const found = new Set([...held].map(([via, tracker]) => formatAddress(via, tracker, owner.nodeId)))
@@ -175,16 +188,20 @@ export const reserve = (options: ReserveOptions): Effect.Effect<void, TransportE
         if (begun) return link.onMessage(message, last)
         const dialler = Wire.readIncoming(message)
         if (dialler === undefined || last) return stream.reset(ResetCode.Malformed)
-        if (pending >= options.maxPending) return stream.reset(ResetCode.Overloaded)
-        begun = true
-        pending++
         const address = formatAddress(via, relay.peer, dialler)
-        endpoint.accept({
+        let abandon = (): void => {}
+        const guest = admission.admit(relay.peer, performance.now(), () => abandon())
+        if (!("left" in guest)) {
+          stream.reset(ResetCode.Overloaded)
+          return endpoint.refused(address, { _tag: "LimitReached", limit: guest[0], value: guest[1] })
+        }
+        begun = true
+        abandon = endpoint.accept({
           link,
           address,
           relayed: true,
           onResult: (_session, reason) => {
-            pending--
+            guest.left()
             if (reason !== undefined) endpoint.refused(address, reason)
           }
         })
