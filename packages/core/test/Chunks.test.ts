@@ -43,6 +43,7 @@ const request = (capability: string, change: Partial<Envelope.Request>): Uint8Ar
       stream: true,
       batches: false,
       bytes: false,
+      raw: false,
       budget: undefined,
       trace: undefined,
       ...change

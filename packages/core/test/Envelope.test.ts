@@ -24,6 +24,7 @@ const plain: Envelope.Request = {
   stream: false,
   batches: false,
   bytes: false,
+  raw: false,
   budget: undefined,
   trace: undefined
 }
@@ -34,6 +35,8 @@ const full: Envelope.Request = {
   budget: 0.25,
   trace: { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", sampled: true }
 }
+
+const raw: Envelope.Request = { ...plain, bytes: true, raw: true }
 
 describe("the bytes of a task", () => {
   test("a request", () => {
@@ -53,6 +56,12 @@ describe("the bytes of a task", () => {
     )
   })
 
+  test("a request whose input are bytes", () => {
+    const bytes = Buffer.concat([Envelope.encodeRequest(raw), Uint8Array.of(1, 2)])
+    expect(hex(bytes)).toBe("01600200007530000102030405060708090a0b0c0d0e0f0f746578742e6563686f40312e302e300102")
+    expect(Envelope.decodeRequest(bytes)).toMatchObject({ bytes: true, raw: true, body: '"AQI="', bodyBytes: 6 })
+  })
+
   test("a request for a stream that may come as batches and bytes", () => {
     const request = { ...plain, stream: true, batches: true, bytes: true }
     expect(hex(Envelope.encodeRequest(request), "1")).toBe(
@@ -61,6 +70,9 @@ describe("the bytes of a task", () => {
   })
 
   test("answers", () => {
+    expect(hex(Envelope.encodeResult(undefined, true), Uint8Array.of(0, 255))).toBe("0b000000ff")
+    expect(hex(Envelope.encodeResult("{}", true), Uint8Array.of(1))).toBe("0b00027b7d01")
+    expect(Envelope.decodeResponse(unhex("0b00027b7d0102"))).toEqual({ _tag: "Result", body: '"AQI="', receipt: "{}" })
     expect(hex(Envelope.encodeAccepted(1_500, 3))).toBe("02000005dc00000003")
     expect(hex(Envelope.encodeResult(undefined), '"ok"')).toBe("030000226f6b22")
     expect(hex(Envelope.encodeResult("{}"), "1")).toBe("0300027b7d31")
@@ -93,6 +105,7 @@ const randomRequest = (random: Seeded): Envelope.Request => ({
   stream: random.int(2) === 0,
   batches: random.int(2) === 0,
   bytes: random.int(2) === 0,
+  raw: false,
   budget: random.int(2) === 0 ? undefined : random.next() * 1e6,
   trace:
     random.int(2) === 0
@@ -188,13 +201,14 @@ describe(`hostile bytes, ${HOSTILE_ROUNDS} each`, () => {
       const bytes =
         round % 4 === 0
           ? random.bytes(random.int(80))
-          : mutate(random, message(Envelope.encodeRequest(random.int(2) === 0 ? plain : full), '{"n":1}'))
+          : mutate(random, message(Envelope.encodeRequest(random.pick([plain, full, raw])), '{"n":1}'))
       const size = Envelope.requestBodyBytes(bytes)
       const request = Envelope.decodeRequest(bytes)
       if (request === undefined) return
       read += 1
       expect(size).toBe(request.bodyBytes)
       if (request.id.hex.length !== 32 || request.capability.length > 255) throw new Error("bounds")
+      if (request.raw && request.body.length !== request.bodyBytes) throw new Error("a body of another size")
       if (request.budget !== undefined && !(request.budget >= 0)) throw new Error("a negative budget")
     })
     // Some still are requests, or nothing was tried.
@@ -206,6 +220,7 @@ describe(`hostile bytes, ${HOSTILE_ROUNDS} each`, () => {
     const samples = [
       Envelope.encodeAccepted(1, 2),
       message(Envelope.encodeResult('{"r":1}'), '"ok"'),
+      message(Envelope.encodeResult('{"r":1}', true), "bytes"),
       message(Envelope.heads.failed, '{"by":"handler","code":"x","detail":"y"}'),
       message(Envelope.heads.chunk, "[1]"),
       Envelope.encodeEnd

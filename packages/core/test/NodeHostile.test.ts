@@ -135,6 +135,7 @@ const request = (body: string, change: Partial<Envelope.Request> = {}): Uint8Arr
       stream: false,
       batches: false,
       bytes: false,
+      raw: false,
       budget: undefined,
       trace: undefined,
       ...change

@@ -21,11 +21,13 @@ export const Kind = {
   /** Several chunks, as one JSON array; to callers that take it. */
   Chunks: 9,
   /** One chunk of bytes, as they are; to callers that take it. */
-  Bytes: 10
+  Bytes: 10,
+  /** A result whose output are bytes, as they are; to callers that take it. */
+  BytesResult: 11
 } as const
 
-const Flag = { receipt: 1, trace: 2, budget: 4, stream: 8, batches: 16, bytes: 32 } as const
-const ALL_FLAGS = 63
+const Flag = { receipt: 1, trace: 2, budget: 4, stream: 8, batches: 16, bytes: 32, raw: 64 } as const
+const ALL_FLAGS = 127
 
 /**
  * Most bytes of JSON in a message of several chunks, whatever a single one may have: so that both ends agree on it without
@@ -52,8 +54,10 @@ export interface Request {
   readonly stream: boolean
   /** The caller takes several chunks in one message (kind 9). */
   readonly batches: boolean
-  /** The caller takes chunks of bytes as they are (kind 10). */
+  /** The caller takes bytes as they are: chunks (kind 10), or the result (kind 11). */
   readonly bytes: boolean
+  /** The input are bytes, and its body is they: `bytesOf` of their JSON. */
+  readonly raw: boolean
   /** US dollars. */
   readonly budget: number | undefined
   readonly trace: Trace | undefined
@@ -82,7 +86,8 @@ export const encodeRequest = (request: Request): Uint8Array => {
     (budget === undefined ? 0 : Flag.budget) |
     (request.stream ? Flag.stream : 0) |
     (request.batches ? Flag.batches : 0) |
-    (request.bytes ? Flag.bytes : 0)
+    (request.bytes ? Flag.bytes : 0) |
+    (request.raw ? Flag.raw : 0)
   scratch[2] = request.hops
   writeWord(Math.min(Math.max(Math.ceil(request.deadlineMs), 0), 0xffff_ffff), 3)
   writeWord(task.a, TASK_AT)
@@ -134,10 +139,20 @@ export interface ReceivedRequest extends Omit<Request, "task" | "trace"> {
   readonly bodyBytes: number
 }
 
-/** Length of a request's body, or -1 when the message is no request; lets a bound be checked before anything is read. */
+/** The JSON of bytes: the string of their base64. What is counted, compared, kept and signed of bytes is this. */
+const jsonOf = (bytes: Buffer, from: number): string => `"${bytes.toString("base64", from)}"`
+
+/** The bytes that a JSON string of base64 stands for. */
+export const bytesOf = (json: string): Uint8Array => Buffer.from(json.slice(1, -1), "base64")
+
+/**
+ * Length of a request's body as JSON, or -1 when the message is no request; lets a bound be checked before anything is read.
+ */
 export const requestBodyBytes = (message: Uint8Array): number => {
   const at = bodyStart(message)
-  return at < 0 ? -1 : message.length - at
+  if (at < 0) return -1
+  const bytes = message.length - at
+  return ((message[1] as number) & Flag.raw) === 0 ? bytes : 4 * Math.ceil(bytes / 3) + 2
 }
 
 const bodyStart = (message: Uint8Array): number => {
@@ -193,10 +208,11 @@ export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined 
     stream: (flags & Flag.stream) !== 0,
     batches: (flags & Flag.batches) !== 0,
     bytes: (flags & Flag.bytes) !== 0,
+    raw: (flags & Flag.raw) !== 0,
     budget,
     trace,
-    body: buffer.toString("utf8", start, message.length),
-    bodyBytes: message.length - start
+    body: (flags & Flag.raw) === 0 ? buffer.toString("utf8", start, message.length) : jsonOf(buffer, start),
+    bodyBytes: requestBodyBytes(message)
   }
 }
 
@@ -221,12 +237,14 @@ export const heads = {
 
 const plainResult = Uint8Array.of(Kind.Result, 0, 0)
 
-/** The head of a result: the receipt as JSON, if there is one, goes before the body. */
-export const encodeResult = (receipt: string | undefined): Uint8Array => {
-  if (receipt === undefined) return plainResult
+const plainBytesResult = Uint8Array.of(Kind.BytesResult, 0, 0)
+
+/** The head of a result: the receipt as JSON, if there is one, goes before the body. `raw`: the body is bytes. */
+export const encodeResult = (receipt: string | undefined, raw: boolean = false): Uint8Array => {
+  if (receipt === undefined) return raw ? plainBytesResult : plainResult
   const bytes = Buffer.from(receipt, "utf8")
   const head = Buffer.allocUnsafe(3 + bytes.length)
-  head[0] = Kind.Result
+  head[0] = raw ? Kind.BytesResult : Kind.Result
   head.writeUInt16BE(bytes.length, 1)
   head.set(bytes, 3)
   return head
@@ -257,7 +275,8 @@ export const bodyOf = (message: Uint8Array): string => asBuffer(message).toStrin
 export const decodeResponse = (message: Uint8Array): Response | undefined => {
   const buffer = asBuffer(message)
   switch (message[0]) {
-    case Kind.Result: {
+    case Kind.Result:
+    case Kind.BytesResult: {
       if (message.length < 3) return undefined
       const receiptBytes = buffer.readUInt16BE(1)
       const at = 3 + receiptBytes
@@ -265,7 +284,7 @@ export const decodeResponse = (message: Uint8Array): Response | undefined => {
       return {
         _tag: "Result",
         receipt: receiptBytes === 0 ? undefined : buffer.toString("utf8", 3, at),
-        body: buffer.toString("utf8", at, message.length)
+        body: message[0] === Kind.Result ? buffer.toString("utf8", at, message.length) : jsonOf(buffer, at)
       }
     }
     case Kind.Accepted:

@@ -145,6 +145,7 @@ export class Executor implements Desk {
         served.capability.kind === "stream" ? "it answers in chunks: use stream" : "it answers at once: use call"
       return waiter.refuse("rejected", { code: "WrongKind", detail })
     }
+    waiter.bytes = request.bytes && served.bytes
     const running = this.#running.get(waiter.peer, request.id)
     if (running !== undefined) return this.#join(running, waiter, request, served)
     const settled = this.#settled.get(waiter.peer, request.id)
@@ -324,7 +325,8 @@ export class Executor implements Desk {
         const detail = error instanceof Error ? error.message : String(error)
         return waiter.refuse("failed", { by: "executor", code: "NoReceipt", detail })
       }
-      waiter.stream.send(Envelope.encodeResult(receipt), settled.body, true)
+      const body = waiter.bytes ? Envelope.bytesOf(settled.body) : settled.body
+      waiter.stream.send(Envelope.encodeResult(receipt, waiter.bytes), body, true)
     }
   }
 

@@ -32,6 +32,8 @@ export interface Job {
   readonly stream: boolean
   /** What is answered are bytes, which need no JSON. */
   readonly bytes: boolean
+  /** What is asked are bytes; `body` is their JSON all the same. */
+  readonly raw: boolean
   readonly receipt: boolean
   /** By `performance.now()`. */
   readonly startedAt: number
@@ -154,6 +156,7 @@ export const makeJob = (
     output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
     stream: kind === "stream",
     bytes: typeof wanted !== "string" && isBytes(wanted.output),
+    raw: typeof wanted !== "string" && isBytes(wanted.input),
     receipt: options.receipt ?? false,
     startedAt: performance.now(),
     deadlineMs: within === undefined ? asked : Math.min(asked, within.deadline - Date.now()),

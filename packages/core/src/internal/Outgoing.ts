@@ -101,7 +101,8 @@ export abstract class Outgoing extends Timed implements StreamHandler {
     const stream = connection.open(Protocol.CALL, this)
     if (stream === undefined) return this.#fail(noMoreStreams(connection))
     this.#stream = stream
-    stream.send(Envelope.encodeRequest(requestOf(job, candidate, terms)), job.body, true)
+    const body = job.raw ? Envelope.bytesOf(job.body) : job.body
+    stream.send(Envelope.encodeRequest(requestOf(job, candidate, terms)), body, true)
     job.emit?.({ _tag: "Sent", peer: candidate.node, relayed: connection.relayed })
   }
 
@@ -209,7 +210,8 @@ const requestOf = (job: Job, candidate: Candidate, terms: Terms): Envelope.Reque
   receipt: job.receipt,
   stream: job.stream,
   batches: job.stream,
-  bytes: job.stream && job.bytes,
+  bytes: job.bytes,
+  raw: job.raw,
   budget: terms.budget,
   trace: job.trace
 })

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as EffectStream from "effect/Stream"
-import { isBytes } from "./Bytes.ts"
 import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import type { Waiter, Work } from "./Work.ts"
@@ -48,7 +47,7 @@ class Sender {
     this.#limit = limit
     this.#limitOfBatch = Math.min(limit, Envelope.MAX_BATCH_BYTES)
     this.#aim = Math.min(AIM, limit / 2)
-    this.#asBytes = request.bytes && isBytes(served.capability.output)
+    this.#asBytes = request.bytes && served.bytes
     this.#most = request.batches ? FIRST : 1
     this.#writable = Effect.callback<void>((resume) => {
       if (waiter.closed) resume(Effect.void)

@@ -10,6 +10,7 @@ import { type Capability, parseId } from "../Capability.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
+import { isBytes } from "./Bytes.ts"
 import type * as Envelope from "./Envelope.ts"
 import { FairQueue } from "./FairQueue.ts"
 import * as JsonCodec from "./JsonCodec.ts"
@@ -23,6 +24,8 @@ export class Served {
   readonly capability: Capability<unknown, unknown>
   readonly input: JsonCodec.JsonCodec<unknown>
   readonly output: JsonCodec.JsonCodec<unknown>
+  /** Its output, or a chunk of it, are bytes. */
+  readonly bytes: boolean
   readonly run: (input: unknown, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
   readonly concurrency: number
   readonly negotiate: ServeOptions["negotiate"]
@@ -51,6 +54,7 @@ export class Served {
     this.capability = open
     this.input = JsonCodec.of(open.input)
     this.output = JsonCodec.of(open.output)
+    this.bytes = isBytes(open.output)
     this.run = run as Served["run"]
     this.concurrency = options.concurrency ?? capability.record.concurrency ?? settings.concurrency
     this.waiting = new FairQueue(options.queue ?? settings.queue)

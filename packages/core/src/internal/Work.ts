@@ -43,6 +43,8 @@ export class Waiter implements StreamHandler {
   readonly stream: Stream
   work: Work | undefined
   receipt = false
+  /** It takes a result of bytes as they are. */
+  bytes = false
   wake: (() => void) | undefined
   closed = false
 
