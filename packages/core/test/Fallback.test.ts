@@ -8,7 +8,7 @@ import * as Protocol from "@parley/core/Protocol"
 import * as Trust from "@parley/core/Trust"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { addressOf, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
+import { addressOf, knows, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
 import { announce } from "./records.ts"
 
 const Work = Capability.untyped("work.do@1.2.0")
@@ -104,6 +104,42 @@ describe("fallback", () => {
         const a = yield* mesh.node("a", { discovery })
         expect((yield* a.peers).length).toBe(0)
         expect(yield* a.call("work.do", 1, { deadline: 1_500 })).toBe("c")
+      })
+    ))
+
+  test("an agent that has failed is no match: a search goes on until another one is found", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada", { alone: true })
+        const bob = yield* mesh.node("bob", { alone: true })
+        yield* serve(bob)
+        yield* ada.serve(Work, () => Effect.never)
+        const late = { source: "late", addresses: [addressOf(bob.nodeId)] }
+        const discovery = Discovery.of({
+          name: "late",
+          join: () =>
+            Effect.succeed({
+              advertise: Effect.void,
+              // Long after a search that had a match would have ended.
+              find: () => Stream.fromEffect(Effect.as(Effect.sleep(150), late)),
+              changes: Stream.empty
+            })
+        })
+        const cal = yield* mesh.node("cal", { discovery, guardrails: { settleMs: 1 } })
+        yield* meet(cal, ada)
+        yield* knows(cal, ada.nodeId, "work.do@1.2.0")
+        // Ada closes when she is asked, and her record stays.
+        yield* Effect.forkChild(
+          Effect.andThen(
+            until(
+              "ada is asked",
+              Effect.map(ada.status, ({ serving }) => serving.some(({ running }) => running > 0))
+            ),
+            Effect.sync(() => ada.connections.get(cal.nodeId)?.close("gone"))
+          )
+        )
+        expect(yield* cal.call("work.do", 1, { deadline: 3_000 })).toBe("bob")
       })
     ))
 

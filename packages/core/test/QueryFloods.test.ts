@@ -43,11 +43,12 @@ const fakePeer = () => {
   return { connection, seen }
 }
 
-/** A directory whose only other peer is `friend`. */
+/** A directory whose only other peer is `friend`; those of `connected` count as connected, too. */
 const makeDirectory = Effect.fnUntraced(function* (
   friend: Connection,
   matcher: Matcher.Matcher["Service"],
-  settings: Partial<Guardrails.Settings> = {}
+  settings: Partial<Guardrails.Settings> = {},
+  connected: ReadonlySet<string> = new Set()
 ) {
   const identity = Identity.generate()
   let acceptor: Acceptor | undefined
@@ -55,7 +56,7 @@ const makeDirectory = Effect.fnUntraced(function* (
     nodeId: identity.nodeId,
     isPrivate: false,
     addresses: () => [],
-    get: () => undefined,
+    get: (node) => (connected.has(node) ? friend : undefined),
     list: () => [friend],
     connect: () => Effect.never,
     keep: () => Effect.void,
@@ -169,6 +170,44 @@ describe("a stranger's queries", () => {
         expect(holds()).toBe(1)
         for (const identity of identities.slice(3)) tell(from(identity), recordMessage(largeRecord(identity)), false)
         expect(holds()).toBe(3)
+      })
+    ))
+
+  test("a connected peer's record finds room among those of nodes that are not, the oldest of which go", () =>
+    run(
+      Effect.gen(function* () {
+        const matcher = Matcher.make()
+        const connected = new Set<string>()
+        const tell = yield* makeDirectory(
+          fakePeer().connection,
+          matcher,
+          { records: 4, recordBytes: 200_000 },
+          connected
+        )
+        const hear = (identity: Identity.Identity["Service"], record: AgentRecord.AgentRecord) =>
+          tell({ ...fakePeer().connection, peer: identity.nodeId }, recordMessage(record), false)
+        const small = (identity: Identity.Identity["Service"]) =>
+          AgentRecord.make(identity, { name: "s", seq: 1, issuedAt: Date.now(), addresses: [], capabilities: [] })
+        const [a, b, c, d, e, f] = Array.from({ length: 6 }, () => Identity.generate()) as [
+          Identity.Identity["Service"],
+          ...Array<Identity.Identity["Service"]>
+        ]
+        const held = () => [a, b!, c!, d!, e!, f!].map(({ nodeId }) => matcher.get(nodeId) !== undefined)
+        connected.add(a.nodeId)
+        for (const each of [a, b!, c!]) hear(each, largeRecord(each))
+        // The node's own record is the fourth: by number nobody else fits.
+        hear(d!, small(d!))
+        expect(held()).toEqual([true, true, true, false, false, false])
+        connected.add(d!.nodeId)
+        hear(d!, small(d!))
+        expect(held()).toEqual([true, false, true, true, false, false])
+        connected.add(e!.nodeId)
+        hear(e!, largeRecord(e))
+        expect(held()).toEqual([true, false, false, true, true, false])
+        connected.add(f!.nodeId)
+        hear(f!, small(f!))
+        expect(held()).toEqual([true, false, false, true, true, false])
+        expect(matcher.size().records).toBe(4)
       })
     ))
 

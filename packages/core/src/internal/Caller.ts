@@ -244,7 +244,7 @@ export class Caller {
           const last = failed.at(-1)
           if (!mayBeOthers || searched !== undefined || left(job) <= 0) break
           if (last !== undefined && !goesOn(last)) break
-          searched = yield* this.search(job)
+          searched = yield* this.search(job, tried)
           queue = [...this.known(job, settings.attempts * 2)]
           continue
         }
@@ -302,7 +302,7 @@ export class Caller {
   }
 
   /** Searches the mesh for a job; what is found is then among the known records. */
-  search(job: Job): Effect.Effect<ReadonlyArray<Tried>> {
+  search(job: Job, except: ReadonlySet<string> = new Set()): Effect.Effect<ReadonlyArray<Tried>> {
     const { directory, matcher, settings } = this.#deps
     return Effect.suspend(() => {
       job.emit?.({ _tag: "Searching", wanted: job.wanted })
@@ -311,7 +311,7 @@ export class Caller {
       const settleMs = job.judge ? Math.min(settings.settleMs, CALL_SETTLE_MS) : settings.settleMs
       return matcher
         .prepare(job.query)
-        .pipe(Effect.andThen(directory.search(job.query, { withinMs, settleMs, hops: settings.hops })))
+        .pipe(Effect.andThen(directory.search(job.query, { withinMs, settleMs, hops: settings.hops, except })))
     })
   }
 

@@ -43,6 +43,11 @@ export const PASSED_ON_PER_SECOND = { ofOne: 10, ofAll: 50 }
 export const MATCHING_MS_PER_SECOND = { ofOne: 100, ofAll: 400 }
 /** Bytes of records that one answer carries, about; ten of the largest, or all fifty of ordinary ones. */
 export const MAX_ANSWER_BYTES = 640 * 1024
+/**
+ * Records that go for one of a connected peer where no more fit: one by number, more by bytes, for the largest takes the room of many
+ * small ones.
+ */
+const MAX_DISPLACED = 64
 /** Stands for all peers together among the keys of a rate limit. */
 const ALL = ""
 
@@ -150,7 +155,20 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     if (AgentRecord.isTombstone(record) || fits()) return true
     matcher.prune(Date.now())
     held.keep((node) => matcher.get(node) !== undefined)
-    return fits()
+    return fits() || (connections.get(record.node) !== undefined && displace(fits))
+  }
+  /** Lets go of agents that are not connected, those longest not renewed first, until a connected one fits. */
+  const displace = (fits: () => boolean): boolean => {
+    let displaced = 0
+    for (const { node } of matcher.records()) {
+      if (node === identity.nodeId || connections.get(node) !== undefined) continue
+      if (displaced++ === MAX_DISPLACED) return false
+      matcher.remove(node)
+      held.delete(node)
+      sources.delete(node)
+      if (fits()) return true
+    }
+    return false
   }
   const remember = (node: NodeId, source: string): void => {
     sources.delete(node)

@@ -16,6 +16,7 @@ import type { Tried } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import type { Query } from "../Query.ts"
 import type { Connection } from "../Transport.ts"
+import { limited } from "./Limited.ts"
 import { type Asked, MAX_QUERY_HOPS, MAX_QUERY_MS } from "./RecordsMessage.ts"
 
 /** Nodes that one search connects to, to ask for records that a discovery does not carry. */
@@ -30,6 +31,8 @@ export interface Options {
   /** End this long after the first match, in ms; undefined searches to the end. */
   readonly settleMs: number | undefined
   readonly hops: number
+  /** Agents that are no match, for they have failed already. */
+  readonly except?: ReadonlySet<string>
 }
 
 /** What a search needs of its directory. */
@@ -99,8 +102,10 @@ export const make = (deps: Deps): ((query: Query, options: Options) => Effect.Ef
     let ended = false
     let matches = 0
     const hit = (): void => {
-      const found = matcher.match({ ...query, limit: 1 }, deps.context())[0]
-      if (found === undefined || options.settleMs === undefined) return
+      if (options.settleMs === undefined) return
+      const { except } = options
+      const found = matcher.match(limited(query, 1 + (except?.size ?? 0)), deps.context())
+      if (found.every(({ node }) => except?.has(node) === true)) return
       matches += 1
       if (matches === 1) {
         run(Effect.andThen(Effect.sleep(options.settleMs), Deferred.succeed(settled, undefined)))
