@@ -42,7 +42,7 @@ const filesOf: { readonly [S in Stage]?: ReadonlyArray<string> } = {
   "trust, load, circuit": ["Experience", "Trust", "Breaker", "Peers"],
   envelope: ["Envelope", "Bytes"],
   "JSON and schemas": ["JsonCodec", "CanonicalJson", "interpreter", "compiler"],
-  "streams, frames, flow control": "Session SessionStream StreamTable Outbox Frame Budget Transport".split(" "),
+  "streams, frames, flow control": "Session SessionStream DataFrames StreamTable Outbox Frame Budget Transport".split(" "),
   socket: ["SocketLink", "ByteLink"],
   "gates and dispatch": "Executor Served Work Running FairQueue RateLimit Refusal Settling".split(" "),
   idempotency: ["Repeats"]
