@@ -110,6 +110,32 @@ describe("Session", () => {
     expect(victim.closed[0]).toContain("inside the head")
   })
 
+  test("large messages are whole, alone, between small ones and in parts, whether the link sends at once or later", async () => {
+    const random = seeded(0x1a46e)
+    for (const leaves of [true, false]) {
+      const [a, b] = makePair({ windowBytes: 4 * 1024 * 1024 })
+      a.link.leaves = leaves
+      const { stream } = open(a)
+      const sent: Array<string> = []
+      // As much as may wait in front of the network, and more, which waits in the stream.
+      for (let n = 0; n < 60; n++) {
+        const size = random.pick([0, 10, 1_000, 32_767, 32_768, 57_000, 65_510, 65_511, 65_512, 65_536, 200_000])
+        const body = random.bytes(size)
+        const text = Buffer.from(body).toString("latin1")
+        stream.send(Uint8Array.of(n), body, false)
+        sent.push(String.fromCharCode(n) + text)
+        body.fill(0)
+      }
+      for (let drained = 0; drained < 10; drained++) {
+        await exchange(a, b)
+        a.link.handler!.onDrain()
+      }
+      const [heard] = b.streams
+      expect(heard!.messages.length).toBe(sent.length)
+      expect(heard!.messages.every((message, n) => message === sent[n])).toBe(true)
+    }
+  })
+
   test("a turn's frames leave in one record", async () => {
     const [a] = makePair({ turnMs: Number.POSITIVE_INFINITY })
     for (let n = 0; n < 64; n++) open(a).stream.send(empty, "a request", true)
