@@ -47,6 +47,24 @@ const rivals = (directory: string): string =>
     ])
   )
 
+/** Beside whom Parley is so many times as fast, in a line each. */
+const short64 = (directory: string): string => {
+  const rows = (routing(directory)?.rows ?? []).filter((row) => row.inflight === 64 && row.path !== "call")
+  const of = (path: string, runtime: string) => rows.find((row) => row.path === path && row.asking === runtime)
+  const times = (row: Row | undefined) => (row === undefined ? "–" : spread(row.parleyTimes))
+  return markdownTable(
+    ["Parley's calls/s are × those of", "wire", "on Bun", "on Deno"],
+    [...new Set(rows.map(({ path }) => path))]
+      .filter((path) => path !== "session")
+      .map((path) => [
+        labelOf(path),
+        isPlain(path) ? "plain" : "encrypted",
+        times(of(path, "bun")),
+        times(of(path, "deno"))
+      ])
+  )
+}
+
 const matrix = (directory: string): string =>
   markdownTable(
     ["changed", "to", "of the echo's rate", "calls/s", "p50 µs", "p99 µs", "CPU µs/call"],
@@ -96,6 +114,7 @@ const machine = (directory: string): string => {
 const blocks: { readonly [name: string]: (directory: string) => string } = {
   goals,
   rivals,
+  short: short64,
   matrix,
   paced,
   stages,

@@ -42,10 +42,21 @@ export const readPart = <A extends object = object>(directory: string, part: str
 
 export const readSummary = (directory: string): ReadonlyArray<Goal> => read(directory, "summary.json") ?? []
 
+/** Six digits say all that was measured. */
+const rounded = (_: string, value: unknown): unknown =>
+  typeof value === "number" && Number.isFinite(value) && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value
+
+/** Results as JSON: what holds no other list or object stands in one line, as a round does. */
+export const jsonText = (json: object): string =>
+  JSON.stringify(json, rounded, 1).replace(
+    /([[{])\n\s*([^[\]{}]*?)\n\s*([\]}])/g,
+    (_, open: string, inner: string, close: string) => `${open} ${inner.replaceAll(/\n\s*/g, " ")} ${close}`
+  )
+
 /** Writes a part's file and charts, and the summary anew. */
 export const writePart = (directory: string, part: string, json: object, charts: Report["charts"]): void => {
   mkdirSync(join(directory, "charts"), { recursive: true })
-  writeFileSync(join(directory, `${part}.json`), `${JSON.stringify(json, null, 1)}\n`)
+  writeFileSync(join(directory, `${part}.json`), `${jsonText(json)}\n`)
   for (const { name, svg } of charts) writeFileSync(join(directory, "charts", `${name}.svg`), svg)
   const goals = Object.keys({ ...parts, ...extraParts }).map((name) => readPart(directory, name)?.goals ?? [])
   writeFileSync(join(directory, "summary.json"), summaryText(summaryOf(goals, readSummary(directory))))

@@ -3,7 +3,7 @@ import { resolve } from "node:path"
 import { loadNow, machine, versions } from "./Machine.ts"
 import type { Part, Report } from "./Part.ts"
 import { extraParts, partOf, parts } from "./Parts.ts"
-import { type PartResults, resultsDirectory, writePart } from "./Results.ts"
+import { jsonText, type PartResults, resultsDirectory, writePart } from "./Results.ts"
 import { goalsTable } from "./Summary.ts"
 import { table } from "./Table.ts"
 import { UsageError } from "./UsageError.ts"
@@ -146,7 +146,7 @@ const runAll = async (settings: Settings): Promise<number> => {
   if (settings.json) {
     const [first] = done
     const whole = names.length === 1 ? first?.json : Object.fromEntries(done.map(({ json, name }) => [name, json]))
-    if (whole !== undefined) process.stdout.write(`${JSON.stringify(whole, null, 1)}\n`)
+    if (whole !== undefined) process.stdout.write(`${jsonText(whole)}\n`)
   } else if (goals.length > 0) process.stdout.write(`${goalsTable(goals)}\n`)
   const missed = settings.require ? goals.filter(({ met }) => !met) : []
   for (const { goal, id, measured } of missed) say(`bench: ${id} is missed: ${measured ?? "not measured"}, not ${goal}`)

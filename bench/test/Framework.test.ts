@@ -9,7 +9,7 @@ import { documents, rewritten } from "../src/Documents.ts"
 import { Load } from "../src/Load.ts"
 import { pace } from "../src/Pace.ts"
 import { type Goal, goal } from "../src/Part.ts"
-import { resultsDirectory } from "../src/Results.ts"
+import { jsonText, resultsDirectory } from "../src/Results.ts"
 import { differenceOf, ratioOf, spreadOf } from "../src/Spread.ts"
 import { sharesOf } from "../src/Stages.ts"
 import { summaryOf, summaryText } from "../src/Summary.ts"
@@ -225,5 +225,14 @@ describe("documents", () => {
   }
   test("figures of no known name are refused", () => {
     expect(() => rewritten("<!-- bench:x --><!-- /bench:x -->", resultsDirectory)).toThrow('of the name "x"')
+  })
+})
+
+describe("results", () => {
+  test("a round stands in one line, with six digits, and reads as it was written", () => {
+    const results = { a: [{ x: 1.23456789, y: [1, 2], z: "[{\n}]" }], b: 1_234_567_890, c: {}, d: null }
+    const text = jsonText(results)
+    expect(JSON.parse(text)).toEqual({ ...results, a: [{ ...results.a[0], x: 1.23457 }] })
+    expect(jsonText({ rounds: [{ a: 1, b: 2 }] })).toContain('{ "a": 1, "b": 2 }')
   })
 })
