@@ -24,11 +24,15 @@ export const pace = ({ once }: Asker, perSecond: number, load: Load): Promise<vo
       failed = true
       reject(error)
     }
-    const send = (dueAt: number): void => {
+    /** When the next one is due. */
+    const dueAt = (): number => startedAt + sent * each
+    const mayGo = (until: number): boolean => dueAt() <= until && sent - answered < MOST_ON_THE_WAY
+    const send = (): void => {
+      const due = dueAt()
       sent += 1
       once().then(() => {
         answered += 1
-        load.answered(dueAt)
+        load.answered(due)
       }, fail)
     }
     // It looks at the clock each turn: a timer is a millisecond too coarse.
@@ -37,10 +41,9 @@ export const pace = ({ once }: Asker, perSecond: number, load: Load): Promise<vo
       const now = performance.now()
       if (endedAt === undefined && load.isOver(now)) endedAt = now
       const until = endedAt ?? now
-      let dueAt = startedAt + sent * each
-      for (; dueAt <= until && sent - answered < MOST_ON_THE_WAY; dueAt = startedAt + sent * each) send(dueAt)
+      while (mayGo(until)) send()
       if (endedAt !== undefined) {
-        if (dueAt > endedAt && answered === sent) return resolve()
+        if (dueAt() > endedAt && answered === sent) return resolve()
         if (now - endedAt > LONGEST_TAIL_MS) return fail(new Error(`${perSecond} requests a second are too many`))
       }
       setImmediate(turn)

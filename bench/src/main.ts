@@ -125,6 +125,7 @@ const runAll = async (settings: Settings): Promise<number> => {
   if (names.length > 1 && settings.args.length > 0)
     throw new UsageError(`${settings.args.join(" ")}: options of a part go with one part alone`)
   const about = { machine: machine(), versions: versions() }
+  const began = Date.now()
   const done: Array<Outcome> = []
   const failures: Array<string> = []
   for (const name of names) {
@@ -142,6 +143,7 @@ const runAll = async (settings: Settings): Promise<number> => {
       say(failures.at(-1)!)
     }
   }
+  if (names.length > 1) say(`bench: ${Math.round((Date.now() - began) / 1_000)} s in all`)
   const goals = done.flatMap(({ report }) => report.goals)
   if (settings.json) {
     const [first] = done
