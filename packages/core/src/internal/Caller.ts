@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Breaker } from "../Breaker.ts"
+import type { CapabilityRecord } from "../Capability.ts"
 import type { Connections } from "../Connections.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
@@ -92,6 +93,8 @@ export class Caller {
   readonly #host: AttemptHost
   readonly #streaming: Streaming
   readonly #routes = new WeakMap<Query.Query, Route>()
+  /** What was made of matches, by what these offer. */
+  readonly #candidates = new WeakMap<CapabilityRecord, Candidate>()
 
   constructor(deps: Deps) {
     const { breaker, count, deadlines, identity, peers, settings, trust } = deps
@@ -118,12 +121,17 @@ export class Caller {
   }
 
   candidateOf(match: Match): Candidate {
-    return {
-      node: match.node,
-      capability: `${match.capability.name}@${match.capability.version}`,
-      name: match.capability.name,
-      addresses: match.record.addresses
+    const { capability, node, record } = match
+    const known = this.#candidates.get(capability)
+    if (known !== undefined && known.node === node && known.addresses === record.addresses) return known
+    const candidate: Candidate = {
+      node,
+      capability: `${capability.name}@${capability.version}`,
+      name: capability.name,
+      addresses: record.addresses
     }
+    this.#candidates.set(capability, candidate)
+    return candidate
   }
 
   known(job: Job, limit: number): ReadonlyArray<Candidate> {
@@ -132,12 +140,9 @@ export class Caller {
     const route = job.isPlain ? this.#routes.get(job.query) : undefined
     if (route !== undefined && route.revision === revision && route.expiresAt > Date.now()) return route.candidates
     const matches = matcher.match(limited(job.query, limit), this.#deps.context())
-    const seen = new Set<string>()
     const candidates: Array<Candidate> = []
     for (const match of matches) {
-      if (seen.has(match.node)) continue
-      seen.add(match.node)
-      candidates.push(this.candidateOf(match))
+      if (!candidates.some(({ node }) => node === match.node)) candidates.push(this.candidateOf(match))
     }
     const [only] = matches
     if (job.isPlain && limit > 1 && only !== undefined && matches.length === 1) {

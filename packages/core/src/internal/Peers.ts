@@ -44,25 +44,35 @@ export class Peers {
     if (this.#busyUntil.size > MAX_BUSY) this.#busyUntil.clear()
   }
 
-  readonly availability = (
-    node: NodeId,
-    capability: CapabilityRecord
-  ): { readonly value: number; readonly why: string } => {
+  readonly availability = (node: NodeId, capability: CapabilityRecord): Availability => {
     const load = this.#inFlight.size === 0 ? 0 : this.load(node)
     const places = capability.concurrency ?? this.#settings.concurrency
-    let value = load === 0 ? 1 : Math.max(0, 1 - load / places)
-    let why = load === 0 ? "idle" : `${load} of ${places} busy`
-    if (this.#busyUntil.size > 0) {
-      const until = this.#busyUntil.get(node)
-      if (until !== undefined && until > Date.now()) {
-        value *= BUSY_FACTOR
-        why = "says it is full"
-      }
-    }
-    if (this.#breaker.isOpen(node, capability.name)) {
-      value *= OPEN_CIRCUIT_FACTOR
-      why = `${why}, circuit open`
-    }
-    return { value, why }
+    const until = this.#busyUntil.size === 0 ? undefined : this.#busyUntil.get(node)
+    const full = until !== undefined && until > Date.now()
+    return new Availability(load, places, full, this.#breaker.isOpen(node, capability.name))
+  }
+}
+
+/** How far a peer is free for a task: asked of each match of each call, so that it says why only to who wants to know. */
+class Availability {
+  /** 0 to 1. */
+  readonly value: number
+  readonly #load: number
+  readonly #places: number
+  readonly #full: boolean
+  readonly #open: boolean
+
+  constructor(load: number, places: number, full: boolean, open: boolean) {
+    const free = load === 0 ? 1 : Math.max(0, 1 - load / places)
+    this.value = free * (full ? BUSY_FACTOR : 1) * (open ? OPEN_CIRCUIT_FACTOR : 1)
+    this.#load = load
+    this.#places = places
+    this.#full = full
+    this.#open = open
+  }
+
+  get why(): string {
+    const why = this.#full ? "says it is full" : this.#load === 0 ? "idle" : `${this.#load} of ${this.#places} busy`
+    return this.#open ? `${why}, circuit open` : why
   }
 }

@@ -24,7 +24,9 @@ export interface Candidate {
   readonly offer: Offer
   readonly score: number
   readonly trust: number
-  readonly availability: { readonly value: number; readonly why: string }
+  readonly availability: number
+  /** Says why, to who is told of the match. */
+  readonly free: { readonly why: string }
 }
 
 const clamp = (value: number): number => (value > 0 ? (value < 1 ? value : 1) : 0)
@@ -71,8 +73,8 @@ export class Ranking {
     const trust = clamp(context.trust(node, definition.name))
     if (this.#minTrust !== undefined && trust < this.#minTrust) return
     if (best.isFull && best.isBelow(this.#bound(semantic, trust, cost))) return
-    const { value, why } = context.availability(node, offer.capability)
-    const availability = clamp(value)
+    const free = context.availability(node, offer.capability)
+    const availability = clamp(free.value)
     const weights = this.#weights
     const sum =
       weights.semantic * semantic + weights.trust * trust + weights.availability * availability + weights.cost * cost
@@ -83,7 +85,8 @@ export class Ranking {
       offer,
       score,
       trust,
-      availability: { value: availability, why }
+      availability,
+      free
     })
   }
 
@@ -103,7 +106,7 @@ export class Ranking {
     return (weights.semantic * semantic + weights.trust * trust + weights.availability + weights.cost * cost) / weight
   }
 
-  #explain({ availability, offer, passed, score, trust }: Candidate, why: (passed: Passed) => string): Match {
+  #explain({ availability, free, offer, passed, score, trust }: Candidate, why: (passed: Passed) => string): Match {
     const weights = this.#weights
     const { usd } = offer
     passed.told ??= {
@@ -118,7 +121,7 @@ export class Ranking {
       parts: {
         semantic: passed.told.semantic,
         trust: { value: trust, weight: weights.trust, why: trusts[Math.round(trust * 100)]! },
-        availability: { value: availability.value, weight: weights.availability, why: availability.why },
+        availability: { value: availability, weight: weights.availability, why: free.why },
         cost: passed.told.cost
       }
     }
