@@ -109,7 +109,10 @@ export const make = (known: ReadonlyArray<Entry> = []): Trust["Service"] => {
     if (size > MAX_ENTRIES && newest !== undefined) forget((newest as Known).newer)
   }
   return Trust.of({
-    get: (node, capability) => find(node, capability)?.value ?? INITIAL,
+    get: Object.assign((node: NodeId, capability: string) => find(node, capability)?.value ?? INITIAL, {
+      tried: () => byNode.keys(),
+      rest: INITIAL
+    }),
     learn: (node, capability, quality, why) => {
       const old = find(node, capability)
       const before = old?.value ?? INITIAL

@@ -7,6 +7,7 @@ import type { CapabilityRecord } from "../src/Capability.ts"
 import type { MatchContext, TrustOf } from "../src/Matcher.ts"
 import * as NodeId from "../src/NodeId.ts"
 import type { Query } from "../src/Query.ts"
+import * as Trust from "../src/Trust.ts"
 import { forRounds, type Seeded, seeded } from "../src/testing/Seeded.ts"
 import { context, now, recordOf } from "./matcher-world.ts"
 
@@ -122,6 +123,14 @@ describe("what is kept", () => {
     expect([full.length, ...isKept()]).toEqual([3, false, false, false])
     expect(full).toEqual([...Matching.match(index, { ...fixed }, world)])
   })
+})
+
+test("trust says whom it tells apart", () => {
+  const trust = Trust.make([{ node: nodeOf(1), capability: "a.b", value: 0.7, samples: 1, why: "answered" }])
+  trust.learn(nodeOf(2), "a.b", 1, "answered")
+  trust.learn(nodeOf(2), "a.c", 1, "answered")
+  expect([...(trust.get.tried?.() ?? [])].sort()).toEqual([nodeOf(1), nodeOf(2)].sort())
+  expect(trust.get.rest).toBe(trust.get(nodeOf(3), "a.b"))
 })
 
 test("whom trust tells apart is found among many alike", () => {

@@ -297,6 +297,36 @@ describe("records", () => {
   }, 60_000)
 })
 
+test("what many agents say alike is held once, however many definitions a version has", () => {
+  const index = new CapabilityIndex(1_000, undefined)
+  const said = (i: number, more: Partial<CapabilityRecord> = {}): CapabilityRecord => ({
+    name: "a.b",
+    version: "1.0.0",
+    description: `does ${i % 10}`,
+    ...(i < 10 ? {} : { tags: ["t", `${i}`] }),
+    ...more
+  })
+  const all = Array.from({ length: 30 }, (_, i) => said(i))
+  const others = [
+    said(0, { stream: true }),
+    said(0, { features: ["t"] }),
+    { name: "a.b", version: "1.0.0" },
+    { name: "a.b", version: "1.0.0", description: "" },
+    said(10, { tags: ["10", "t"] })
+  ]
+  for (const of of nodes.slice(0, 5)) index.upsert(recordOf(of, structuredClone([...all, ...others])))
+  expect([index.definitions.size, index.offers]).toEqual([35, 175])
+  // No tags are as good as none at all.
+  index.upsert(recordOf(nodes[5]!, [said(0, { tags: [], features: [], stream: false })]))
+  expect([index.definitions.size, index.offers]).toEqual([35, 176])
+  for (const of of nodes.slice(0, 5)) index.remove(of)
+  expect([index.definitions.size, index.offers, index.words.size]).toEqual([1, 1, 2])
+  index.upsert(recordOf(nodes[6]!, structuredClone(all)))
+  expect(index.definitions.size).toBe(30)
+  for (const of of nodes) index.remove(of)
+  expect([index.definitions.size, index.names.size]).toEqual([0, 0])
+})
+
 test("closest names those nearest, with the newest version", () => {
   const matcher = Matcher.make()
   matcher.upsert(recordOf(node(0), [capability("csv.describe"), capability("csv.head"), capability("text.sentiment")]))

@@ -34,8 +34,10 @@ export interface Offer {
 /** A record and its offers. */
 export interface Holder {
   readonly record: AgentRecord
-  readonly offers: Array<Offer>
+  offers: ReadonlyArray<Offer>
 }
+
+const noOffers: Array<Offer> = []
 
 /**
  * A posting's entry is one small integer: a definition's number, and in the lowest 7 bits the weight. That holds 16 million
@@ -69,15 +71,16 @@ export class Posting {
 
 /** What a capability says of itself, shared by all who offer it. */
 export class Definition {
-  readonly key: string
   readonly name: string
   readonly version: string
   readonly tags: ReadonlyArray<string>
   readonly features: ReadonlyArray<string>
   readonly stream: boolean
-  readonly offers: Array<Offer> = []
+  readonly description: string | undefined
+  /** Begins as the shared empty list. */
+  offers = noOffers
   /** Words first: those of the name, of the tags, of the description; then tags and features. */
-  readonly postings: Array<Posting> = []
+  postings: ReadonlyArray<Posting> = []
   nameWords = 0
   tagWords = 0
   tagWeight = 0
@@ -89,14 +92,14 @@ export class Definition {
   home!: Versioned
   slot = 0
 
-  constructor(key: string, number: number, capability: CapabilityRecord) {
-    this.key = key
+  constructor(number: number, capability: CapabilityRecord) {
     this.number = number
     this.name = capability.name
     this.version = capability.version
     this.tags = capability.tags ?? none
     this.features = capability.features ?? none
     this.stream = capability.stream === true
+    this.description = capability.description
   }
 
   /** What a word counts here, of 100. */
@@ -108,17 +111,6 @@ export class Definition {
 }
 
 const none: ReadonlyArray<string> = []
-
-/** Parts end where a control character stands that the schema of capabilities lets into none of them. */
-const keyOf = ({ description, features, name, stream, tags, version }: CapabilityRecord): string =>
-  `${name}\0${version}\0${stream === true ? "s" : ""}${description === undefined ? "" : "d"}\0${labelsKey(tags)}\0${labelsKey(features)}\0${description ?? ""}`
-
-const labelsKey = (labels: ReadonlyArray<string> | undefined): string => {
-  if (labels === undefined) return ""
-  let key = ""
-  for (let i = 0; i < labels.length; i++) key += `${labels[i]!}\x01`
-  return key
-}
 
 /** Long lists count less a word, so that stuffing them with words does not pay. */
 const diluted = (most: number, least: number, enough: number, words: number): number =>
@@ -132,7 +124,7 @@ const familyOf = (name: string): string => {
 
 export class CapabilityIndex {
   readonly records = new Map<NodeId, Holder>()
-  readonly definitions = new Map<string, Definition>()
+  readonly definitions = new Set<Definition>()
   readonly names = new Map<string, Named>()
   readonly words = new Map<string, Posting>()
   readonly tags = new Map<string, Posting>()
@@ -157,9 +149,9 @@ export class CapabilityIndex {
     const held = this.records.get(record.node)
     if (held !== undefined && (record.seq < held.record.seq || record === held.record)) return
     if (isTombstone(record)) return this.remove(record.node)
-    const holder: Holder = { record, offers: [] }
+    const holder: Holder = { record, offers: noOffers }
     // First in, then out: definitions that stay are not taken apart.
-    for (const capability of record.capabilities) this.#add(holder, capability)
+    holder.offers = record.capabilities.map((capability) => this.#add(holder, capability))
     if (held !== undefined) {
       this.records.delete(record.node)
       for (const offer of held.offers) this.#drop(offer)
@@ -217,13 +209,8 @@ export class CapabilityIndex {
     return found
   }
 
-  #add(holder: Holder, capability: CapabilityRecord): void {
-    const key = keyOf(capability)
-    let definition = this.definitions.get(key)
-    if (definition === undefined) {
-      definition = this.#define(key, capability)
-      this.definitions.set(key, definition)
-    }
+  #add(holder: Holder, capability: CapabilityRecord): Offer {
+    const definition = this.names.get(capability.name)?.find(capability) ?? this.#define(capability)
     const offer: Offer = {
       holder,
       capability,
@@ -235,10 +222,12 @@ export class CapabilityIndex {
       latency: capability.latencyMs ?? Infinity,
       slot: definition.offers.length
     }
-    definition.offers.push(offer)
+    // A list that begins with its first member has room for no more: most definitions have one offer.
+    if (offer.slot === 0) definition.offers = [offer]
+    else definition.offers.push(offer)
     definition.home.named.revision++
-    holder.offers.push(offer)
     this.offers++
+    return offer
   }
 
   #drop({ definition, slot }: Offer): void {
@@ -251,7 +240,7 @@ export class CapabilityIndex {
     const { named } = definition.home
     named.revision++
     if (definition.offers.length > 0) return
-    this.definitions.delete(definition.key)
+    this.definitions.delete(definition)
     this.numbered[definition.number] = undefined
     for (const posting of definition.postings) this.#unpost(posting)
     named.remove(definition)
@@ -280,7 +269,7 @@ export class CapabilityIndex {
   #renumber(): void {
     const moved = new Map<number, number>()
     const numbered: Array<Definition> = []
-    for (const definition of this.definitions.values()) {
+    for (const definition of this.definitions) {
       moved.set(definition.number, numbered.length)
       numbered.push(definition)
     }
@@ -294,9 +283,11 @@ export class CapabilityIndex {
     this.numbered = numbered
   }
 
-  #define(key: string, capability: CapabilityRecord): Definition {
-    const definition = new Definition(key, this.numbered.length, capability)
+  #define(capability: CapabilityRecord): Definition {
+    const definition = new Definition(this.numbered.length, capability)
+    this.definitions.add(definition)
     this.numbered.push(definition)
+    const postings: Array<Posting> = []
     const { description, name, tags } = capability
     const words = new Set<string>()
     Words.collect(name, words)
@@ -314,11 +305,13 @@ export class CapabilityIndex {
           : at < definition.tagWords
             ? definition.tagWeight
             : definition.textWeight
-      this.#post(this.words, word, definition, weight)
+      postings.push(this.#post(this.words, word, definition, weight))
       at++
     }
-    for (const tag of new Set(tags)) this.#post(this.tags, tag, definition)
-    for (const feature of new Set(capability.features)) this.#post(this.features, feature, definition)
+    for (const tag of new Set(tags)) postings.push(this.#post(this.tags, tag, definition))
+    for (const feature of new Set(capability.features)) postings.push(this.#post(this.features, feature, definition))
+    // A copy has room for no more than it holds.
+    definition.postings = postings.slice()
     this.#name(definition)
     if (this.meanings !== undefined) {
       definition.meaning = this.meanings.hold([name.replaceAll(/[._-]/g, " "), description, tags?.join(", ")])
@@ -340,13 +333,13 @@ export class CapabilityIndex {
     named.add(definition)
   }
 
-  #post(home: Map<string, Posting>, key: string, definition: Definition, weight = 0): void {
+  #post(home: Map<string, Posting>, key: string, definition: Definition, weight = 0): Posting {
     let posting = home.get(key)
     if (posting === undefined) {
       posting = new Posting(home, key)
       home.set(key, posting)
     }
     posting.entries.push(entryOf(definition.number, weight))
-    definition.postings.push(posting)
+    return posting
   }
 }

@@ -112,7 +112,7 @@ class Search {
   }
 
   everything(): void {
-    for (const definition of this.index.definitions.values()) this.definition(definition)
+    for (const definition of this.index.definitions) this.definition(definition)
   }
 
   ofNode(node: string): void {
@@ -140,7 +140,7 @@ class Search {
     }
     for (const node of seen) this.ofNode(node)
     this.seen = seen
-    this.ranking.comeNoBetter(trust.rest)
+    this.ranking.theRestHas(trust.rest)
   }
 
   named({ versions }: Named): void {

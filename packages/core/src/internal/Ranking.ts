@@ -43,8 +43,8 @@ export class Ranking {
   readonly #weight: number
   readonly #minTrust: number | undefined
   readonly #best: Best
-  /** The most that whoever is still to come may be trusted. */
-  #mostTrust = 1
+  /** How far whoever is still to come is trusted, where all are alike. */
+  #rest: number | undefined
 
   constructor(query: Query, context: MatchContext, limit: number) {
     const weights = weightsOf(query)
@@ -55,14 +55,14 @@ export class Ranking {
     this.#best = new Best(limit)
   }
 
-  /** From now on only such come that are trusted no more than this. */
-  comeNoBetter(mostTrust: number): void {
-    this.#mostTrust = clamp(mostTrust)
+  /** From now on all that come are trusted alike. */
+  theRestHas(trust: number): void {
+    this.#rest = clamp(trust)
   }
 
   /** Whether nothing with these parts can be among the best any more. */
   isBelow(semantic: number, cost: number): boolean {
-    return this.#best.isFull && this.#best.isBelow(this.#bound(semantic, this.#mostTrust, cost))
+    return this.#best.isFull && this.#best.isBelow(this.#bound(semantic, this.#rest ?? 1, cost))
   }
 
   consider(offer: Offer, words: number, semantic: number, cost: number, passed: Passed | undefined): void {
@@ -70,7 +70,7 @@ export class Ranking {
     const best = this.#best
     const { definition, node } = offer
     if (offer.expiresAt <= context.now) return
-    const trust = clamp(context.trust(node, definition.name))
+    const trust = this.#rest ?? clamp(context.trust(node, definition.name))
     if (this.#minTrust !== undefined && trust < this.#minTrust) return
     if (best.isFull && best.isBelow(this.#bound(semantic, trust, cost))) return
     const free = context.availability(node, offer.capability)
