@@ -23,7 +23,7 @@ const help = `bench idle: the memory of connections that nobody uses, and the ca
 
   --runtime bun,deno    runtimes (default: both)
   --connections N       idle connections of one process (default: ${CONNECTIONS})
-  --pairs N             rounds of calls with and without them (default: 5)
+  --pairs N             rounds of calls with and without them (default: 9)
 
 Every connection needs a file handle at each end: "ulimit -n" must be at least the connections and ${SPARE_FILES}.`
 
@@ -46,7 +46,7 @@ const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
     options: {
       runtime: { type: "string", default: "bun,deno" },
       connections: { type: "string", default: String(brief ? 100 : CONNECTIONS) },
-      pairs: { type: "string", default: brief ? "1" : "5" }
+      pairs: { type: "string", default: brief ? "1" : "9" }
     }
   })
   const runtimes = values.runtime.split(",")
@@ -62,7 +62,7 @@ const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
     runtimes: runtimes as ReadonlyArray<Runtime>,
     connections: whole("connections", values.connections),
     pairs: whole("pairs", values.pairs),
-    seconds: brief ? 0.1 : 0.8
+    seconds: brief ? 0.1 : 0.6
   }
 }
 
@@ -75,6 +75,8 @@ interface Pair {
   readonly address: string
 }
 
+type Round = Run & { readonly micros: number }
+
 interface Measured {
   readonly runtime: Runtime
   readonly connections: number
@@ -86,6 +88,8 @@ interface Measured {
   /** CPU of the holder while nothing happens, in µs for each second. */
   readonly idleMicrosPerSecond: number
   readonly rates: { readonly with: ReadonlyArray<number>; readonly without: ReadonlyArray<number> }
+  /** CPU of the process that answers, for each call, in µs. */
+  readonly micros: { readonly with: Spread; readonly without: Spread }
   readonly ratio: Spread
 }
 
@@ -129,11 +133,16 @@ const measure = async (runtime: Runtime, options: Options, terms: Terms): Promis
     const quiet = options.seconds * 5
     await new Promise((resolve) => setTimeout(resolve, quiet * 1_000))
     const after = await crowded.holder.used()
-    const round = ({ caller }: Pair) => caller.tell<Run>({ _tag: "Run", inflight: INFLIGHT, seconds: options.seconds })
+    const run = ({ caller }: Pair) => caller.tell<Run>({ _tag: "Run", inflight: INFLIGHT, seconds: options.seconds })
+    const round = async (pair: Pair): Promise<Round> => {
+      const begun = (await pair.holder.used()).micros
+      const done = await run(pair)
+      return { ...done, micros: ((await pair.holder.used()).micros - begun) / Math.max(1, done.calls) }
+    }
     const rounds = await takeTurns(
       [
-        { name: "without", warmUp: () => round(alone), round: () => round(alone) },
-        { name: "with", warmUp: () => round(crowded), round: () => round(crowded) }
+        { name: "without", warmUp: () => run(alone), round: () => round(alone) },
+        { name: "with", warmUp: () => run(crowded), round: () => round(crowded) }
       ],
       options.pairs
     )
@@ -149,6 +158,10 @@ const measure = async (runtime: Runtime, options: Options, terms: Terms): Promis
       laterBytesEach: (all - some) / Math.max(1, options.connections - first),
       idleMicrosPerSecond: (after.micros - before.micros) / quiet,
       rates,
+      micros: {
+        with: spreadOf(valuesOf(rounds, "with", (round) => round.micros)),
+        without: spreadOf(valuesOf(rounds, "without", (round) => round.micros))
+      },
       ratio: ratioOf(rates.with, rates.without)
     }
   } finally {
@@ -200,13 +213,30 @@ const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> =
     short(each.idleMicrosPerSecond / 10_000),
     spread(spreadOf(each.rates.without), whole),
     spread(spreadOf(each.rates.with), whole),
-    spread(each.ratio)
+    spread(each.ratio),
+    short(each.micros.without.median),
+    short(each.micros.with.median)
   ])
   return {
     text: `Idle connections: memory of the process that holds one end of all, after a collection, and ${INFLIGHT} calls in flight beside them
-${table(["runtime", "idle", "KiB each", "last 90 %", "opened in s", "CPU % idle", "calls/s without", "calls/s with", "with/without"], rows)}
-One end of each is in ${CROWDS} other processes. The kernel's buffers are not in it. Limits on accepted connections are raised: all
-come from one address.`,
+${table(
+  [
+    "runtime",
+    "idle",
+    "KiB each",
+    "last 90 %",
+    "opened in s",
+    "CPU % idle",
+    "calls/s without",
+    "calls/s with",
+    "with/without",
+    "CPU µs without",
+    "with"
+  ],
+  rows
+)}
+One end of each is in ${CROWDS} other processes, which share the cores and answer its signs of life.
+The kernel's buffers are not in the memory. Limits on accepted connections are raised: all come from one address.`,
     goals: goalsOf(measured, options),
     data: { settings: { inflight: INFLIGHT, pairs: options.pairs, seconds: options.seconds }, measured },
     charts: []
