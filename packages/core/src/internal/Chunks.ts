@@ -60,7 +60,9 @@ export class Chunks {
       if (this.#ended) return this.#reason === undefined ? Cause.done() : Effect.fail(this.#reason)
       return Effect.andThen(
         Effect.callback<void>((resume) => {
-          this.#wake = () => resume(Effect.void)
+          // The fibre may have been put off since it looked.
+          if (this.#items.length > 0 || this.#ended) resume(Effect.void)
+          else this.#wake = () => resume(Effect.void)
         }),
         Effect.suspend(() => this.pull)
       )

@@ -38,7 +38,6 @@ class Sender {
   readonly #aim: number
   readonly #asBytes: boolean
   #most: number
-  readonly #writable: Effect.Effect<void>
 
   constructor(work: Work, waiter: Waiter, limit: number) {
     const { request, served } = work
@@ -49,10 +48,6 @@ class Sender {
     this.#aim = Math.min(AIM, limit / 2)
     this.#asBytes = request.bytes && served.bytes
     this.#most = request.batches ? FIRST : 1
-    this.#writable = Effect.callback<void>((resume) => {
-      if (waiter.closed) resume(Effect.void)
-      else waiter.wake = () => resume(Effect.void)
-    })
   }
 
   /** Sends chunks from the one at `from`, and waits wherever the reader is behind. */
@@ -63,10 +58,23 @@ class Sender {
         const sent = this.#asBytes ? this.#bytes(chunks[at]) : this.#json(chunks, at)
         if (typeof sent === "object") return Effect.fail(sent)
         at += Math.abs(sent)
-        if (sent < 0) return Effect.andThen(this.#writable, this.send(chunks, at))
+        if (sent < 0) return Effect.andThen(this.#writable(), this.send(chunks, at))
       }
       return Effect.void
     })
+
+  /** Waits until more may be sent; called as soon as it may not, since the fibre may be put off before it waits. */
+  #writable(): Effect.Effect<void> {
+    const waiter = this.#waiter
+    let isWritable = false
+    waiter.wake = () => {
+      isWritable = true
+    }
+    return Effect.callback((resume) => {
+      if (isWritable || waiter.closed) resume(Effect.void)
+      else waiter.wake = () => resume(Effect.void)
+    })
+  }
 
   // Each gives how many chunks were sent, below zero when that was all that may be sent for now.
 
