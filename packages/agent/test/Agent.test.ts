@@ -45,6 +45,15 @@ afterEach(async () => {
 })
 
 describe("Agent", () => {
+  test("limits of its transport are an option", async () => {
+    const ada = await start({ limits: { maxConnectionsPerAddress: 1 } })
+    await ada.serve("text.echo@1.0.0", ({ text }) => ({ text }))
+    const to = ada.addresses[0]!
+    const [bob, eve] = [await start(), await start()]
+    expect(await bob.call("text.echo@1.0.0", { text: "first" }, { to })).toEqual({ text: "first" })
+    expect((await reasonOf(eve.call("text.echo@1.0.0", { text: "second" }, { to })))._tag).toBe("Unreachable")
+  })
+
   test("the ten lines", async () => {
     const agent = await start({ name: "ada" })
     await agent.serve("text.summarize@1.2.0", async ({ text }) => ({ summary: text.slice(0, 5) }))
