@@ -37,12 +37,14 @@ const filesOf: { readonly [S in Stage]?: ReadonlyArray<string> } = {
   ],
   "the task and the attempt":
     "Caller Attempt Outgoing Job TaskId NodeLive Node CurrentTask Answer Hex Capability".split(" "),
-  trace: ["Tracer", "tracer", "Traces", "Tracing", "Trace"],
+  trace: ["CallerSpan", "Tracer", "tracer"],
   deadlines: ["Deadlines"],
   "trust, load, circuit": ["Experience", "Trust", "Breaker", "Peers"],
   envelope: ["Envelope", "Bytes"],
   "JSON and schemas": ["JsonCodec", "CanonicalJson", "interpreter", "compiler"],
-  "streams, frames, flow control": "Session SessionStream DataFrames StreamTable Outbox Frame Budget Transport".split(" "),
+  "streams, frames, flow control": "Session SessionStream DataFrames StreamTable Outbox Frame Budget Transport".split(
+    " "
+  ),
   socket: ["SocketLink", "ByteLink"],
   "gates and dispatch": "Executor Served Work Running FairQueue RateLimit Refusal Settling".split(" "),
   idempotency: ["Repeats"]
