@@ -67,7 +67,11 @@ interface Pair {
   readonly reading: Child<Order>
 }
 
-const pairOf = async (runtime: Runtime, what: "parley" | "tcp", started: Array<Child<Order>>): Promise<Pair> => {
+const pairOf = async (
+  runtime: Runtime,
+  what: "parley" | "tcp" | "sealed",
+  started: Array<Child<Order>>
+): Promise<Pair> => {
   const start = async (...args: ReadonlyArray<string>) => {
     const child = new Child<Order>(runtime, "StreamEnd.ts", [what, ...args])
     started.push(child)
@@ -123,9 +127,15 @@ interface Measured {
   readonly microsPerChunk: Spread
   readonly mibPerSecond: Spread
   readonly tcpMibPerSecond: Spread
-  /** Of bare TCP's rate in the same round. */
+  /** Bare TCP with AES-GCM and nothing else: the ceiling. */
+  readonly sealedMibPerSecond: Spread
+  /** Of the rate of bare TCP, and of sealed TCP, in the same round. */
   readonly ofTcp: Spread
+  readonly ofSealed: Spread
+  /** What is left of bare TCP's rate when it is sealed. */
+  readonly sealedOfTcp: Spread
   readonly microsPerBlock: Spread
+  readonly sealedMicrosPerBlock: Spread
   readonly tcpMicrosPerBlock: Spread
   readonly quick: Growth
   readonly slow: Growth
@@ -137,12 +147,14 @@ const measure = async (runtime: Runtime, options: Options, { say }: Terms): Prom
   try {
     const parley = await pairOf(runtime, "parley", started)
     const tcp = await pairOf(runtime, "tcp", started)
+    const sealed = await pairOf(runtime, "sealed", started)
     const bulk = (pair: Pair) => transfer(pair, { _tag: "Bytes", bytes, restMs: 0 })
     const small = () => transfer(parley, { _tag: "Rows", rows })
     const rounds = await takeTurns<Round>(
       [
         { name: "chunks", warmUp: () => small().then(small), round: small },
         { name: "parley", warmUp: () => bulk(parley).then(() => bulk(parley)), round: () => bulk(parley) },
+        { name: "sealed", warmUp: () => bulk(sealed), round: () => bulk(sealed) },
         { name: "tcp", warmUp: () => bulk(tcp), round: () => bulk(tcp) }
       ],
       pairs
@@ -153,7 +165,7 @@ const measure = async (runtime: Runtime, options: Options, { say }: Terms): Prom
     say(`stream: ${runtime}: memory measured`)
     const rate = (name: string) => valuesOf(rounds, name, (round) => round.bytes / MIB / round.seconds)
     const perBlock = (name: string) =>
-      spreadOf(valuesOf(rounds, name, (round) => (round.micros / round.bytes) * BLOCK_BYTES))
+      spreadOf(valuesOf(rounds, name, (round) => (round.micros / round.bytes) * 65_536))
     return {
       runtime,
       pairs,
@@ -161,8 +173,12 @@ const measure = async (runtime: Runtime, options: Options, { say }: Terms): Prom
       microsPerChunk: spreadOf(valuesOf(rounds, "chunks", ({ chunks, micros }) => micros / chunks)),
       mibPerSecond: spreadOf(rate("parley")),
       tcpMibPerSecond: spreadOf(rate("tcp")),
+      sealedMibPerSecond: spreadOf(rate("sealed")),
       ofTcp: ratioOf(rate("parley"), rate("tcp")),
+      ofSealed: ratioOf(rate("parley"), rate("sealed")),
+      sealedOfTcp: ratioOf(rate("sealed"), rate("tcp")),
       microsPerBlock: perBlock("parley"),
+      sealedMicrosPerBlock: perBlock("sealed"),
       tcpMicrosPerBlock: perBlock("tcp"),
       quick,
       slow
@@ -213,18 +229,22 @@ ${table(
   all.map((each) => [each.runtime, spread(each.chunksPerSecond, whole), spread(each.microsPerChunk)])
 )}
 
-Bulk: ${whole(bytes / MIB)} MiB a round, in chunks of ${BLOCK_BYTES / 1_024} KiB
+Bulk: ${whole(bytes / MIB)} MiB a round, in chunks of ${BLOCK_BYTES / 1_024} KiB. Sealed TCP is bare TCP with AES-GCM by node:crypto, and no more
 ${table(
-  ["runtime", "MiB/s", "bare TCP", "of bare TCP", "CPU µs/64 KiB", "bare TCP"],
-  all.map((each) => [
-    each.runtime,
-    spread(each.mibPerSecond, whole),
-    spread(each.tcpMibPerSecond, whole),
-    spread(each.ofTcp),
-    spread(each.microsPerBlock),
-    spread(each.tcpMicrosPerBlock)
+  ["runtime", "", "MiB/s", "of bare TCP", "CPU µs/64 KiB, both ends"],
+  all.flatMap((each) => [
+    [each.runtime, "Parley", spread(each.mibPerSecond, whole), spread(each.ofTcp), spread(each.microsPerBlock)],
+    [
+      each.runtime,
+      "sealed TCP",
+      spread(each.sealedMibPerSecond, whole),
+      spread(each.sealedOfTcp),
+      spread(each.sealedMicrosPerBlock)
+    ],
+    [each.runtime, "bare TCP", spread(each.tcpMibPerSecond, whole), "1", spread(each.tcpMicrosPerBlock)]
   ])
 )}
+${all.map(({ ofSealed, runtime }) => `${runtime}: Parley is ${spread(ofSealed)} of sealed TCP`).join("\n")}
 
 Memory: by how much an end grew during ${whole(most / MIB)} MiB; a slow reader rests ${REST_MS} ms after each ${REST_BYTES / MIB} MiB
 ${table(
@@ -262,8 +282,9 @@ const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> =
         note: `Chunks of ${BLOCK_BYTES / 1_024} KiB between two processes, beside bare TCP in the same round. More is better.`,
         unit: "MiB/s",
         write: whole,
-        bars: all.flatMap(({ mibPerSecond, runtime, tcpMibPerSecond }) => [
+        bars: all.flatMap(({ mibPerSecond, runtime, sealedMibPerSecond, tcpMibPerSecond }) => [
           { label: `Parley, ${runtime}`, value: mibPerSecond, ours: true },
+          { label: `sealed TCP, ${runtime}`, value: sealedMibPerSecond },
           { label: `bare TCP, ${runtime}`, value: tcpMibPerSecond }
         ])
       })

@@ -1,7 +1,9 @@
 /**
- * One end of a stream, in a process of its own: `StreamEnd.ts parley|tcp serve` or `StreamEnd.ts parley|tcp read ADDRESS`. What
- * is served by Parley comes from the Effect Stream of a handler and is taken as one; bare TCP is the same bytes, and no more.
+ * One end of a stream, in a process of its own: `StreamEnd.ts parley|tcp|sealed serve` or `StreamEnd.ts parley|tcp|sealed
+ * read ADDRESS`. What is served by Parley comes from the Effect Stream of a handler and is taken as one; bare TCP is the same bytes
+ * and no more; sealed TCP is them as records of AES-GCM by `node:crypto`, each opened at the other end.
  */
+import { createCipheriv, createDecipheriv } from "node:crypto"
 import { once } from "node:events"
 import { connect, createServer, type Socket } from "node:net"
 import * as Effect from "effect/Effect"
@@ -125,7 +127,56 @@ const serveTcp = async (): Promise<string> => {
 }
 
 const send = async (socket: Socket, bytes: number): Promise<void> => {
-  for (let sent = 0; sent < bytes; sent += BLOCK_BYTES) if (!socket.write(block)) await once(socket, "drain")
+  for (let sent = 0; sent < bytes; sent += BLOCK_BYTES) {
+    if (!socket.write(isSealed ? seal(block) : block)) await once(socket, "drain")
+  }
+}
+
+const TAG_BYTES = 16
+const SEALED_BYTES = BLOCK_BYTES + TAG_BYTES
+/** One key and one nonce for all: this is no protocol, it costs what one costs at least. */
+const key = new Uint8Array(32).fill(7)
+const nonce = new Uint8Array(12)
+
+const seal = (bytes: Uint8Array): Uint8Array => {
+  const cipher = createCipheriv("aes-256-gcm", key, nonce)
+  const out = Buffer.allocUnsafe(SEALED_BYTES)
+  out.set(cipher.update(bytes))
+  cipher.final()
+  out.set(cipher.getAuthTag(), BLOCK_BYTES)
+  return out
+}
+
+const opened = (record: Uint8Array): number => {
+  const decipher = createDecipheriv("aes-256-gcm", key, nonce)
+  decipher.setAuthTag(record.subarray(BLOCK_BYTES))
+  const bytes = decipher.update(record.subarray(0, BLOCK_BYTES))
+  decipher.final()
+  return bytes.length
+}
+
+/** Opens what comes, record by record; gives how many bytes were in the chunk. */
+const opener = () => {
+  const carry = Buffer.alloc(SEALED_BYTES)
+  let filled = 0
+  return (chunk: Uint8Array): number => {
+    let bytes = 0
+    for (let at = 0; at < chunk.length;) {
+      if (filled === 0 && chunk.length - at >= SEALED_BYTES) {
+        bytes += opened(chunk.subarray(at, at + SEALED_BYTES))
+        at += SEALED_BYTES
+        continue
+      }
+      const taken = Math.min(SEALED_BYTES - filled, chunk.length - at)
+      carry.set(chunk.subarray(at, at + taken), filled)
+      at += taken
+      filled += taken
+      if (filled < SEALED_BYTES) break
+      bytes += opened(carry)
+      filled = 0
+    }
+    return bytes
+  }
 }
 
 const readTcp = async (address: string): Promise<Reader> => {
@@ -139,9 +190,10 @@ const readTcp = async (address: string): Promise<Reader> => {
     bytes: (bytes) =>
       new Promise((resolve) => {
         const count = new Count()
+        const open = opener()
         take = (chunk) => {
           count.chunks += 1
-          count.bytes += chunk.length
+          count.bytes += isSealed ? open(chunk) : chunk.length
           if (count.bytes >= bytes) resolve(count.taken())
         }
         const order = Buffer.alloc(8)
@@ -153,6 +205,7 @@ const readTcp = async (address: string): Promise<Reader> => {
 
 const [what, role, to] = process.argv.slice(2)
 const isParley = what === "parley"
+const isSealed = what === "sealed"
 const reader = role === "read" ? await (isParley ? readParley : readTcp)(to!) : undefined
 const address = role === "serve" ? await (isParley ? serveParley : serveTcp)() : to!
 
