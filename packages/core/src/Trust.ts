@@ -14,7 +14,7 @@ import type { NodeId } from "./NodeId.ts"
 export const INITIAL = 0.5
 /** How far one experience moves the figure towards its quality. */
 export const RATE = 0.1
-/** Most peer-and-capability pairs remembered; the one longest unused goes first. About 100 bytes each. */
+/** Most peer-and-capability pairs remembered; the one longest unused goes first. About 200 bytes each. */
 export const MAX_ENTRIES = 100_000
 
 /** What is known of one peer's capability. */

@@ -16,7 +16,7 @@ const multiplier = randomInt(2 ** 31) * 2 + 1
 /** At most half full. It keeps the room of its busiest time. */
 export class StreamTable<S extends { readonly id: number }> {
   size = 0
-  #slots: Array<S | undefined> = new Array<S | undefined>(FIRST_SLOTS).fill(undefined)
+  #slots: Array<S | undefined> = Array.from<S | undefined>({ length: FIRST_SLOTS })
   #shift = FIRST_SHIFT
 
   get(id: number): S | undefined {
@@ -65,7 +65,7 @@ export class StreamTable<S extends { readonly id: number }> {
   }
 
   clear(): void {
-    this.#slots = new Array<S | undefined>(FIRST_SLOTS).fill(undefined)
+    this.#slots = Array.from<S | undefined>({ length: FIRST_SLOTS })
     this.#shift = FIRST_SHIFT
     this.size = 0
   }
@@ -80,7 +80,7 @@ export class StreamTable<S extends { readonly id: number }> {
 
   #grow(): void {
     const all = this.values()
-    this.#slots = new Array<S | undefined>(2 * this.#slots.length).fill(undefined)
+    this.#slots = Array.from<S | undefined>({ length: 2 * this.#slots.length })
     this.#shift -= 1
     for (const stream of all) this.#place(stream)
   }
