@@ -61,6 +61,39 @@ describe("votes", () => {
     expect(count(majorityVote, [0, -0]).votes.length).toEqual(1)
     expect(count(majorityVote, ["\ud800", "\ud800", { a: "\ud800" }, { a: "\ud800" }]).votes.length).toEqual(2)
   })
+  test("a value is compared whole: nothing inherited, left out, added or nested elsewhere passes for the same", () => {
+    const read = (text: string): Schema.Json => JSON.parse(text) as Schema.Json
+    const different = [
+      '{"a":1}',
+      '{"a":1,"b":2}',
+      '{"b":1}',
+      '{"a":"1"}',
+      '{"a":null}',
+      '{"a":{}}',
+      '{"a":[]}',
+      '{"__proto__":{}}',
+      '{"constructor":1}',
+      "{}",
+      "[]",
+      "[1]",
+      "[1,2]",
+      "[[1],2]",
+      '{"0":1}'
+    ]
+    expect(
+      count(
+        majorityVote,
+        different.flatMap((text) => [read(text), read(text)])
+      ).votes.map(({ weight }) => weight)
+    ).toEqual(different.map(() => 2))
+    for (const first of different) {
+      expect(count(majorityVote, [first, ...different].map(read)).votes.length).toBe(different.length)
+    }
+    expect(
+      count(majorityVote, [read('{"a":1,"b":2}'), read('{"b":2,"a":1}'), read('{"a":-0}'), read('{"a":0}')]).votes
+        .length
+    ).toBe(2)
+  })
   test("weighted is more than half of the invited trust, whatever the order of adding", () => {
     const trust = (agent: number) => [0.9, 0.3, 0.3, 0.1][agent]!
     const outcome = count(weightedVote, ["a", "b", "b", "b"], invite(4, trust))

@@ -5,6 +5,7 @@
 import * as CanonicalJson from "@parley/core/CanonicalJson"
 import type { Status, Vote } from "@parley/core/Strategy"
 import type * as Schema from "effect/Schema"
+import { Pattern } from "./Pattern.ts"
 import type { Roll } from "./Roll.ts"
 
 /** One of the things that agents stand for. */
@@ -22,41 +23,13 @@ export const canonicalText = (value: Schema.Json): string => {
   try {
     return CanonicalJson.stringify(value)
   } catch {
-    return `${NOT_CANONICAL}${JSON.stringify(value)}`
+    return `not canonical: ${JSON.stringify(value)}`
   }
-}
-const NOT_CANONICAL = "not canonical: "
-
-/**
- * Whether two values are the same JSON, whatever the order of their members. Faster than writing both, and most answers of a
- * vote are alike.
- */
-export const isAlike = (a: unknown, b: unknown): boolean => {
-  if (a === b) return true
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
-  if (Array.isArray(a)) {
-    if (!Array.isArray(b) || a.length !== b.length) return false
-    for (let i = 0; i < a.length; i++) if (!isAlike(a[i], b[i])) return false
-    return true
-  }
-  if (Array.isArray(b)) return false
-  let more = 0
-  for (const key in a) {
-    // What every object inherits under other names is a function, and no JSON is like one.
-    if (key === "__proto__" || !isAlike((a as Fields)[key], (b as Fields)[key])) return false
-    more++
-  }
-  for (const _ in b) more--
-  return more === 0
 }
 
 /** Stands for all objects with one text. */
 interface Key {
   readonly text: string
-}
-
-interface Fields {
-  readonly [key: string]: unknown
 }
 
 /** Distinct objects that the next one is compared with before its text is looked for: the first that came. */
@@ -76,7 +49,7 @@ export class Poll {
   readonly #canonical = new Map<string, Key>()
   /** Objects that were written the same way need to be canonicalised once only. */
   readonly #written = new Map<string, Key>()
-  readonly #first: Array<{ readonly value: object; readonly key: Key }> = []
+  readonly #first: Array<{ readonly pattern: Pattern; readonly key: Key }> = []
 
   constructor(size: number) {
     this.#byPlace = Array.from<Choice | undefined>({ length: size })
@@ -147,10 +120,9 @@ export class Poll {
   /** One key for all objects and arrays with the same canonical text. It is no string, so no string can pass for it. */
   #objectKey(value: object): Key {
     const first = this.#first
-    for (let i = 0; i < first.length; i++) if (isAlike(first[i]!.value, value)) return first[i]!.key
+    for (let i = 0; i < first.length; i++) if (first[i]!.pattern.fits(value)) return first[i]!.key
     const key = this.#keyByText(value)
-    // What has no canonical form equals only what is written as it is.
-    if (first.length < COMPARED && !key.text.startsWith(NOT_CANONICAL)) first.push({ value, key })
+    if (first.length < COMPARED) first.push({ pattern: new Pattern(value), key })
     return key
   }
 
