@@ -23,6 +23,8 @@ const INFLIGHT = 64
 /** Something happens to the agents this often, and memory is looked at that often, in ms. */
 const TURN_MS = 1_500
 const SAMPLE_MS = 5_000
+/** Calls that are told in full in the results. */
+const TOLD = 20
 /** Of a brief run, in ms: so short that its memory says nothing. */
 const BRIEF = { ms: 12_000, turn: 200, sample: 1_000 }
 /** Until agents have told each other of themselves, or ended what they were at. */
@@ -117,6 +119,7 @@ interface Outcome {
   readonly begun: ReadonlyArray<{ readonly index: number; readonly end: End; readonly begun: number }>
   readonly account: Account
   readonly visits: Account
+  readonly brokenByLeaving: ReadonlyArray<FailedCall>
   readonly unexplained: ReadonlyArray<FailedCall>
 }
 
@@ -128,6 +131,16 @@ const leftOpen = (quiet: Moment, last: Moment): number => {
   const connections = ({ connections }: Sample): number => connections
   const usual = (sum(quiet, streams) / sum(quiet, connections)) * sum(last, connections)
   return sum(last, ({ tasks }) => tasks) + Math.round(sum(last, streams) - usual)
+}
+
+/** Calls that an agent had begun when it left, and did not answer: it was to end them first. */
+const breaksByLeaving = ({ failovers, failures }: Totals, agents: ReadonlyMap<string, Agent>, ledger: Ledger) => {
+  const broke = ({ tried }: FailedCall): boolean =>
+    tried.some(({ peer, tag }) => tag === "Disconnected" && agents.get(peer ?? "")?.end === "left")
+  const begun = failures.filter((call) => broke(call) && ledger.isBegun(call.n))
+  // One that another agent answered was begun by that one at least.
+  const twice = new Set(ledger.account().twice.map(({ n }) => n))
+  return [...begun, ...failovers.filter((call) => broke(call) && twice.has(call.n))]
 }
 
 const soakFor = async (options: Options, directory: string, say: Terms["say"]): Promise<Outcome> => {
@@ -195,6 +208,7 @@ const soakFor = async (options: Options, directory: string, say: Terms["say"]): 
       begun,
       account: main.account(),
       visits: visits.account(),
+      brokenByLeaving: breaksByLeaving(totals, agents, main),
       unexplained: totals.failures.filter((failure) => !isExplained(failure, agents))
     }
   } finally {
@@ -215,7 +229,7 @@ const run = async (args: ReadonlyArray<string>, { brief, say }: Terms): Promise<
 }
 
 const reportOf = (options: Options, outcome: Outcome, brief: boolean): Report => {
-  const { account, begun, events, last, leftOpen, moments, totals, unexplained, visits } = outcome
+  const { account, begun, brokenByLeaving, events, last, leftOpen, moments, totals, unexplained, visits } = outcome
   const seconds = moments.at(-1)?.at ?? 0
   const late = moments.filter(({ at }) => at >= seconds * WARM)
   const growths = [
@@ -265,6 +279,7 @@ ${table(
     ["calls answered by another agent than the first", whole(totals.failedOver)],
     ["  begun by one that was killed, and done by another", whole(account.afterDeath)],
     ["calls failed, for a death", whole(totals.failures.length - unexplained.length)],
+    ["calls that broke off because an agent left", whole(brokenByLeaving.length)],
     ["calls lost", whole(lost)],
     ["  without an end", whole(unanswered)],
     ["  failed without a death", whole(unexplained.length + totals.failed - totals.failures.length)],
@@ -305,10 +320,11 @@ ${table(
       settings: { ...options, warm: WARM, maxHeapMiB: MAX_HEAP_MIB, maxRssMiB: MAX_RSS_MIB },
       events,
       begun,
-      totals: { ...totals, failures: totals.failures.slice(0, 20) },
+      totals: { ...totals, failures: totals.failures.slice(0, TOLD), failovers: totals.failovers.slice(0, TOLD) },
+      brokenByLeaving: brokenByLeaving.slice(0, TOLD),
       account,
       visits,
-      unexplained: unexplained.slice(0, 20),
+      unexplained: unexplained.slice(0, TOLD),
       lost,
       doubled,
       leftOpen,

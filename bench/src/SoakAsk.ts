@@ -8,7 +8,7 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Result from "effect/Result"
 import * as Layers from "@parley/agent/Layers"
 import { Node } from "@parley/core/Node"
-import type { NodeError, NodeErrorReason } from "@parley/core/NodeError"
+import type { NodeErrorReason } from "@parley/core/NodeError"
 import type { NodeId } from "@parley/core/NodeId"
 import { obey } from "./Obey.ts"
 import { sample } from "./SoakSample.ts"
@@ -40,6 +40,8 @@ export interface Totals {
   /** Answered by another agent than the first that was asked. */
   readonly failedOver: number
   readonly failures: ReadonlyArray<FailedCall>
+  /** Some of those that another agent answered, and what came of the first. */
+  readonly failovers: ReadonlyArray<FailedCall>
 }
 
 export type AskOrder =
@@ -78,6 +80,7 @@ let wrong = 0
 let failed = 0
 let failedOver = 0
 const failures: Array<FailedCall> = []
+const failovers: Array<FailedCall> = []
 const state = { stopped: false }
 const now = (): number => Date.now()
 
@@ -87,11 +90,8 @@ const attemptOf = (reason: NodeErrorReason): FailedCall["tried"][number] => ({
   detail: "detail" in reason ? reason.detail : ""
 })
 
-const note = (n: number, from: number, { attempts, reason }: NodeError): void => {
-  failed += 1
-  if (failures.length >= TOLD) return
-  const tried = (attempts.length === 0 ? [reason] : attempts).map(attemptOf)
-  failures.push({ n, from, to: now(), tried })
+const note = (told: Array<FailedCall>, n: number, from: number, attempts: ReadonlyArray<NodeErrorReason>): void => {
+  if (told.length < TOLD) told.push({ n, from, to: now(), tried: attempts.map(attemptOf) })
 }
 
 interface Joined {
@@ -122,13 +122,18 @@ const lane = Effect.gen(function* () {
     const from = now()
     const result = yield* Effect.result(ask(n))
     if (Result.isFailure(result)) {
-      note(n, from, result.failure)
+      const { attempts, reason } = result.failure
+      failed += 1
+      note(failures, n, from, attempts.length === 0 ? [reason] : attempts)
       continue
     }
     const { attempts, output } = result.success
     answered += 1
     if (output.n !== n || output.proof !== proofOf(n, output.by)) wrong += 1
-    if (attempts.length > 0) failedOver += 1
+    if (attempts.length > 0) {
+      failedOver += 1
+      note(failovers, n, from, attempts)
+    }
     if (n % 2 === 0) favourite = output.by
     entries[unwritten++] = n
     entries[unwritten++] = output.by
@@ -163,7 +168,7 @@ await obey<AskOrder>({ node: node.nodeId }, async (order) => {
       await Promise.race([lanes, late])
       flush()
       closeSync(file)
-      return { issued, answered, wrong, failed, failedOver, failures } satisfies Totals
+      return { issued, answered, wrong, failed, failedOver, failures, failovers } satisfies Totals
     }
   }
 })

@@ -42,7 +42,12 @@ export interface Account {
   readonly unfounded: number
   /** Tasks that were answered more than once. */
   readonly answeredTwice: number
+  /** Some of the tasks that were begun twice without need, with the agents that did. */
+  readonly twice: ReadonlyArray<{ readonly n: number; readonly agents: ReadonlyArray<number> }>
 }
+
+/** Tasks that are told in full; beyond, they are only counted. */
+const TOLD = 20
 
 /** The tasks of one asking node, numbered from `first`. */
 export class Ledger {
@@ -53,6 +58,9 @@ export class Ledger {
   /** How often a task was begun by agents that were not killed, and by ones that were. */
   readonly #unforced: Uint8Array
   readonly #killed: Uint8Array
+  /** The first agent that began it and was not killed, plus one. */
+  readonly #firstBy: Uint16Array
+  readonly #twice: Array<Account["twice"][number]> = []
   #begun = 0
   #twiceAtOne = 0
   #answered = 0
@@ -65,6 +73,7 @@ export class Ledger {
     this.#answeredBy = new Uint16Array(most)
     this.#unforced = new Uint8Array(most)
     this.#killed = new Uint8Array(most)
+    this.#firstBy = new Uint16Array(most)
   }
 
   /** Reads what the asking node was answered; before all agents. */
@@ -86,14 +95,27 @@ export class Ledger {
       const at = n - this.#first
       if (at < 0 || at >= this.#most) return
       this.#begun += 1
-      if (seen[at] === 1) this.#twiceAtOne += 1
-      else {
+      if (seen[at] === 1) {
+        this.#twiceAtOne += 1
+        this.#tell(n, [by, by])
+      } else {
         seen[at] = 1
         runs[at]! += 1
+        if (end !== "killed" && runs[at]! > 1) this.#tell(n, [this.#firstBy[at]! - 1, by])
+        else if (end !== "killed") this.#firstBy[at] = by + 1
         if (this.#answeredBy[at] === by + 1) this.#confirmed += 1
       }
     })
     return this.#begun - before
+  }
+
+  /** Whether an agent that was not killed began it. */
+  isBegun(n: number): boolean {
+    return this.#unforced[n - this.#first] !== 0
+  }
+
+  #tell(n: number, agents: ReadonlyArray<number>): void {
+    if (this.#twice.length < TOLD) this.#twice.push({ n, agents })
   }
 
   account(): Account {
@@ -111,7 +133,8 @@ export class Ledger {
       twiceUnforced,
       afterDeath,
       unfounded: this.#answered - this.#confirmed,
-      answeredTwice: this.#answeredTwice
+      answeredTwice: this.#answeredTwice,
+      twice: this.#twice
     }
   }
 }

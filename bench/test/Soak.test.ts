@@ -18,7 +18,15 @@ const fileOf = (...numbers: ReadonlyArray<number>): string => {
 }
 
 describe("a soak's books", () => {
-  const nothing = { begun: 0, twiceAtOne: 0, twiceUnforced: 0, afterDeath: 0, unfounded: 0, answeredTwice: 0 }
+  const nothing = {
+    begun: 0,
+    twiceAtOne: 0,
+    twiceUnforced: 0,
+    afterDeath: 0,
+    unfounded: 0,
+    answeredTwice: 0,
+    twice: []
+  }
 
   test("agree where each task was begun once, by whoever answered it", () => {
     const ledger = new Ledger(100, 3)
@@ -42,7 +50,11 @@ describe("a soak's books", () => {
       afterDeath: 2,
       // Agent 0 never began task 1, and agent 1 never began task 3.
       unfounded: 2,
-      answeredTwice: 1
+      answeredTwice: 1,
+      twice: [
+        { n: 1, agents: [1, 1] },
+        { n: 2, agents: [1, 2] }
+      ]
     })
   })
 
