@@ -352,6 +352,17 @@ describe("Session", () => {
     expect(a.closed[0]).toContain("silent for")
   })
 
+  test("a node that stood still asks its peer before it gives it up", async () => {
+    const a = makeEnd("outbound")
+    const now = performance.now()
+    a.session.tick(now)
+    a.session.tick(now + 3_600_000)
+    await settle()
+    expect([a.session.state(), a.link.outbox.length]).toEqual(["open", 1])
+    a.session.tick(now + 3_600_001)
+    expect(a.closed[0]).toContain("silent for 3600001 ms")
+  })
+
   test("a peer that answers is kept", async () => {
     const a = makeEnd("outbound", { keepaliveMs: 20, deadAfterMs: 2_000 })
     const b = makeEnd("inbound")

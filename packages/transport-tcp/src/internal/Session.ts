@@ -434,7 +434,7 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
       this.#heard = false
       this.#pinged = false
       this.#heardAt = now
-    } else if (now - this.#heardAt >= this.#limits.deadAfterMs) {
+    } else if (this.#pinged && now - this.#heardAt >= this.#limits.deadAfterMs) {
       return this.fail(`the peer was silent for ${Math.round(now - this.#heardAt)} ms`)
     } else if (!this.#pinged && now - this.#heardAt >= this.#limits.keepaliveMs) {
       this.#pinged = true
