@@ -56,10 +56,13 @@ const stageOfFile = new Map(
 const sealers = new Set(["Aead", "CipherState", "CipherSuite", "Records"])
 const spanFunctions = /span/i
 
+/** The runtimes' own files on the way to the socket: compilers put what calls them into its own caller. */
+const socketFiles = /(?:^|[:/])(?:net|writable|readable|stream_base_commons|stream_wrap|tcp_wrap)(?:\.\w+)?$/
+
 /** What a function is there for; undefined where that depends on who called it. */
 const ownStage = ({ functionName, url }: Profiler.Profile["nodes"][number]["callFrame"]): Stage | undefined => {
   if (functionName === "(garbage collector)") return "garbage collection"
-  if (!/^(file:|\/)/.test(url)) return undefined
+  if (!/^(file:|\/)/.test(url)) return socketFiles.test(url) ? "socket" : undefined
   const file = /([^/\\]+)\.[cm]?[jt]s$/.exec(url)?.[1] ?? ""
   if (url.includes("/bench/src/")) return "the bench itself"
   if (sealers.has(file)) return /seal|encrypt|write/i.test(functionName) ? "sealing" : "opening"
