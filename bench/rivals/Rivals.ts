@@ -3,7 +3,7 @@
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { areRivalsInstalled, root, type Runtime } from "../../scripts/setup.mjs"
+import { areRivalsInstalled, ensureRivalsInstalled, root, type Runtime } from "../../scripts/setup.mjs"
 import type { Path } from "../src/Path.ts"
 import { natsServerVersion } from "./NatsServer.ts"
 
@@ -86,3 +86,12 @@ export const rivals: { readonly [Name in RivalName]: Rival } = {
 
 /** Their names, in the order of a table. */
 export const rivalNames = Object.keys(rivals) as ReadonlyArray<RivalName>
+
+/** Installs their packages where they are missing. Where that fails the bench goes on without them, and it is said why. */
+export const installRivals = (say: (text: string) => void): void => {
+  try {
+    ensureRivalsInstalled()
+  } catch (error) {
+    say(`bench: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}

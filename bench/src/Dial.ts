@@ -1,6 +1,7 @@
 /** `dial`: how long a dial takes, how many round trips the first answer, and how many dials a node takes a second. */
 import { parseArgs } from "node:util"
 import { areRivalsInstalled, type Runtime } from "../../scripts/setup.mjs"
+import { installRivals } from "../rivals/Rivals.ts"
 import { bars } from "./Charts.ts"
 import { Child } from "./Child.ts"
 import { CountingProxy, type Passed } from "./CountingProxy.ts"
@@ -292,6 +293,7 @@ What one address may have is raised, since all dials come from one; every other 
 
 const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> => {
   const options = optionsOf(args, terms.brief)
+  if (!terms.brief) installRivals(terms.say)
   const measured: Array<Measured> = []
   for (const runtime of options.runtimes) measured.push(await measure(runtime, options, terms))
   const { pairs, seconds } = options

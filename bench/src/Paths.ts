@@ -34,6 +34,9 @@ export const labelOf = (name: PathName): string => (isOwn(name) ? labels[name] :
 /** Whether others on the way can read what is asked. */
 export const isPlain = (name: PathName): boolean => (isOwn(name) ? name === "echo" : rivals[name].wire === "plain")
 
+/** Whether it needs packages that the bench installs when they are first asked for; effect/rpc comes with Effect. */
+export const isInstalledApart = (name: PathName): boolean => !isOwn(name) && name !== "effect-rpc"
+
 /** Why it cannot run here; undefined where it can. */
 export const unavailable = (name: PathName, runtime: Runtime): string | undefined =>
   isOwn(name) ? undefined : rivals[name].unavailable(runtime)

@@ -5,9 +5,10 @@
  */
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { rivalNames, rivals } from "../rivals/Rivals.ts"
+import { installRivals, rivalNames, rivals } from "../rivals/Rivals.ts"
 import { Pair } from "./End.ts"
 import type { Chart, Goal, Part } from "./Part.ts"
+import { isInstalledApart } from "./Paths.ts"
 import { matrixCharts, pacedCharts, rivalCharts } from "./RoutingCharts.ts"
 import { knownGoals, rivalGoals } from "./RoutingGoals.ts"
 import { measureKnown } from "./RoutingKnown.ts"
@@ -53,8 +54,9 @@ const profile = async (
 
 const run: Part["run"] = async (args, { brief, say }) => {
   const options = optionsOf(args, brief)
-  const { bytes, only, pairs, runtimes, seconds, setting } = options
+  const { bytes, only, pairs, paths, runtimes, seconds, setting } = options
   const wants = (section: Section) => only.includes(section)
+  if (!brief && (wants("paced") || (wants("rivals") && paths.some(isInstalledApart)))) installRivals(say)
   const texts = [
     `routing: ${bytes} B of JSON, two processes on loopback, ${pairs} rounds of ${seconds} s taken in turn;`,
     `the whole path: matched among ${whole(setting.known)} agents, all guardrails, deadline, idempotency and trace in the envelope`
