@@ -5,7 +5,7 @@
  * copy nothing but what they return. A decoder returns undefined for whatever is not a message of its kind.
  */
 import { Buffer } from "node:buffer"
-import { CallerSpan, TRACE_BYTES } from "./CallerSpan.ts"
+import { CallerSpan, type RecentSpans, TRACE_BYTES } from "./CallerSpan.ts"
 import * as TaskId from "./TaskId.ts"
 
 /** First byte of a message. */
@@ -181,8 +181,8 @@ const capabilityAt = (buffer: Buffer, length: number): string => {
   return lastCapability
 }
 
-/** Reads a request. */
-export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined => {
+/** Reads a request; its span may be one of those read last. */
+export const decodeRequest = (message: Uint8Array, recent?: RecentSpans): ReceivedRequest | undefined => {
   const start = bodyStart(message)
   if (start < 0) return undefined
   const buffer = asBuffer(message)
@@ -191,7 +191,7 @@ export const decodeRequest = (message: Uint8Array): ReceivedRequest | undefined 
   let at = FIXED + idLength
   let trace: CallerSpan | undefined
   if ((flags & Flag.trace) !== 0) {
-    trace = new CallerSpan(message, at)
+    trace = recent === undefined ? new CallerSpan(message, at) : recent.read(message, at)
     at += TRACE_BYTES
   }
   let budget: number | undefined

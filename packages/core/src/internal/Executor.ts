@@ -10,11 +10,10 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as EffectStream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
 import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
-import type { CallerSpan } from "./CallerSpan.ts"
+import { type CallerSpan, RecentSpans } from "./CallerSpan.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
@@ -56,6 +55,7 @@ export class Executor implements Desk {
   readonly #rate: RateLimit
   readonly #running = new Running<Work>()
   readonly #settled: Repeats
+  readonly #spans = new RecentSpans()
   #draining = false
   #idle: Array<() => void> = []
 
@@ -131,7 +131,7 @@ export class Executor implements Desk {
       const limit = settings.maxPayloadBytes
       return waiter.refuse("rejected", { code: "TooLarge", bytes: bodyBytes, limit, detail: `at most ${limit} bytes` })
     }
-    const request = Envelope.decodeRequest(message)
+    const request = Envelope.decodeRequest(message, this.#spans)
     if (request === undefined) return waiter.stream.reset(ResetCode.Malformed)
     waiter.receipt = request.receipt
     const served = this.#find(request.capability)
@@ -264,13 +264,13 @@ export class Executor implements Desk {
     } catch (error) {
       effect = Effect.fail(error)
     }
-    let services = Context.add(served.services, CurrentTask, work.task)
+    let { services } = served
     const { trace } = work.request
     if (trace !== undefined) {
       if (served.traced) effect = inSpan(effect, trace, work)
-      else services = Context.add(services, Tracer.ParentSpan, trace)
+      else services = trace.within(services)
     }
-    const fiber = Effect.runForkWith(services)(effect)
+    const fiber = Effect.runForkWith(Context.add(services, CurrentTask, work.task))(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
     work.fiber = fiber
