@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { root } from "../../scripts/setup.mjs"
+import { extraParts, parts } from "./Parts.ts"
 import { readPart, readSummary, resultsDirectory } from "./Results.ts"
 import type { Point } from "./RoutingMatrix.ts"
 import type { Paced } from "./RoutingPaced.ts"
@@ -111,6 +112,16 @@ const machine = (directory: string): string => {
   return `Measured ${date.slice(0, 10)} on ${machine.cores} cores (${machine.cpu}, ${machine.memoryGiB} GiB, ${machine.system}), load ${load.join(" before and ")} after; ${named.join(", ")}.`
 }
 
+/** A part's charts, and its tables as a terminal shows them. */
+const shown =
+  (part: string) =>
+  (directory: string): string => {
+    const found = readPart(directory, part)
+    if (found === undefined) return `Not measured yet: \`npm run bench -- ${part}\` does.`
+    const charts = found.charts.map((name) => `![${part}: ${name}](results/charts/${name}.svg)\n`).join("")
+    return `${charts}${charts === "" ? "" : "\n"}\`\`\`text\n${found.text}\n\`\`\``
+  }
+
 const blocks: { readonly [name: string]: (directory: string) => string } = {
   goals,
   rivals,
@@ -118,7 +129,12 @@ const blocks: { readonly [name: string]: (directory: string) => string } = {
   matrix,
   paced,
   stages,
-  machine
+  machine,
+  ...Object.fromEntries(
+    Object.keys({ ...parts, ...extraParts })
+      .filter((name) => name !== "routing")
+      .map((name) => [name, shown(name)])
+  )
 }
 
 /** A document with its figures as the results say. Throws where a name is unknown. */

@@ -5,7 +5,7 @@ import type { Runtime } from "../../scripts/setup.mjs"
 import { Child } from "./Child.ts"
 import type { IdleOrder, IdleReady } from "./IdleEnd.ts"
 import type { Run } from "./Load.ts"
-import { goal, type Goal, type Part, type Report, type Terms } from "./Part.ts"
+import { goal, type Goal, type Part, type Report, type Terms, titles } from "./Part.ts"
 import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
 import { short, spread, table, whole } from "./Table.ts"
 import { takeTurns, valuesOf } from "./Turns.ts"
@@ -169,24 +169,25 @@ const measure = async (runtime: Runtime, options: Options, terms: Terms): Promis
   }
 }
 
-/** One row for both runtimes: what is asked for holds where the worse one has it. */
-const goalsOf = (measured: ReadonlyArray<Measured>, { connections, pairs, runtimes }: Options): ReadonlyArray<Goal> => {
-  const where = `${whole(connections)} idle connections in one process, the worse of ${runtimes.join(" and ")}`
-  const all = measured.length === runtimes.length
-  const most = Math.max(...measured.map(({ bytesEach }) => bytesEach / KIB))
-  const least = Math.min(...measured.map(({ ratio }) => ratio.median))
-  return [
-    goal("idle-memory", `Memory of each of ${where}`, { atMost: 32 }, "KiB", all ? most : undefined, 1),
-    goal(
-      "idle-calls",
-      `Routed calls/s beside ${where}`,
-      { atLeast: 0.9 },
-      "× without them",
-      all ? least : undefined,
-      pairs
-    )
-  ]
-}
+/** Rows for each runtime. */
+const goalsOf = (measured: ReadonlyArray<Measured>, { connections, pairs, runtimes }: Options): ReadonlyArray<Goal> =>
+  runtimes.flatMap((runtime) => {
+    const where = `${whole(connections)} idle connections in one process, on ${titles[runtime]}`
+    const found = measured.find((each) => each.runtime === runtime)
+    const each = found && found.bytesEach / KIB
+    const runs = found === undefined ? 0 : pairs
+    return [
+      goal(`idle-memory-${runtime}`, `Memory of each of ${where}`, { atMost: 32 }, "KiB", each, Math.min(1, runs)),
+      goal(
+        `idle-calls-${runtime}`,
+        `Routed calls/s beside ${where}`,
+        { atLeast: 0.9 },
+        "× without them",
+        found?.ratio.median,
+        runs
+      )
+    ]
+  })
 
 const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> => {
   const options = optionsOf(args, terms.brief)

@@ -2,6 +2,11 @@
  * What every part of the bench gives: tables for people, data for scripts, charts, and its lines of `results/summary.json`.
  */
 
+import type { Runtime } from "../../scripts/setup.mjs"
+
+/** The runtimes as sentences name them. */
+export const titles: { readonly [R in Runtime]: string } = { bun: "Bun", deno: "Deno" }
+
 /** A line of what Parley must reach, and whether it did. */
 export interface Goal {
   readonly id: string

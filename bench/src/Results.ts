@@ -25,6 +25,9 @@ export interface PartResults {
   /** Load average of one minute before and after: what else was going on. */
   readonly load: readonly [number, number]
   readonly goals: ReadonlyArray<Goal>
+  /** The tables as a terminal shows them, and the names of the charts. */
+  readonly text: string
+  readonly charts: ReadonlyArray<string>
 }
 
 /** A file of a folder; undefined where there is none. */

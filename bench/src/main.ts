@@ -108,6 +108,8 @@ const runPart = async (
     seconds,
     load: [before, loadNow()],
     goals: report.goals,
+    text: report.text,
+    charts: report.charts.map(({ name }) => name),
     ...report.data
   }
   return { name, part, report, json }
