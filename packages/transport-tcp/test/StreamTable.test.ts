@@ -33,4 +33,18 @@ describe("StreamTable", () => {
     expect(table.values()).toEqual([])
     for (const id of model.keys()) expect(table.get(id)).toBeUndefined()
   })
+
+  test("has grown for a peer's thousands of streams, and is small again when they are gone", () => {
+    const table = new StreamTable<{ readonly id: number }>()
+    for (let id = 2; id <= 8_192; id += 2) table.add({ id })
+    expect(table.room).toBeGreaterThanOrEqual(8_192)
+    for (let id = 2; id < 8_192; id += 2) table.delete(id)
+    expect(table.get(8_192)).toEqual({ id: 8_192 })
+    table.delete(8_192)
+    expect(table.size).toBe(0)
+    expect(table.room).toBeLessThanOrEqual(256)
+    table.add({ id: 7 })
+    expect(table.get(7)).toEqual({ id: 7 })
+    expect(table.values()).toEqual([{ id: 7 }])
+  })
 })

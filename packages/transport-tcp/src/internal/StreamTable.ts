@@ -9,11 +9,13 @@ import { randomInt } from "node:crypto"
 
 const FIRST_SLOTS = 16
 const FIRST_SHIFT = 28
+/** A table of more slots is let go of when it is empty: a peer that once had thousands of streams leaves no large one behind. */
+const KEPT_SLOTS = 256
 
 /** Ids come from peers: a multiplier that they do not know keeps them from choosing ids that fall on one slot. */
 const multiplier = randomInt(2 ** 31) * 2 + 1
 
-/** At most half full. It keeps the room of its busiest time. */
+/** At most half full. It keeps the room of its busiest time until it is empty. */
 export class StreamTable<S extends { readonly id: number }> {
   size = 0
   #slots: Array<S | undefined> = Array.from<S | undefined>({ length: FIRST_SLOTS })
@@ -57,6 +59,12 @@ export class StreamTable<S extends { readonly id: number }> {
     }
     slots[hole] = undefined
     this.size -= 1
+    if (this.size === 0 && slots.length > KEPT_SLOTS) this.clear()
+  }
+
+  /** Slots there are. */
+  get room(): number {
+    return this.#slots.length
   }
 
   /** All of them, in no order. */
