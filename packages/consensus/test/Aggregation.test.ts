@@ -8,6 +8,7 @@ import { testNode } from "@parley/core/testing/StrategySuite"
 import * as Aggregation from "../src/Aggregation.ts"
 import * as Consensus from "../src/Consensus.ts"
 import * as Equivalence from "../src/Equivalence.ts"
+import { patternOf } from "../src/internal/Pattern.ts"
 
 const invite = (count: number, trust: (agent: number) => number = () => 0.5) =>
   Array.from({ length: count }, (_, agent) => ({ node: testNode(agent), trust: trust(agent), score: 0.5 }))
@@ -93,6 +94,16 @@ describe("votes", () => {
       count(majorityVote, [read('{"a":1,"b":2}'), read('{"b":2,"a":1}'), read('{"a":-0}'), read('{"a":0}')]).votes
         .length
     ).toBe(2)
+  })
+  test("large answers are counted alike, and no patterns of them are kept", () => {
+    const large = (last: number): Schema.Json => [...Array.from({ length: 100_000 }, () => 0), last]
+    expect(count(majorityVote, [large(1), large(1), large(2)]).votes.map(({ weight }) => weight)).toEqual([2, 1])
+    expect(patternOf(large(1))).toBeUndefined()
+    let nested: Schema.Json = 0
+    for (let depth = 0; depth < 60; depth++) nested = { a: nested, b: Array.from({ length: 100 }, () => depth) }
+    expect(patternOf(nested)).toBeUndefined()
+    expect(patternOf({ rows: Array.from({ length: 1_000 }, () => 0) })?.fits({ rows: [0] })).toBe(false)
+    expect(patternOf("text")?.fits("text")).toBe(true)
   })
   test("weighted is more than half of the invited trust, whatever the order of adding", () => {
     const trust = (agent: number) => [0.9, 0.3, 0.3, 0.1][agent]!

@@ -3,6 +3,22 @@
  * as to write each of them.
  */
 
+/** Most members and elements, at all depths, of a value that a pattern is made of: each takes ten times what it has in JSON. */
+const MAX_PARTS = 1_024
+
+/** How many of so many parts are left after a value's; below zero where it has more. */
+const leftAfter = (value: unknown, left: number): number => {
+  if (typeof value !== "object" || value === null || left < 0) return left
+  const parts = Array.isArray(value) ? value : Object.values(value)
+  let rest = left - parts.length
+  for (let i = 0; i < parts.length && rest >= 0; i++) rest = leftAfter(parts[i], rest)
+  return rest
+}
+
+/** The pattern of a value, unless that is a large one. */
+export const patternOf = (value: unknown): Pattern | undefined =>
+  leftAfter(value, MAX_PARTS) < 0 ? undefined : new Pattern(value)
+
 /** Tells whether another value has the same JSON text: the same members in the same order. */
 export class Pattern {
   readonly #value: unknown

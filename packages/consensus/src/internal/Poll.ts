@@ -5,7 +5,7 @@
 import * as CanonicalJson from "@parley/core/CanonicalJson"
 import type { Status, Vote } from "@parley/core/Strategy"
 import type * as Schema from "effect/Schema"
-import { Pattern } from "./Pattern.ts"
+import { type Pattern, patternOf } from "./Pattern.ts"
 import type { Roll } from "./Roll.ts"
 
 /** One of the things that agents stand for. */
@@ -122,7 +122,8 @@ export class Poll {
     const first = this.#first
     for (let i = 0; i < first.length; i++) if (first[i]!.pattern.fits(value)) return first[i]!.key
     const key = this.#keyByText(value)
-    if (first.length < COMPARED) first.push({ pattern: new Pattern(value), key })
+    const pattern = first.length < COMPARED ? patternOf(value) : undefined
+    if (pattern !== undefined) first.push({ pattern, key })
     return key
   }
 
