@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Envelope from "../src/internal/Envelope.ts"
 import { TaskId } from "../src/internal/TaskId.ts"
 import { seeded } from "../src/testing/Seeded.ts"
+import { announce } from "./records.ts"
 import { addressOf, makeMesh, makeSignal, reasonOf, run } from "./mesh.ts"
 
 const Reverse = Capability.make("bytes.reverse", {
@@ -108,6 +109,35 @@ describe("a call of bytes", () => {
           limit: 1_000
         })
         expect(yield* bob.call(Reverse, bytes)).toEqual(Uint8Array.of(2, 1))
+      })
+    ))
+
+  test("a result of bytes is an answer only to who asked for bytes", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const stranger = yield* mesh.stranger()
+        const { nodeId } = stranger.identity
+        const head = Envelope.encodeResult(undefined, true)
+        yield* stranger.connections.handle(Protocol.CALL, (_, stream) => ({
+          onMessage: () => void stream.send(head, Uint8Array.of(2, 1), true),
+          onWritable: () => {},
+          onClosed: () => {}
+        }))
+        const Text = Capability.make("bytes.text", {
+          version: "1.0.0",
+          input: Schema.Uint8Array,
+          output: Schema.String
+        })
+        yield* announce(stranger, ada, [Reverse, Text])
+        const bytes = Uint8Array.of(1, 2)
+        expect(yield* ada.call(Reverse, bytes, { to: nodeId })).toEqual(Uint8Array.of(2, 1))
+        expect(yield* reasonOf(ada.call(Text, bytes, { to: nodeId }))).toMatchObject({
+          _tag: "BadAnswer",
+          detail: "a result of bytes, which was not asked for"
+        })
+        expect(yield* reasonOf(ada.call("bytes.reverse", "AQI=", { to: nodeId }))).toMatchObject({ _tag: "BadAnswer" })
       })
     ))
 })

@@ -146,6 +146,9 @@ export abstract class Outgoing extends Timed implements StreamHandler {
     switch (response._tag) {
       case "Result":
         if (!last || this.job.stream) return this.#bad("a result out of place")
+        if (message[0] === Envelope.Kind.BytesResult && !this.job.bytes) {
+          return this.#bad("a result of bytes, which was not asked for")
+        }
         this.#end()
         return this.onResult(response.body, response.receipt, performance.now() - this.#startedAt)
       case "Accepted":
