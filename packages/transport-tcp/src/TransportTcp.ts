@@ -143,7 +143,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
     Effect.gen(function* () {
       yield* Effect.acquireRelease(
         Effect.sync(() => endpoint.open(owner)),
-        () => Effect.sync(() => endpoint.close("this node shut down"))
+        () => endpoint.close("this node shut down")
       )
       const direct = options.listen === false ? (options.advertise ?? []) : yield* bind()
       const relays = options.relays ?? []

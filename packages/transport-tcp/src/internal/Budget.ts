@@ -33,6 +33,11 @@ export class Holding {
     this.#limits = limits
   }
 
+  /** Bytes that streams have queued. */
+  get waiting(): number {
+    return this.#queued
+  }
+
   /** Counts what streams have queued, or given back; false when that is more than allowed. */
   queued(bytes: number): boolean {
     this.#queued += bytes

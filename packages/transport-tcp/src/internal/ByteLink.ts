@@ -25,3 +25,15 @@ export interface ByteLink {
   /** Closes at once. The handler hears nothing more. */
   destroy(): void
 }
+
+/** Who keeps a link until nothing of it is left. */
+export interface Keeper {
+  /** The other end has taken what was written and closed too, or never will. Called once. */
+  gone(link: KeptLink): void
+}
+
+/** A link that says when it has gone. */
+export interface KeptLink extends ByteLink {
+  /** Set by whoever keeps it. */
+  keeper: Keeper | undefined
+}

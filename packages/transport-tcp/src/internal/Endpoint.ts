@@ -3,22 +3,28 @@ import type { Identity } from "@parley/core/Identity"
 import * as NodeId from "@parley/core/NodeId"
 import * as Signature from "@parley/core/Signature"
 import { TransportError } from "@parley/core/Transport"
-import type { Address, Connection, Owner, TransportErrorReason } from "@parley/core/Transport"
+import type { Address, Owner, TransportErrorReason } from "@parley/core/Transport"
+import * as Effect from "effect/Effect"
 import type * as CipherSuite from "../CipherSuite.ts"
 import * as Frame from "../Frame.ts"
 import * as Handshake from "../Handshake.ts"
 import type { SessionLimits } from "../Limits.ts"
 import * as X25519 from "../X25519.ts"
 import { Budget } from "./Budget.ts"
-import type { ByteLink } from "./ByteLink.ts"
+import type { Keeper, KeptLink } from "./ByteLink.ts"
 import { establish } from "./Establish.ts"
 import { Session } from "./Session.ts"
 import type { SessionOwner } from "./SessionOptions.ts"
 import * as Settings from "./Settings.ts"
+import { CLOSE_GRACE_MS } from "./SocketLink.ts"
 import { Sweeper } from "./Sweeper.ts"
 
 /** The smallest frame a peer may ask for; less would make every message crawl. */
 const MIN_PEER_FRAME_BYTES = 1_024
+/** How long a node that shuts down goes on sending what its peers have not taken yet, as long as they take any of it. */
+const FLUSH_MS = 5_000
+/** How often it looks at that. */
+const LOOK_MS = 2
 
 export interface EndpointOptions {
   readonly identity: Identity["Service"]
@@ -31,17 +37,20 @@ export interface EndpointOptions {
 
 /** A link whose other end is to be proven. */
 export interface Attempt {
-  readonly link: ByteLink
+  readonly link: KeptLink
   readonly address: Address
   readonly relayed: boolean
   /** Called exactly once, unless the attempt is abandoned. */
   readonly onResult: (session: Session | undefined, reason: TransportErrorReason | undefined) => void
 }
 
-export class Endpoint {
+export class Endpoint implements Keeper {
   readonly #options: EndpointOptions
   readonly #handshake: Handshake.Options
-  readonly #sessions = new Set<Connection>()
+  readonly #sessions = new Set<Session>()
+  /** Links of sessions, and whether each is a circuit; those included that have closed and still send their last. */
+  readonly #links = new Map<KeptLink, boolean>()
+  #onGone: () => void = () => {}
   readonly #budget: Budget
   readonly #sweeper: Sweeper
   readonly #attempts = new Set<() => void>()
@@ -81,18 +90,44 @@ export class Endpoint {
     this.#serves = {
       onStream: owner.onStream,
       onClosed: (connection, why) => {
-        this.#sessions.delete(connection)
+        this.#sessions.delete(connection as Session)
         owner.onClosed(connection, why)
       }
     }
   }
 
-  /** Closes every session and gives up every attempt. */
-  close(why: string): void {
-    for (const abandon of [...this.#attempts]) abandon()
-    this.#attempts.clear()
-    for (const session of [...this.#sessions]) session.close(why)
-    this.#owner = this.#serves = undefined
+  /**
+   * Gives up every attempt, and closes every session once its streams have sent what they have; ends when all links have gone.
+   * Circuits go first: their bytes lie in the sessions that carry them.
+   */
+  close(why: string): Effect.Effect<void> {
+    return Effect.promise(async () => {
+      this.#owner = this.#serves = undefined
+      for (const abandon of [...this.#attempts]) abandon()
+      this.#attempts.clear()
+      await this.#closeAll(why, (session) => session.relayed)
+      await this.#closeAll(why, () => true)
+    })
+  }
+
+  gone(link: KeptLink): void {
+    this.#links.delete(link)
+    this.#onGone()
+  }
+
+  async #closeAll(why: string, which: (of: { readonly relayed: boolean }) => boolean): Promise<void> {
+    const sessions = [...this.#sessions].filter(which)
+    await flushed(sessions)
+    for (const session of sessions) session.close(why)
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, CLOSE_GRACE_MS)
+      this.#onGone = () => {
+        for (const relayed of this.#links.values()) if (which({ relayed })) return
+        clearTimeout(timer)
+        resolve()
+      }
+      this.#onGone()
+    })
   }
 
   /** Proves itself to the other end, and has it prove itself; gives what abandons the attempt. */
@@ -152,6 +187,8 @@ export class Endpoint {
           prefix
         })
         this.#sessions.add(session)
+        this.#links.set(link, attempt.relayed)
+        link.keeper = this
         if (outcome.role === "responder") owner.onConnection(session)
         attempt.onResult(session, undefined)
         session.receive(outcome.earlyData, outcome.rest)
@@ -163,5 +200,18 @@ export class Endpoint {
     }
     this.#attempts.add(abandoned)
     return abandoned
+  }
+}
+
+/** Waits until the streams of these sessions have nothing left to send, as long as the peers take any of it. */
+const flushed = async (sessions: ReadonlyArray<Session>): Promise<void> => {
+  const started = performance.now()
+  let [least, movedAt] = [Number.POSITIVE_INFINITY, started]
+  for (;;) {
+    const waiting = sessions.reduce((sum, session) => sum + session.waiting, 0)
+    const now = performance.now()
+    if (waiting < least) [least, movedAt] = [waiting, now]
+    if (waiting === 0 || now - movedAt >= CLOSE_GRACE_MS || now - started >= FLUSH_MS) return
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
 }

@@ -1,7 +1,7 @@
 /** A relay circuit as a link: bytes ride as messages of a stream to the relay. */
 import { ResetCode } from "@parley/core/Transport"
 import type { Stream, StreamHandler } from "@parley/core/Transport"
-import type { ByteLink, LinkHandler } from "./ByteLink.ts"
+import type { Keeper, KeptLink, LinkHandler } from "./ByteLink.ts"
 import type { Session } from "./Session.ts"
 import { SessionStream } from "./SessionStream.ts"
 
@@ -23,7 +23,8 @@ export const explain = (code: ResetCode): string => {
   }
 }
 
-export class RelayLink implements ByteLink, StreamHandler {
+export class RelayLink implements KeptLink, StreamHandler {
+  keeper: Keeper | undefined
   readonly #stream: Stream
   readonly #session: Session | undefined
   #handler: LinkHandler = nobody
@@ -66,6 +67,7 @@ export class RelayLink implements ByteLink, StreamHandler {
     this.#handler = nobody
     this.#over = true
     this.#stream.reset(ResetCode.Cancelled)
+    this.#gone()
   }
 
   onMessage(message: Uint8Array, last: boolean): void {
@@ -74,6 +76,7 @@ export class RelayLink implements ByteLink, StreamHandler {
     const handler = this.#handler
     this.close()
     handler.onClose("the peer closed the connection")
+    this.#gone()
   }
 
   onWritable(): void {
@@ -87,6 +90,12 @@ export class RelayLink implements ByteLink, StreamHandler {
     this.#handler = nobody
     this.#over = true
     handler.onClose(explain(code))
+    this.#gone()
+  }
+
+  #gone(): void {
+    this.keeper?.gone(this)
+    this.keeper = undefined
   }
 }
 

@@ -260,6 +260,11 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     }
   }
 
+  /** Bytes that streams have queued: what waits for credit, or for the link. */
+  get waiting(): number {
+    return this.#holding.waiting
+  }
+
   /** Counts what streams have queued; false when that is more than allowed. */
   queued(bytes: number): boolean {
     return this.#holding.queued(bytes)

@@ -1,14 +1,15 @@
 /** A TCP socket as a link. */
 import type { Socket } from "node:net"
-import type { ByteLink, LinkHandler } from "./ByteLink.ts"
+import type { Keeper, KeptLink, LinkHandler } from "./ByteLink.ts"
 
-/** How long the last bytes may take to leave after `close`. */
+/** How long the last bytes may take to leave after `close`, and the peer to close too. */
 export const CLOSE_GRACE_MS = 1_000
 
 const nobody: LinkHandler = { onData: () => {}, onDrain: () => {}, onClose: () => {} }
 const closing: LinkHandler = { ...nobody }
 
-export class SocketLink implements ByteLink {
+export class SocketLink implements KeptLink {
+  keeper: Keeper | undefined
   readonly #socket: Socket
   #handler: LinkHandler = nobody
 
@@ -21,7 +22,11 @@ export class SocketLink implements ByteLink {
       why = `the connection broke: ${error.message}`
     })
     socket.on("end", () => this.#over(why))
-    socket.on("close", () => this.#over(why))
+    socket.on("close", () => {
+      this.#over(why)
+      this.keeper?.gone(this)
+      this.keeper = undefined
+    })
   }
 
   attach(handler: LinkHandler): void {
