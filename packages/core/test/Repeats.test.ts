@@ -89,6 +89,33 @@ describe("Repeats", () => {
     for (let n = 4_000; n < 5_000; n++) expect(repeats.get(caller(n % 7), idOf(n))?.body).toBe(String(n))
   })
 
+  test("what is too old makes room as soon as a caller comes, and leaves the share of callers that went to those who stay", () => {
+    const repeats = new Repeats({ entries: 1_000, bytes: 1e9, ms: 10_000 })
+    const at = (n: number, finishedAt: number): Finished => ({
+      kind: "result",
+      id: idOf(n),
+      capability: "a@1.0.0",
+      input: "1",
+      body: String(n),
+      startedAt: finishedAt,
+      finishedAt
+    })
+    let n = 0
+    for (let gone = 1; gone <= 100; gone++)
+      for (let i = 0; i < 10; i++) repeats.set(caller(gone), at(n++, 1_000 + gone))
+    // Within their age they are kept, whoever comes.
+    repeats.set(caller(101), at(n++, 10_000))
+    expect(repeats.get(caller(100), idOf(999))?.body).toBe("999")
+    repeats.set(caller(102), at(n++, 11_050))
+    expect(repeats.get(caller(49), idOf(489))).toBeUndefined()
+    expect(repeats.get(caller(50), idOf(499))?.body).toBe("499")
+    repeats.set(caller(103), at(n++, 30_000))
+    expect(repeats.get(caller(100), idOf(999))).toBeUndefined()
+    const from = n
+    while (n < from + 999) repeats.set(caller(103), at(n++, 30_000))
+    for (let each = from; each < n; each++) expect(repeats.get(caller(103), idOf(each))?.body).toBe(String(each))
+  })
+
   test("what is larger than all that may be kept is not kept", () => {
     const repeats = new Repeats({ entries: 8, bytes: 1_000 })
     const finished: Finished = {
@@ -177,5 +204,20 @@ describe("Repeats", () => {
     for (let n = 0; n <= 10_000; n++) repeats.set(caller(n), answer(n, "kept"))
     expect(repeats.get(caller(0), idOf(0))).toBeUndefined()
     for (let n = 1; n <= 10_000; n++) expect(repeats.get(caller(n), idOf(n))?.body).toBe("kept")
+  })
+
+  test("ten thousand callers with one task each push out nothing of one that goes on", () => {
+    const repeats = new Repeats({ entries: 100_000, bytes: 10_000_000 })
+    const friend = caller(99_999)
+    for (let i = 0; i < 3; i++) repeats.set(friend, answer(i, "kept"))
+    for (let round = 0, stranger = 0; round < 3; round++) {
+      for (let i = 0; i < 12_000; i++) repeats.set(caller(stranger++), answer(1, "x"))
+      expect(repeats.get(friend, idOf(0))?.body).toBe("kept")
+      repeats.set(friend, answer(10 + round, "more"))
+    }
+    // Whoever is gone for that long is forgotten like any other.
+    for (let i = 0; i < 25_000; i++) repeats.set(caller(50_000 + i), answer(1, "x"))
+    expect(repeats.get(friend, idOf(0))).toBeUndefined()
+    expect(repeats.get(caller(74_999), idOf(1))?.body).toBe("x")
   })
 })

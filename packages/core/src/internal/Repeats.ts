@@ -24,12 +24,17 @@ export interface Finished {
   readonly finishedAt: number
 }
 
-/** Callers of whom something is kept; beyond, the one that came first is forgotten. */
+/**
+ * Callers of whom something is kept; beyond, the one that came first is forgotten. Who had another task meanwhile counts as a
+ * newcomer once: keys cost nothing, and thousands of callers with one task each shall not push out those who do the work.
+ */
 const MAX_CALLERS = 10_000
 /** Least and most bytes of a part of a log; what is larger gets a part of its own. */
 const LEAST_BYTES = 512
 const PART_BYTES = 65_536
-/** A log that has so many times the room that it needs, and more than so many bytes, is packed. */
+/** Tasks that are too old to be answered again are looked for this often at most, in ms, when a caller comes. */
+const AGE_EVERY_MS = 1_000
+/** A log that has so many times the room that it needs, and more than so many bytes, is packed; and so are its tables. */
 const SPARSE = 8
 const SPARSE_BYTES = 8 * LEAST_BYTES
 /** A place in a log is the number of its part times this, plus where it lies there. */
@@ -80,6 +85,8 @@ interface Spare {
 class Log {
   readonly caller: NodeId
   count = 0
+  /** Something was added since it was looked at, or came, as one of too many. */
+  isBusy = false
   /** Of all texts together. */
   bytes = 0
   /** The place of the newest entry of each bucket; older ones are linked from there, down to some that are gone. */
@@ -185,6 +192,11 @@ class Log {
     return inputBytes + bodyBytes
   }
 
+  /** When the oldest finished. */
+  oldest(): number {
+    return this.#parts[0]!.eights[(this.#start >> 3) + FINISHED]!
+  }
+
   /** Forgets the oldest, and gives how many bytes its texts had. */
   drop(): number {
     const part = this.#parts[0]!
@@ -205,6 +217,7 @@ class Log {
       if (part.bytes.length === PART_BYTES) this.#spare.part = part
     }
     if (this.#size > SPARSE_BYTES && this.#size > SPARSE * this.#held) this.#pack()
+    if (this.#newest.length > SPARSE * Math.max(this.count, 1 << FIRST_BITS)) this.#link(bitsFor(this.count))
     return bytes
   }
 
@@ -283,18 +296,20 @@ class Log {
 
 /** Finished tasks of all callers. */
 export class Repeats {
-  readonly #limits: { readonly count: number; readonly bytes: number }
+  readonly #limits: { readonly count: number; readonly bytes: number; readonly ms: number }
   /** Of callers of whom something is kept. */
   readonly #logs = new Map<NodeId, Log>()
   readonly #spare: Spare = { part: undefined }
   /** Kept in all: tasks, and bytes of their texts. */
   readonly #kept = { count: 0, bytes: 0 }
+  /** When old tasks were looked for last, by the time of the task that came then. */
+  #agedAt = Number.NEGATIVE_INFINITY
   /** Who makes room, as long as it has more than others. */
   #payer: Log | undefined
   #turns: Iterator<Log> = this.#logs.values()
 
-  constructor(limits: { readonly entries: number; readonly bytes: number }) {
-    this.#limits = { count: limits.entries, bytes: limits.bytes }
+  constructor({ bytes, entries, ms }: { readonly entries: number; readonly bytes: number; readonly ms?: number }) {
+    this.#limits = { count: entries, bytes, ms: ms ?? Number.POSITIVE_INFINITY }
   }
 
   get(caller: NodeId, id: TaskId.TaskId): Finished | undefined {
@@ -306,7 +321,7 @@ export class Repeats {
     const limits = this.#limits
     const kept = this.#kept
     if (limits.count < 1) return
-    const log = this.#logs.get(caller) ?? new Log(caller, this.#spare)
+    const log = this.#logs.get(caller) ?? this.#come(caller, finished.finishedAt)
     let room = most(finished.input) + most(finished.body)
     if (kept.bytes + room > limits.bytes) {
       room = Buffer.byteLength(finished.input) + Buffer.byteLength(finished.body)
@@ -317,12 +332,28 @@ export class Repeats {
     if (log.count === 0) {
       for (const first of this.#logs.values()) {
         if (this.#logs.size < MAX_CALLERS) break
-        while (first.count > 0) this.#drop(first)
+        if (!first.isBusy) while (first.count > 0) this.#drop(first)
+        else {
+          first.isBusy = false
+          this.#logs.delete(first.caller)
+          this.#logs.set(first.caller, first)
+        }
       }
+      log.isBusy = false
       this.#logs.set(caller, log)
-    }
+    } else log.isBusy = true
     kept.bytes += log.add(finished, room)
     kept.count += 1
+  }
+
+  /** A caller of whom nothing is kept shall not share with what is too old: callers that have gone would hold it for ever. */
+  #come(caller: NodeId, now: number): Log {
+    if (now - this.#agedAt >= AGE_EVERY_MS) {
+      this.#agedAt = now
+      for (const log of this.#logs.values())
+        while (log.count > 0 && now - log.oldest() > this.#limits.ms) this.#drop(log)
+    }
+    return new Log(caller, this.#spare)
   }
 
   /** Forgets one task: of this caller where it has its share of what is kept, else of another one that has. */
