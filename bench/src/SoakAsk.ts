@@ -110,7 +110,7 @@ const oneOf = (n: number): Joined | undefined => {
 
 /** Every other call may go to anybody, and on to the next when that one dies; the others are for one agent alone. */
 const ask = (n: number) => {
-  const one = n % 2 === 0 ? undefined : oneOf(n >> 1)
+  const one = n % 2 === 0 ? undefined : oneOf(Math.floor(n / 2))
   return one === undefined
     ? node.request(Work, { n, text: TEXT }, { deadline: DEADLINE_MS })
     : node.request(one.stays ? Stay : Work, { n, text: TEXT }, { deadline: DEADLINE_MS, to: one.to })
