@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { Outgoing } from "./Outgoing.ts"
 
-/** Bytes of chunks that wait for a slow reader before the sender is stopped: a window, as much as may then still be on its way. */
+/** Bytes of chunks that wait for a slow reader before the sender is stopped; a window more may then still be on its way. */
 const HIGH_WATER_BYTES = 256 * 1024
 /** What a chunk costs of it besides its bytes: about what an empty one takes in memory. */
 const CHUNK_COST = 32
