@@ -7,10 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Layers from "@parley/agent/Layers"
+import * as Guardrails from "@parley/core/Guardrails"
 import { Node } from "@parley/core/Node"
 import { obey } from "./Obey.ts"
 import { sample } from "./SoakSample.ts"
-import { isSlow, proofOf, SLOW_MS, Stay, Work } from "./SoakTask.ts"
+import { isSlow, KEPT_MS, proofOf, SLOW_MS, Stay, Work } from "./SoakTask.ts"
 
 /** The first line. */
 export interface AnswerReady {
@@ -40,7 +41,13 @@ const work = ({ n }: { readonly n: number }) =>
 
 const runtime = ManagedRuntime.make(
   Layer.effectDiscard(Effect.flatMap(Node, (node) => node.serve(manner === "stays" ? Stay : Work, work))).pipe(
-    Layer.provideMerge(Layers.layer({ host: "127.0.0.1", mdns: false }))
+    Layer.provideMerge(
+      Layers.layer({
+        host: "127.0.0.1",
+        mdns: false,
+        guardrails: { idempotency: { ...Guardrails.defaults.idempotency, ms: KEPT_MS } }
+      })
+    )
   )
 )
 const node = await runtime.runPromise(Node)

@@ -30,3 +30,9 @@ const SLOW_ONE_OF = 256
 /** How long it takes, in ms. */
 export const SLOW_MS = 20
 export const isSlow = (n: number): boolean => n % SLOW_ONE_OF === 0
+
+/**
+ * How long finished tasks are kept, in ms: longer than any call of a soak may take. With the default of five minutes the answers to
+ * callers that were killed would fill what they may for half of a soak, and look like a leak.
+ */
+export const KEPT_MS = 30_000
