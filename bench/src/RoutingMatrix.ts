@@ -40,6 +40,9 @@ const groups: ReadonlyArray<Group> = [
   { dimension: "trace", value: "none", setting: { traced: false } }
 ]
 
+/** How long each round is, of those beside the rivals: there are many points, and no goal is judged by them. */
+const SHARE = 0.4
+
 /** One point of the matrix. */
 export interface Point {
   readonly dimension: string
@@ -62,10 +65,11 @@ const measureGroup = async (
     const echo = await Pair.start({ ...runtimes, bytes, path: "echo" })
     try {
       const points: Array<Point> = []
-      for (const count of inflight) {
+      for (const [i, count] of inflight.entries()) {
         const contestants = [call, echo].map((pair) => ({
           name: pair.path,
-          warmUp: () => pair.asking.run(count, warmSeconds(pair.path, seconds)),
+          // What was compiled for one number of requests serves the next one.
+          warmUp: () => pair.asking.run(count, i === 0 ? warmSeconds(pair.path, 2 * seconds) : seconds),
           round: () => pair.round(count, seconds)
         }))
         const taken = await takeTurns<Round>(contestants, rounds)
@@ -99,7 +103,7 @@ export const measureMatrix = async (
 ): Promise<ReadonlyArray<Point>> => {
   const points: Array<Point> = []
   for (const group of groups.filter(({ dimension }) => wanted(dimension))) {
-    points.push(...(await measureGroup(group, { pairs, seconds: seconds * 0.6 })))
+    points.push(...(await measureGroup(group, { pairs, seconds: seconds * SHARE })))
     say(`routing: ${group.dimension}${group.value === undefined ? "" : `, ${group.value}`}: measured`)
   }
   return points
