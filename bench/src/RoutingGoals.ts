@@ -96,7 +96,7 @@ export const knownGoals = ([few, many]: ReadonlyArray<Row>): ReadonlyArray<Goal>
     : [
         goal(
           "known-100000",
-          "routed calls/s with 100,000 known capabilities, of those with 10",
+          "routed calls/s on Bun with 100,000 known capabilities, of those with 10",
           { atLeast: 0.9 },
           "× with 10",
           ratioOf(many.rounds.map(speed), few.rounds.map(speed)).median,
