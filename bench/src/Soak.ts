@@ -13,7 +13,7 @@ import { slopeOf } from "./Slope.ts"
 import type { AskOrder, FailedCall, Totals } from "./SoakAsk.ts"
 import { type Account, type End, Ledger } from "./SoakLedger.ts"
 import type { Sample } from "./SoakSample.ts"
-import { KEPT_MS } from "./SoakTask.ts"
+import { KEPT } from "./SoakTask.ts"
 import { type Agent, type Events, VISIT_CALLS, VISITS_FROM, World } from "./SoakWorld.ts"
 import { short, table, whole } from "./Table.ts"
 import { UsageError } from "./UsageError.ts"
@@ -267,7 +267,7 @@ const reportOf = (options: Options, outcome: Outcome, brief: boolean): Report =>
     ...(!brief && rss > MAX_RSS_MIB ? [`resident memory grows by ${short(rss)} MiB a minute`] : [])
   ]
   const text = `soak: ${short(seconds / 60)} minutes on ${options.runtime}, ${options.inflight} calls in flight, seed ${options.seed}
-Agents keep finished tasks for ${KEPT_MS / 1_000} s, so that this memory is full when its growth is looked at, from ${Math.round(seconds * WARM)} s on.
+Agents keep ${whole(KEPT.entries)} finished tasks at most, for ${KEPT.ms / 1_000} s, so that this memory is full when its growth is looked at, from ${Math.round(seconds * WARM)} s on.
 
 ${table(
   ["", ""],
@@ -319,7 +319,7 @@ ${table(
     text,
     goals,
     data: {
-      settings: { ...options, warm: WARM, keptMs: KEPT_MS, maxHeapMiB: MAX_HEAP_MIB, maxRssMiB: MAX_RSS_MIB },
+      settings: { ...options, warm: WARM, kept: KEPT, maxHeapMiB: MAX_HEAP_MIB, maxRssMiB: MAX_RSS_MIB },
       events,
       begun,
       totals: { ...totals, failures: totals.failures.slice(0, TOLD), failovers: totals.failovers.slice(0, TOLD) },

@@ -11,7 +11,7 @@ import * as Guardrails from "@parley/core/Guardrails"
 import { Node } from "@parley/core/Node"
 import { obey } from "./Obey.ts"
 import { sample } from "./SoakSample.ts"
-import { isSlow, KEPT_MS, proofOf, SLOW_MS, Stay, Work } from "./SoakTask.ts"
+import { isSlow, KEPT, proofOf, SLOW_MS, Stay, Work } from "./SoakTask.ts"
 
 /** The first line. */
 export interface AnswerReady {
@@ -45,7 +45,7 @@ const runtime = ManagedRuntime.make(
       Layers.layer({
         host: "127.0.0.1",
         mdns: false,
-        guardrails: { idempotency: { ...Guardrails.defaults.idempotency, ms: KEPT_MS } }
+        guardrails: { idempotency: { ...Guardrails.defaults.idempotency, ...KEPT } }
       })
     )
   )

@@ -32,7 +32,7 @@ export const SLOW_MS = 20
 export const isSlow = (n: number): boolean => n % SLOW_ONE_OF === 0
 
 /**
- * How long finished tasks are kept, in ms: longer than any call of a soak may take. With the default of five minutes the answers to
- * callers that were killed would fill what they may for half of a soak, and look like a leak.
+ * The finished tasks that an agent keeps: for longer than any call of a soak may take, and no more than it does within some seconds.
+ * With the defaults, 65,536 for five minutes, this memory would fill for half of a soak, and look like a leak.
  */
-export const KEPT_MS = 30_000
+export const KEPT = { entries: 16_384, ms: 30_000 }
