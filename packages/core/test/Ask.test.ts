@@ -274,7 +274,7 @@ describe("Node.ask", () => {
               // One has the receipt signed by another node, one gives none, one signs another output, one another work.
               const signer = kind === 0 ? accomplice.identity : forger.identity
               const receipt = Receipt.make(signer, {
-                task: request.id.hex,
+                task: request.hex,
                 capability: kind === 3 ? "work.less@1.0.0" : Work.id,
                 caller: asker.nodeId,
                 inputHash: CanonicalJson.hash(JSON.parse(request.body)),

@@ -131,12 +131,52 @@ const traceBytes = (trace: Trace): Uint8Array => {
   return bytes
 }
 
-/** A received request: its head, and where the body lies. */
-export interface ReceivedRequest extends Omit<Request, "task" | "trace"> {
-  readonly id: TaskId.TaskId
+/** A received request: its id, its head, and its body. One object, because each task has one. */
+export class ReceivedRequest extends TaskId.TaskId {
+  readonly #flags: number
+  readonly capability: string
+  readonly deadlineMs: number
+  readonly hops: number
+  readonly budget: number | undefined
   readonly trace: CallerSpan | undefined
   readonly body: string
-  readonly bodyBytes: number
+
+  constructor(
+    message: Uint8Array,
+    capability: string,
+    budget: number | undefined,
+    trace: CallerSpan | undefined,
+    body: string
+  ) {
+    super(
+      TaskId.word(message, TASK_AT),
+      TaskId.word(message, TASK_AT + 4),
+      TaskId.word(message, TASK_AT + 8),
+      TaskId.word(message, TASK_AT + 12)
+    )
+    this.#flags = message[1] as number
+    this.capability = capability
+    this.deadlineMs = TaskId.word(message, 3) >>> 0
+    this.hops = message[2] as number
+    this.budget = budget
+    this.trace = trace
+    this.body = body
+  }
+  get receipt(): boolean {
+    return (this.#flags & Flag.receipt) !== 0
+  }
+  get stream(): boolean {
+    return (this.#flags & Flag.stream) !== 0
+  }
+  get batches(): boolean {
+    return (this.#flags & Flag.batches) !== 0
+  }
+  get bytes(): boolean {
+    return (this.#flags & Flag.bytes) !== 0
+  }
+  get raw(): boolean {
+    return (this.#flags & Flag.raw) !== 0
+  }
 }
 
 /** The JSON of bytes: the string of their base64. What is counted, compared, kept and signed of bytes is this. */
@@ -199,21 +239,8 @@ export const decodeRequest = (message: Uint8Array, recent?: RecentSpans): Receiv
     budget = buffer.readDoubleBE(at)
     if (!(budget >= 0)) return undefined
   }
-  return {
-    id: TaskId.read(message, TASK_AT),
-    capability: capabilityAt(buffer, idLength),
-    deadlineMs: buffer.readUInt32BE(3),
-    hops: message[2] as number,
-    receipt: (flags & Flag.receipt) !== 0,
-    stream: (flags & Flag.stream) !== 0,
-    batches: (flags & Flag.batches) !== 0,
-    bytes: (flags & Flag.bytes) !== 0,
-    raw: (flags & Flag.raw) !== 0,
-    budget,
-    trace,
-    body: (flags & Flag.raw) === 0 ? buffer.toString("utf8", start, message.length) : jsonOf(buffer, start),
-    bodyBytes: requestBodyBytes(message)
-  }
+  const body = (flags & Flag.raw) === 0 ? buffer.toString("utf8", start, message.length) : jsonOf(buffer, start)
+  return new ReceivedRequest(message, capabilityAt(buffer, idLength), budget, trace, body)
 }
 
 /** What an executor answers. Results and failures end the stream; the rest comes before. */

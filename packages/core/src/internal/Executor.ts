@@ -6,7 +6,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as EffectStream from "effect/Stream"
@@ -25,7 +25,7 @@ import { Running } from "./Running.ts"
 import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
 import { sendChunks } from "./SendChunks.ts"
 import { broken, receiptOf, settle } from "./Settling.ts"
-import { type Desk, Waiter, type Work } from "./Work.ts"
+import { type Desk, Waiter, Work } from "./Work.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
 const ACCEPT_FROM_MS = 50
@@ -81,7 +81,7 @@ export class Executor implements Desk {
       if (work.served !== served) continue
       work.served.waiting.remove(work)
       this.#forget(work)
-      for (const waiter of [...work.waiters]) {
+      for (const waiter of work.waiters) {
         waiter.refuse("rejected", { code: "Draining", detail: "the agent serves this no more" })
       }
       work.fiber?.interruptUnsafe()
@@ -133,7 +133,7 @@ export class Executor implements Desk {
     }
     const request = Envelope.decodeRequest(message, this.#spans)
     if (request === undefined) return waiter.stream.reset(ResetCode.Malformed)
-    waiter.receipt = request.receipt
+    waiter.request = request
     const served = this.#find(request.capability)
     if (served === undefined) {
       const known = [...this.#served.keys()].slice(0, 8).join(", ")
@@ -145,10 +145,9 @@ export class Executor implements Desk {
         served.capability.kind === "stream" ? "it answers in chunks: use stream" : "it answers at once: use call"
       return waiter.refuse("rejected", { code: "WrongKind", detail })
     }
-    waiter.bytes = request.bytes && served.bytes
-    const running = this.#running.get(waiter.peer, request.id)
+    const running = this.#running.get(waiter.peer, request)
     if (running !== undefined) return this.#join(running, waiter, request, served)
-    const settled = this.#settled.get(waiter.peer, request.id)
+    const settled = this.#settled.get(waiter.peer, request)
     if (settled !== undefined && now - settled.finishedAt <= settings.idempotency.ms) {
       return this.#repeat(settled, waiter, request, served)
     }
@@ -173,7 +172,7 @@ export class Executor implements Desk {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key is in use for another task" })
     }
     waiter.work = work
-    work.waiters.push(waiter)
+    work.join(waiter)
     if (work.accepted !== undefined) this.#sendAccepted(work, work.accepted, waiter)
   }
 
@@ -181,7 +180,7 @@ export class Executor implements Desk {
     if (settled.input !== request.body || settled.capability !== served.capability.id) {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key was used for another input" })
     }
-    this.#answer(waiter, settled)
+    this.#answer(waiter, settled, served)
   }
 
   #admit(waiter: Waiter, request: Envelope.ReceivedRequest, served: Served, now: number): void {
@@ -216,22 +215,7 @@ export class Executor implements Desk {
       if (displaced === false) return waiter.refuse("countered", full(served, needMs))
       if (displaced !== undefined) this.#displace(displaced)
     }
-    const work: Work = {
-      caller: waiter.peer,
-      id: request.id,
-      served,
-      request,
-      input: input.success,
-      task,
-      waiters: [waiter],
-      fiber: undefined,
-      deadline: undefined,
-      accept: undefined,
-      accepted: undefined,
-      startedAt: now,
-      expired: false,
-      next: undefined
-    }
+    const work = new Work(served, request, input.success, task, waiter, now)
     waiter.work = work
     this.#running.add(work)
     if (queued || needMs >= ACCEPT_FROM_MS) this.#tellAccepted(work, queued ? before + 1 : 0)
@@ -245,7 +229,7 @@ export class Executor implements Desk {
 
   #tellAccepted(work: Work, waiting: number): void {
     work.accepted = waiting
-    for (const waiter of [...work.waiters]) this.#sendAccepted(work, waiting, waiter)
+    for (const waiter of work.waiters) this.#sendAccepted(work, waiting, waiter)
   }
 
   #sendAccepted(work: Work, waiting: number, waiter: Waiter): void {
@@ -270,6 +254,8 @@ export class Executor implements Desk {
       if (served.traced) effect = inSpan(effect, trace, work)
       else services = trace.within(services)
     }
+    // What has ended before it began needs no fibre.
+    if (Exit.isExit(effect)) return this.#finish(work, effect)
     const fiber = Effect.runForkWith(Context.add(services, CurrentTask, work.task))(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
@@ -307,26 +293,27 @@ export class Executor implements Desk {
     if (settled.kind === "result") served.done += 1
     else served.failed += 1
     if (served.capability.kind === "call") this.#settled.set(work.task.caller, settled)
-    for (const waiter of work.waiters) this.#answer(waiter, settled)
+    for (let { waiter } = work; waiter !== undefined; waiter = waiter.behind) this.#answer(waiter, settled, served)
   }
 
-  #answer(waiter: Waiter, settled: Finished): void {
+  #answer(waiter: Waiter, settled: Finished, served: Served): void {
     if (waiter.closed) return
     if (settled.kind === "failed") {
       waiter.stream.send(Envelope.heads.failed, settled.body, true)
-    } else if (waiter.work !== undefined && waiter.work.served.capability.kind === "stream") {
+    } else if (served.capability.kind === "stream") {
       waiter.stream.send(Envelope.encodeEnd, undefined, true)
     } else {
       let receipt: string | undefined
       try {
-        receipt = waiter.receipt ? receiptOf(this.#deps.identity, waiter.peer, settled) : undefined
+        receipt = waiter.request?.receipt === true ? receiptOf(this.#deps.identity, waiter.peer, settled) : undefined
       } catch (error) {
         // Input or output without a canonical form, such as a lone surrogate: there is nothing to sign.
         const detail = error instanceof Error ? error.message : String(error)
         return waiter.refuse("failed", { by: "executor", code: "NoReceipt", detail })
       }
-      const body = waiter.bytes ? Envelope.bytesOf(settled.body) : settled.body
-      waiter.stream.send(Envelope.encodeResult(receipt, waiter.bytes), body, true)
+      const raw = served.bytes && waiter.request?.bytes === true
+      const body = raw ? Envelope.bytesOf(settled.body) : settled.body
+      waiter.stream.send(Envelope.encodeResult(receipt, raw), body, true)
     }
   }
 
@@ -345,15 +332,14 @@ export class Executor implements Desk {
     work.served.waiting.remove(work)
     this.#forget(work)
     const settled = broken(work, "DeadlineExceeded", "it was still waiting for a place", this.#deps.now())
-    for (const waiter of work.waiters) this.#answer(waiter, settled)
+    for (const waiter of work.waiters) this.#answer(waiter, settled, work.served)
   }
 
   /** A caller has gone. Without anyone left to answer, the handler is interrupted. */
   leave(work: Work, waiter: Waiter): void {
     if (!this.#running.has(work)) return
-    const at = work.waiters.indexOf(waiter)
-    if (at >= 0) work.waiters.splice(at, 1)
-    if (work.waiters.length > 0) return
+    work.leave(waiter)
+    if (work.waiter !== undefined) return
     work.served.waiting.remove(work)
     this.#forget(work)
     work.fiber?.interruptUnsafe()

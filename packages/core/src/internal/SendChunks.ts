@@ -120,7 +120,7 @@ export const sendChunks = (
   chunks: EffectStream.Stream<unknown, unknown>,
   limit: number
 ): Effect.Effect<void, unknown> => {
-  const [waiter] = work.waiters
+  const { waiter } = work
   if (waiter === undefined) return Effect.void
   const sender = new Sender(work, waiter, limit)
   return EffectStream.runForEachArray(chunks, (array) => sender.send(array, 0))

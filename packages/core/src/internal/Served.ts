@@ -81,7 +81,7 @@ export class TaskInfo implements Task {
     this.maxCostUsd = request.budget
   }
   get id(): string {
-    return this.#request.id.hex
+    return this.#request.hex
   }
 }
 

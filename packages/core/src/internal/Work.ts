@@ -9,21 +9,63 @@ import * as Envelope from "./Envelope.ts"
 import * as Refusal from "./Refusal.ts"
 import type { Entry } from "./Running.ts"
 import type { Served, TaskInfo } from "./Served.ts"
+import type { TaskId } from "./TaskId.ts"
 
 /** A task between acceptance and answer. */
-export interface Work extends Entry<Work> {
+export class Work implements Entry<Work> {
   readonly served: Served
   readonly request: Envelope.ReceivedRequest
   readonly input: unknown
   readonly task: TaskInfo
-  readonly waiters: Array<Waiter>
+  /** Who waits for it; whoever joined is linked behind. Nearly all tasks have one. */
+  waiter: Waiter | undefined
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   deadline: Deadline | undefined
   accept: Deadline | undefined
   /** How many tasks waited before it when its caller was told that it is accepted. */
   accepted: number | undefined
   startedAt: number
-  expired: boolean
+  expired = false
+  next: Work | undefined
+
+  constructor(
+    served: Served,
+    request: Envelope.ReceivedRequest,
+    input: unknown,
+    task: TaskInfo,
+    waiter: Waiter,
+    startedAt: number
+  ) {
+    this.served = served
+    this.request = request
+    this.input = input
+    this.task = task
+    this.waiter = waiter
+    this.startedAt = startedAt
+  }
+  get id(): TaskId {
+    return this.request
+  }
+  get caller(): NodeId {
+    return this.task.caller
+  }
+  /** Everyone who waits for it now. */
+  get waiters(): ReadonlyArray<Waiter> {
+    const all: Array<Waiter> = []
+    for (let { waiter } = this; waiter !== undefined; waiter = waiter.behind) all.push(waiter)
+    return all
+  }
+  join(waiter: Waiter): void {
+    const last = this.waiters.at(-1)
+    if (last === undefined) this.waiter = waiter
+    else last.behind = waiter
+  }
+  leave(waiter: Waiter): void {
+    const before = this.waiters.find(({ behind }) => behind === waiter)
+    if (before !== undefined) before.behind = waiter.behind
+    else if (this.waiter === waiter) this.waiter = waiter.behind
+    waiter.behind = undefined
+  }
 }
 
 /** Who handles what comes on a stream. */
@@ -42,9 +84,10 @@ export class Waiter implements StreamHandler {
   readonly peer: NodeId
   readonly stream: Stream
   work: Work | undefined
-  receipt = false
-  /** It takes a result of bytes as they are. */
-  bytes = false
+  /** What came on the stream, once it is read. */
+  request: Envelope.ReceivedRequest | undefined
+  /** Who waits for the same task, and came after it. */
+  behind: Waiter | undefined
   wake: (() => void) | undefined
   closed = false
 
