@@ -136,6 +136,30 @@ describe("Session", () => {
     }
   })
 
+  test("what one session's link has not sent, no other session writes over", async () => {
+    const random = seeded(0x5a4e)
+    const ends = Array.from({ length: 8 }, (_, i) => {
+      const [a, b] = makePair({ windowBytes: 4 * 1024 * 1024 })
+      a.link.leaves = i % 2 === 0
+      return { a, b, stream: open(a).stream, sent: [] as Array<string> }
+    })
+    for (let n = 0; n < 80; n++) {
+      const { sent, stream } = random.pick(ends)
+      const body = random.bytes(random.pick([20_000, 40_000, 65_000]))
+      stream.send(empty, body, false)
+      sent.push(Buffer.from(body).toString("latin1"))
+    }
+    for (const { a, b, sent } of ends) {
+      for (let drained = 0; drained < 3; drained++) {
+        await exchange(a, b)
+        a.link.handler!.onDrain()
+      }
+      const messages = b.streams[0]?.messages ?? []
+      expect(messages.length).toBe(sent.length)
+      expect(messages.every((message, n) => message === sent[n])).toBe(true)
+    }
+  })
+
   test("a turn's frames leave in one record", async () => {
     const [a] = makePair({ turnMs: Number.POSITIVE_INFINITY })
     for (let n = 0; n < 64; n++) open(a).stream.send(empty, "a request", true)

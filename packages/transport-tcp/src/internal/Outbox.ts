@@ -12,8 +12,15 @@ const FIRST_BYTES = 2_048
 /** How often a turn looks at the clock, in bytes that it has to send: fewer are not worth a record of their own. */
 const LOOK_BYTES = 1_024
 
-/** Records from this size on are sealed into one buffer again and again, as long as the link sends each at once. */
+/** Records from this size on are sealed into the same buffers again and again, as long as links send each at once. */
 const SPARE_FROM_BYTES = 16 * 1024
+
+/**
+ * Those buffers, of all sessions: thousands of sessions with one each would hold more than they send. A session needs one at a
+ * time, and one over a circuit is written through another session.
+ */
+const spares: Array<Buffer> = []
+const MAX_SPARES = 4
 
 /** What an outbox asks of its session. */
 export interface OutboxOwner {
@@ -44,9 +51,8 @@ export class Outbox {
   #since = 0
   /** Pending bytes at which to look at the clock. */
   #lookAt = LOOK_BYTES
-  #spare: Buffer | undefined
-  /** What is being written lies in `#spare`. */
-  #isSpare = false
+  /** What is being written lies here, and the next record may. */
+  #lent: Buffer | undefined
   #written = 0
   #left = 0
   #movedAt: number
@@ -153,7 +159,6 @@ export class Outbox {
       const stalled = Math.round(now - this.#movedAt)
       return this.#owner.fail(`the peer stopped reading: nothing of ${unsent} bytes left for ${stalled} ms`)
     }
-    this.#spare = undefined
     if (this.pending === 0 && this.buffer.length > FIRST_BYTES) this.buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
   }
 
@@ -172,8 +177,8 @@ export class Outbox {
     this.#cipher.seal(out, at, plaintext, more)
     this.#write(out)
     // A link that has nothing left to send needs the buffer no more.
-    if (this.#isSpare && this.#link.unsent() > 0) this.#spare = undefined
-    this.#isSpare = false
+    if (this.#lent !== undefined && spares.length < MAX_SPARES && this.#link.unsent() === 0) spares.push(this.#lent)
+    this.#lent = undefined
   }
 
   /** A buffer that begins with the prefix, once, and has so many bytes after it. */
@@ -181,9 +186,9 @@ export class Outbox {
     const prefix = this.#prefix
     if (prefix === undefined) {
       if (bytes < SPARE_FROM_BYTES) return Buffer.allocUnsafe(bytes)
-      this.#isSpare = true
-      this.#spare ??= Buffer.allocUnsafeSlow(LENGTH_BYTES + Frame.MAX_RECORD_BYTES + tagLength)
-      return this.#spare.subarray(0, bytes)
+      // Nobody else has it meanwhile: what this one is written to may seal records of its own.
+      this.#lent = spares.pop() ?? Buffer.allocUnsafeSlow(LENGTH_BYTES + Frame.MAX_RECORD_BYTES + tagLength)
+      return this.#lent.subarray(0, bytes)
     }
     this.#prefix = undefined
     const out = Buffer.allocUnsafe(prefix.length + bytes)
