@@ -1,7 +1,6 @@
 /**
  * An answer read: bounded, decoded, with its receipt checked, or the reason why it is none.
  */
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as CanonicalJson from "../CanonicalJson.ts"
 import { parseId } from "../Capability.ts"
@@ -31,26 +30,26 @@ export const read = (
   const bytes = JsonCodec.excess(body, settings.maxPayloadBytes)
   if (bytes > 0) return { _tag: "TooLarge", bytes, limit: settings.maxPayloadBytes }
   const json = JsonCodec.parse(body, settings.maxJsonDepth)
-  const output = Result.isFailure(json) ? json : job.output.decode(json.success)
-  if (Result.isFailure(json) || Result.isFailure(output)) {
-    const detail = Result.isFailure(output) ? output.failure : "not JSON"
+  const output = json instanceof JsonCodec.Unfit ? json : job.output.decode(json)
+  if (json instanceof JsonCodec.Unfit || output instanceof JsonCodec.Unfit) {
+    const { detail } = output as JsonCodec.Unfit
     return { _tag: "OutputInvalid", capability: candidate.capability, peer, detail }
   }
   let receipt: Receipt.Receipt | undefined
   if (job.receipt) {
-    const checked = checkReceipt(job, candidate, self, json.success, receiptText)
+    const checked = checkReceipt(job, candidate, self, json, receiptText)
     if (typeof checked === "string") return { _tag: "BadAnswer", peer, detail: checked }
     receipt = checked
   }
   return {
-    output: output.success,
-    json: json.success,
+    output,
+    json,
     peer,
     capability: receipt?.capability ?? candidate.capability,
     latencyMs,
     relayed: connection.relayed,
     receipt,
-    quality: job.evaluate === undefined ? 1 : job.evaluate(output.success as never, latencyMs)
+    quality: job.evaluate === undefined ? 1 : job.evaluate(output as never, latencyMs)
   }
 }
 

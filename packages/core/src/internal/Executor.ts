@@ -8,7 +8,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Result from "effect/Result"
 import * as EffectStream from "effect/Stream"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
@@ -190,14 +189,14 @@ export class Executor implements Desk {
       return waiter.refuse("countered", { costUsd: cost, detail: `it costs $${cost} a call` })
     }
     const json = JsonCodec.parse(request.body, settings.maxJsonDepth)
-    const input = Result.isFailure(json) ? json : served.input.decode(json.success)
-    if (Result.isFailure(input)) {
-      return waiter.refuse("rejected", { code: "InputInvalid", detail: input.failure })
+    const input = json instanceof JsonCodec.Unfit ? json : served.input.decode(json)
+    if (json instanceof JsonCodec.Unfit || input instanceof JsonCodec.Unfit) {
+      return waiter.refuse("rejected", { code: "InputInvalid", detail: (input as JsonCodec.Unfit).detail })
     }
     const deadlineMs = Math.min(request.deadlineMs, settings.maxDeadlineMs)
     const task = new TaskInfo(request, waiter.peer, now + deadlineMs)
-    if (served.negotiate !== undefined && Result.isSuccess(json)) {
-      const decision = decide(served.negotiate, task, json.success, served)
+    if (served.negotiate !== undefined) {
+      const decision = decide(served.negotiate, task, json, served)
       if (decision._tag === "Reject") {
         return waiter.refuse("rejected", { code: decision.code, detail: decision.detail })
       }
@@ -215,7 +214,7 @@ export class Executor implements Desk {
       if (displaced === false) return waiter.refuse("countered", full(served, needMs))
       if (displaced !== undefined) this.#displace(displaced)
     }
-    const work = new Work(served, request, input.success, task, waiter, now)
+    const work = new Work(served, request, input, task, waiter, now)
     waiter.work = work
     this.#running.add(work)
     if (queued || needMs >= ACCEPT_FROM_MS) this.#tellAccepted(work, queued ? before + 1 : 0)

@@ -5,7 +5,6 @@ import { createHash } from "node:crypto"
 import { Buffer } from "node:buffer"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Capability } from "../Capability.ts"
@@ -120,12 +119,9 @@ export const makeJob = (
     return { _tag: "BadQuery", detail: `a budget of $${budget} is none: give zero or more` }
   }
   const name = typeof wanted === "string" ? wanted : wanted.id
-  const json: Result.Result<Schema.Json, string> =
-    typeof wanted === "string"
-      ? Result.succeed(input as Schema.Json)
-      : JsonCodec.of(wanted.input).encode(input as never)
-  if (Result.isFailure(json)) return { _tag: "InputInvalid", capability: name, detail: json.failure }
-  const body = JsonCodec.stringify(json.success)
+  const json = typeof wanted === "string" ? (input as Schema.Json) : JsonCodec.of(wanted.input).encode(input as never)
+  if (json instanceof JsonCodec.Unfit) return { _tag: "InputInvalid", capability: name, detail: json.detail }
+  const body = JsonCodec.stringify(json)
   if (body === undefined) return { _tag: "InputInvalid", capability: name, detail: "it has no JSON form" }
   const limit = settings.maxPayloadBytes
   if (body.length * 3 > limit) {
@@ -135,7 +131,7 @@ export const makeJob = (
   if (options.receipt === true) {
     // Without a canonical form there is no hash that a receipt could be checked against.
     try {
-      CanonicalJson.stringify(json.success)
+      CanonicalJson.stringify(json)
     } catch (error) {
       return { _tag: "InputInvalid", capability: name, detail: error instanceof Error ? error.message : String(error) }
     }
@@ -151,9 +147,12 @@ export const makeJob = (
     query,
     isPlain,
     task: options.idempotencyKey === undefined ? TaskId.fresh() : taskOf(options.idempotencyKey),
-    input: json.success,
+    input: json,
     body,
-    output: typeof wanted === "string" ? anyJson : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
+    output:
+      typeof wanted === "string"
+        ? (JsonCodec.asIs as JsonCodec.JsonCodec<unknown>)
+        : JsonCodec.of(wanted.output as Capability<never, unknown>["output"]),
     stream: kind === "stream",
     bytes: typeof wanted !== "string" && isBytes(wanted.output),
     raw: typeof wanted !== "string" && isBytes(wanted.input),
@@ -185,9 +184,4 @@ const harmless = (listen: (event: TaskEvent) => void): ((event: TaskEvent) => vo
       Effect.runFork(Effect.logError("the listener of a task's events threw, and hears no more of it", error))
     }
   }
-}
-
-const anyJson: JsonCodec.JsonCodec<unknown> = {
-  encode: (value) => Result.succeed(value as Schema.Json),
-  decode: Result.succeed
 }

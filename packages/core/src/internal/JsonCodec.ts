@@ -6,32 +6,46 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Codec } from "../Capability.ts"
+import * as PlainCodec from "./PlainCodec.ts"
 
 /** Longest text of why a value does not fit. */
 const MAX_DETAIL = 600
 
-/** Encodes to and decodes from JSON data; a failure is the reason as text. */
+/** Why a value does not fit. */
+export class Unfit {
+  readonly detail: string
+
+  constructor(detail: string) {
+    this.detail = detail
+  }
+}
+
+/** Encodes to and decodes from JSON data. */
 export interface JsonCodec<T> {
-  readonly encode: (value: T) => Result.Result<Schema.Json, string>
-  readonly decode: (json: Schema.Json) => Result.Result<T, string>
+  readonly encode: (value: T) => Schema.Json | Unfit
+  readonly decode: (json: Schema.Json) => T | Unfit
 }
 
 const compiled = new WeakMap<object, JsonCodec<never>>()
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, MAX_DETAIL)
 
+/** Tries the short way, where there is one; the long one also says what is wrong. */
 const guarded =
-  <A, B>(run: (value: A) => Result.Result<B, unknown>) =>
-  (value: A): Result.Result<B, string> => {
+  <A, B>(copy: PlainCodec.Copy | undefined, run: (value: A) => Result.Result<B, unknown>) =>
+  (value: A): B | Unfit => {
     try {
+      const copied = copy === undefined ? PlainCodec.doubt : copy(value)
+      if (copied !== PlainCodec.doubt) return copied as B
       const result = run(value)
-      return Result.isSuccess(result) ? Result.succeed(result.success) : Result.fail(reason(result.failure))
+      return Result.isSuccess(result) ? result.success : new Unfit(reason(result.failure))
     } catch (error) {
-      return Result.fail(reason(error))
+      return new Unfit(reason(error))
     }
   }
 
-const asIs: JsonCodec<Schema.Json> = { encode: Result.succeed, decode: Result.succeed }
+/** The codec of JSON itself. */
+export const asIs: JsonCodec<Schema.Json> = { encode: (value) => value, decode: (json) => json }
 
 /** The codec of a schema. */
 export const of = <T>(schema: Codec<T>): JsonCodec<T> => {
@@ -39,9 +53,10 @@ export const of = <T>(schema: Codec<T>): JsonCodec<T> => {
   const known = compiled.get(schema)
   if (known !== undefined) return known as unknown as JsonCodec<T>
   const json = Schema.toCodecJson(schema)
+  const copy = PlainCodec.of(json.ast)
   const codec: JsonCodec<T> = {
-    encode: guarded(Schema.encodeUnknownResult(json)),
-    decode: guarded(Schema.decodeUnknownResult(json))
+    encode: guarded(copy, Schema.encodeUnknownResult(json)),
+    decode: guarded(copy, Schema.decodeUnknownResult(json))
   }
   compiled.set(schema, codec as unknown as JsonCodec<never>)
   return codec
@@ -59,17 +74,15 @@ const isShallow = (text: string, maxDepth: number): boolean => {
 }
 
 /** Reads a JSON text from outside, whose size is already bounded. */
-export const parse = (text: string, maxDepth: number): Result.Result<Schema.Json, string> => {
+export const parse = (text: string, maxDepth: number): Schema.Json | Unfit => {
   if (!isShallow(text, maxDepth) || text.includes("__proto__") || text.includes("\\u")) {
     const parsed = CanonicalJson.parse(text, { maxBytes: Number.MAX_SAFE_INTEGER, maxDepth })
-    return Result.isSuccess(parsed)
-      ? Result.succeed(parsed.success as Schema.Json)
-      : Result.fail(parsed.failure.message)
+    return Result.isSuccess(parsed) ? (parsed.success as Schema.Json) : new Unfit(parsed.failure.message)
   }
   try {
-    return Result.succeed(JSON.parse(text) as Schema.Json)
+    return JSON.parse(text) as Schema.Json
   } catch (error) {
-    return Result.fail(`not JSON: ${reason(error)}`)
+    return new Unfit(`not JSON: ${reason(error)}`)
   }
 }
 

@@ -36,6 +36,7 @@ import { Deadlines } from "./Deadlines.ts"
 import * as Directory from "./Directory.ts"
 import type { Trace } from "./Envelope.ts"
 import { Executor } from "./Executor.ts"
+import * as JsonCodec from "./JsonCodec.ts"
 import { type Job, makeJob, type Wanted } from "./Job.ts"
 import { Peers } from "./Peers.ts"
 import { type Run, Served } from "./Served.ts"
@@ -267,7 +268,7 @@ export const make = Effect.fnUntraced(function* (
     if (verdict.value === undefined || shape === "other") return verdict
     const one = (value: unknown): unknown => {
       const output = job.output.decode(value as Schema.Json)
-      return Result.isSuccess(output) ? output.success : value
+      return output instanceof JsonCodec.Unfit ? value : output
     }
     const isList = shape === "answers" || shape === "ensemble"
     return { ...verdict, value: isList && Array.isArray(verdict.value) ? verdict.value.map(one) : one(verdict.value) }

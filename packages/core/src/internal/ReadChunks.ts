@@ -3,7 +3,6 @@
  * together.
  */
 import { Buffer } from "node:buffer"
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type { Settings } from "../Guardrails.ts"
 import type { NodeErrorReason } from "../NodeError.ts"
@@ -40,22 +39,22 @@ export const readChunks = (
   }
   const decode = (json: Schema.Json): NodeErrorReason | undefined => {
     const output = job.output.decode(json)
-    if (Result.isFailure(output)) return invalid(output.failure)
-    chunks.push(output.success)
+    if (output instanceof JsonCodec.Unfit) return invalid(output.detail)
+    chunks.push(output)
     return undefined
   }
   if (kind === Envelope.Kind.Chunk) {
     if (bytes > maxPayloadBytes) return tooLarge(bytes)
     const json = JsonCodec.parse(Envelope.bodyOf(message), maxJsonDepth)
-    return Result.isFailure(json) ? invalid(json.failure) : decode(json.success)
+    return json instanceof JsonCodec.Unfit ? invalid(json.detail) : decode(json)
   }
   if (bytes > Envelope.MAX_BATCH_BYTES) {
     return invalid(`${bytes} bytes of chunks came in one message, at most ${Envelope.MAX_BATCH_BYTES} may`)
   }
   const all = JsonCodec.parse(Envelope.bodyOf(message), maxJsonDepth + 1)
-  if (Result.isFailure(all)) return invalid(all.failure)
-  if (!Array.isArray(all.success)) return invalid("several chunks came, and not as an array")
-  for (const json of all.success as ReadonlyArray<Schema.Json>) {
+  if (all instanceof JsonCodec.Unfit) return invalid(all.detail)
+  if (!Array.isArray(all)) return invalid("several chunks came, and not as an array")
+  for (const json of all as ReadonlyArray<Schema.Json>) {
     // Each chunk of a message that is within the cap is so too.
     const size = bytes > maxPayloadBytes ? Buffer.byteLength(JSON.stringify(json)) : 0
     const wrong = size > maxPayloadBytes ? tooLarge(size) : decode(json)

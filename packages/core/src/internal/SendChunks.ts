@@ -5,7 +5,6 @@
 import { Buffer } from "node:buffer"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as EffectStream from "effect/Stream"
 import * as Envelope from "./Envelope.ts"
@@ -90,10 +89,10 @@ class Sender {
     const encoded: Array<Schema.Json> = []
     while (encoded.length < most) {
       const json = output.encode(chunks[from + encoded.length])
-      const isWrong = Result.isFailure(json) || !isJson(json.success)
-      if (!isWrong) encoded.push(json.success)
+      const isUnfit = json instanceof JsonCodec.Unfit
+      if (!isUnfit && isJson(json)) encoded.push(json)
       else if (encoded.length > 0) break
-      else return new OutputInvalid({ detail: Result.isFailure(json) ? json.failure : "it has no JSON form" })
+      else return new OutputInvalid({ detail: isUnfit ? json.detail : "it has no JSON form" })
     }
     let count = encoded.length
     while (count > 1) {

@@ -3,7 +3,6 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
-import * as Result from "effect/Result"
 import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Identity } from "../Identity.ts"
 import type { NodeId } from "../NodeId.ts"
@@ -31,8 +30,8 @@ const settledAs = (work: Work, kind: Finished["kind"], body: string, now: number
 const succeeded = (work: Work, output: unknown, limit: number, now: number): Finished => {
   if (work.served.capability.kind === "stream") return settledAs(work, "result", "", now)
   const json = work.served.output.encode(output)
-  if (Result.isFailure(json)) return broken(work, "OutputInvalid", json.failure, now)
-  const body = JsonCodec.stringify(json.success)
+  if (json instanceof JsonCodec.Unfit) return broken(work, "OutputInvalid", json.detail, now)
+  const body = JsonCodec.stringify(json)
   if (body === undefined) return broken(work, "OutputInvalid", "it has no JSON form", now)
   const bytes = JsonCodec.excess(body, limit)
   return bytes > 0 ? tooLarge(work, bytes, limit, now) : settledAs(work, "result", body, now)

@@ -5,7 +5,6 @@
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as EffectStream from "effect/Stream"
@@ -63,8 +62,8 @@ export const make = Effect.fnUntraced(function* (
         }
         const text = Buffer.from(message.buffer, message.byteOffset + 1, message.length - 1).toString("utf8")
         const data = JsonCodec.parse(text, settings.maxJsonDepth)
-        if (Result.isFailure(data)) return stream?.reset(ResetCode.Malformed)
-        hand(interest, { topic: interest.topic, from: connection.peer, data: data.success })
+        if (data instanceof JsonCodec.Unfit) return stream?.reset(ResetCode.Malformed)
+        hand(interest, { topic: interest.topic, from: connection.peer, data })
       },
       onWritable: () => {},
       onClosed: () => {
