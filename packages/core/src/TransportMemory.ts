@@ -35,6 +35,12 @@ export const makeHub = (): Hub => ({ owners: new Map() })
 
 const processHub = makeHub()
 
+/** How long a node that goes still sends what its peers have no room for, while they take nothing of it. */
+const CLOSE_GRACE_MS = 1_000
+/** How often it looks at that, and how long it does so at all. */
+const LOOK_MS = 1
+const FLUSH_MS = 5_000
+
 const addressOf = (node: NodeId): Address => `mem://${node}`
 
 interface Parcel {
@@ -101,6 +107,11 @@ class MemoryStream implements Stream {
     const owed = this.#owed
     this.#owed = 0
     if (owed > 0) this.twin?.credit(owed)
+  }
+
+  /** Bytes that wait for the receiver. */
+  get waiting(): number {
+    return this.#waitingBytes
   }
 
   /** A message arrives from the twin. */
@@ -228,6 +239,13 @@ class MemoryEnd implements Connection {
       )
     })
 
+  /** Bytes that wait for the peer, on all streams. */
+  waiting(): number {
+    let bytes = 0
+    for (const stream of this.#streams) bytes += stream.waiting
+    return bytes
+  }
+
   readonly close = (why: string): void => {
     if (this.#state === "closed") return
     this.#state = "closed"
@@ -266,6 +284,20 @@ export const pair = (dialler: Owner, acceptor: Owner): readonly [Connection, Con
   return [near, far]
 }
 
+/** Waits until nothing waits for a peer any more, as long as the peers take any of it. */
+const flushed = async (connections: ReadonlySet<Connection>): Promise<void> => {
+  const started = performance.now()
+  let [least, movedAt] = [Number.POSITIVE_INFINITY, started]
+  for (;;) {
+    let waiting = 0
+    for (const connection of connections) if (connection instanceof MemoryEnd) waiting += connection.waiting()
+    const now = performance.now()
+    if (waiting < least) [least, movedAt] = [waiting, now]
+    if (waiting === 0 || now - movedAt >= CLOSE_GRACE_MS || now - started >= FLUSH_MS) return
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
 /** A transport between the nodes of a hub. */
 export const make = (nodeId: NodeId, hub: Hub = processHub): Transport["Service"] => {
   const address = addressOf(nodeId)
@@ -297,10 +329,11 @@ export const make = (nodeId: NodeId, hub: Hub = processHub): Transport["Service"
           return Effect.succeed([address])
         }),
         () =>
-          Effect.sync(() => {
-            const here = hub.owners.get(address)
+          Effect.promise(async () => {
+            const connections = hub.owners.get(address)?.connections ?? new Set()
             hub.owners.delete(address)
-            for (const connection of here?.connections ?? []) connection.close("the node closed")
+            await flushed(connections)
+            for (const connection of connections) connection.close("the node closed")
           })
       ),
     dial: (to, expect) =>
