@@ -89,7 +89,6 @@ export const callPath: Path = {
         for (const address of addresses.split(" ")) yield* node.connections.connect({ addresses: [address] })
         const query = { name: Echo.name, version: "^1", limit: peers }
         while ((yield* node.discover(query)).length < peers) yield* Effect.sleep(20)
-        const one = node.call(Echo, input)
         const fork = Effect.runForkWith(yield* Effect.context<never>())
         const inSpan = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
           traced ? Effect.withSpan(effect, "bench") : effect
@@ -97,7 +96,7 @@ export const callPath: Path = {
           Effect.gen(function* () {
             let sentAt = performance.now()
             while (!load.over) {
-              yield* one
+              yield* node.call(Echo, input)
               sentAt = load.answered(sentAt)
             }
           })
@@ -111,7 +110,7 @@ export const callPath: Path = {
             ),
           once: () =>
             new Promise<void>((resolve, reject) => {
-              fork(inSpan(one)).addObserver((exit) =>
+              fork(inSpan(node.call(Echo, input))).addObserver((exit) =>
                 Exit.isSuccess(exit) ? resolve() : reject(Cause.squash(exit.cause))
               )
             })

@@ -2,6 +2,7 @@
  * One try to have a job answered by one agent.
  */
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
 import type * as Schema from "effect/Schema"
 import type { NodeErrorReason } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
@@ -64,6 +65,21 @@ export abstract class Attempt extends Outgoing {
 
   protected onChunk(): void {}
   protected onEnd(): void {}
+}
+
+/** Cancels an attempt: one object a call, and no closure. */
+export class Cancelling extends Effectable.Class<void> {
+  readonly #attempt: Attempt
+
+  constructor(attempt: Attempt) {
+    super()
+    this.#attempt = attempt
+  }
+
+  asEffect(): Effect.Effect<void> {
+    this.#attempt.cancel()
+    return Effect.void
+  }
 }
 
 /** Hears once what came of an attempt. */

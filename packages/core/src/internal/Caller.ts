@@ -16,7 +16,16 @@ import * as Query from "../Query.ts"
 import type { Connection } from "../Transport.ts"
 import type { Trust } from "../Trust.ts"
 import { read } from "./Answer.ts"
-import { type Attempt, type AttemptHost, Awaited, type Goal, type Outcome, type Placed, Told } from "./Attempt.ts"
+import {
+  type Attempt,
+  type AttemptHost,
+  Awaited,
+  Cancelling,
+  type Goal,
+  type Outcome,
+  type Placed,
+  Told
+} from "./Attempt.ts"
 import type { Chunks } from "./Chunks.ts"
 import { type Once, takeUp } from "./Counters.ts"
 import type { Deadlines } from "./Deadlines.ts"
@@ -408,7 +417,7 @@ export class Caller {
       const terms = { connection, deadlineMs, budget, others }
       const attempt = new Awaited(this.#host, job, candidate, terms, asItCame, resume)
       attempt.start(performance.now())
-      return Effect.sync(() => attempt.cancel())
+      return new Cancelling(attempt)
     })
   }
 }

@@ -30,6 +30,7 @@ import * as TransportMemory from "../TransportMemory.ts"
 import * as TrustModule from "../Trust.ts"
 import { Asking } from "./Asking.ts"
 import { answered } from "./Answer.ts"
+import { Cancelling } from "./Attempt.ts"
 import { Caller, type Ending, type Placed } from "./Caller.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import { Deadlines } from "./Deadlines.ts"
@@ -237,7 +238,7 @@ export const make = Effect.fnUntraced(function* (
       const job = makeJob(settings, wanted, "call", input, callOptions, trace ?? fiber?.cache.span, true, within)
       if ("_tag" in job) return resume(fail(job))
       const attempt = caller.answer(job, callOptions.to, ending, resume)
-      return attempt === undefined ? undefined : Effect.sync(() => attempt.cancel())
+      return attempt === undefined ? undefined : new Cancelling(attempt)
     })
   const toOutput = caller.ending(outputOf)
   const toAnswered = caller.ending(answered)

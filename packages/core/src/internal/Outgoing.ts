@@ -13,6 +13,7 @@ import type { Experience } from "./Experience.ts"
 import type { Job } from "./Job.ts"
 import type { Peers } from "./Peers.ts"
 import * as Refusal from "./Refusal.ts"
+import type { TaskId } from "./TaskId.ts"
 
 /** Whom to place a task at. */
 export interface Candidate {
@@ -64,7 +65,7 @@ const noMoreStreams = (connection: Connection): NodeErrorReason =>
     : { _tag: "Disconnected", peer: connection.peer }
 
 /** A task in flight. After `onResult`, `onEnd` or `onFailed` nothing more comes. */
-export abstract class Outgoing extends Timed implements StreamHandler {
+export abstract class Outgoing extends Timed implements StreamHandler, Envelope.Request {
   readonly job: Job
   readonly candidate: Candidate
   readonly terms: Terms
@@ -85,6 +86,42 @@ export abstract class Outgoing extends Timed implements StreamHandler {
     this.#silent = terms.others
   }
 
+  // The task as it goes to an agent: a request is read off the task in flight, and is no object of its own.
+
+  get task(): TaskId {
+    return this.job.task
+  }
+  get capability(): string {
+    return this.candidate.capability
+  }
+  get deadlineMs(): number {
+    return this.terms.deadlineMs
+  }
+  get hops(): number {
+    return this.job.hops - 1
+  }
+  get receipt(): boolean {
+    return this.job.receipt
+  }
+  get stream(): boolean {
+    return this.job.stream
+  }
+  get batches(): boolean {
+    return this.job.stream
+  }
+  get bytes(): boolean {
+    return this.job.bytes
+  }
+  get raw(): boolean {
+    return this.job.raw
+  }
+  get budget(): number | undefined {
+    return this.terms.budget
+  }
+  get trace(): Envelope.Trace | undefined {
+    return this.job.trace
+  }
+
   protected abstract onResult(body: string, receipt: string | undefined, latencyMs: number): void
   /** A message of chunks, valid during the call. */
   protected abstract onChunk(message: Uint8Array): void
@@ -102,7 +139,7 @@ export abstract class Outgoing extends Timed implements StreamHandler {
     if (stream === undefined) return this.#fail(noMoreStreams(connection))
     this.#stream = stream
     const body = job.raw ? Envelope.bytesOf(job.body) : job.body
-    stream.send(Envelope.encodeRequest(requestOf(job, candidate, terms)), body, true)
+    stream.send(Envelope.encodeRequest(this), body, true)
     job.emit?.({ _tag: "Sent", peer: candidate.node, relayed: connection.relayed })
   }
 
@@ -203,18 +240,3 @@ export abstract class Outgoing extends Timed implements StreamHandler {
     this.#host.peers.ended(this.candidate.node)
   }
 }
-
-/** The task as it goes to an agent. */
-const requestOf = (job: Job, candidate: Candidate, terms: Terms): Envelope.Request => ({
-  task: job.task,
-  capability: candidate.capability,
-  deadlineMs: terms.deadlineMs,
-  hops: job.hops - 1,
-  receipt: job.receipt,
-  stream: job.stream,
-  batches: job.stream,
-  bytes: job.bytes,
-  raw: job.raw,
-  budget: terms.budget,
-  trace: job.trace
-})
