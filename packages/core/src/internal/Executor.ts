@@ -314,6 +314,7 @@ export class Executor implements Desk {
       const body = raw ? Envelope.bytesOf(settled.body) : settled.body
       waiter.stream.send(Envelope.encodeResult(receipt, raw), body, true)
     }
+    waiter.release()
   }
 
   /** Sees to it that a task ends at its deadline. One whose handler ends at once needs no timer. */

@@ -125,5 +125,11 @@ export class Waiter implements StreamHandler {
     body: Refusal.RejectedBody | Refusal.CounteredBody | Refusal.FailedBody
   ) {
     this.stream.send(Envelope.heads[kind], Refusal.encode(body), true)
+    this.release()
+  }
+  /** It has its answer: what was asked, which may be large, is not kept while the answer waits for a slow reader. */
+  release(): void {
+    this.work = undefined
+    this.request = undefined
   }
 }
