@@ -245,5 +245,7 @@ describe(`messages of chunks, ${HOSTILE_ROUNDS} hostile ones`, () => {
     )
     expect(wrong).toMatchObject({ _tag: "OutputInvalid" })
     expect(chunks).toEqual([])
+    const none = Buffer.concat([Envelope.heads.chunks, Buffer.from("[]")])
+    expect(readChunks(settings, rows, candidate, none, chunks)).toMatchObject({ _tag: "OutputInvalid" })
   })
 })

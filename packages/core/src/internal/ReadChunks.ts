@@ -54,6 +54,7 @@ export const readChunks = (
   const all = JsonCodec.parse(Envelope.bodyOf(message), maxJsonDepth + 1)
   if (all instanceof JsonCodec.Unfit) return invalid(all.detail)
   if (!Array.isArray(all)) return invalid("several chunks came, and not as an array")
+  if (all.length === 0) return invalid("a message of several chunks came without any")
   for (const json of all as ReadonlyArray<Schema.Json>) {
     // Each chunk of a message that is within the cap is so too.
     const size = bytes > maxPayloadBytes ? Buffer.byteLength(JSON.stringify(json)) : 0
