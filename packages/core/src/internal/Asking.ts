@@ -258,7 +258,7 @@ export class Asking {
 
       const invite = (seat: Seat, match: Match): void => {
         const candidate = caller.candidateOf(match)
-        let attempt: Attempt | undefined
+        let attempt: Attempt | undefined = undefined
         const vote: Vote = { cancel: () => attempt?.cancel() }
         seat.holders.push(vote)
         /** Whether what has come of the vote counts. */
