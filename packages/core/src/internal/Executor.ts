@@ -210,7 +210,8 @@ export class Executor implements Desk {
     const waitMs = queued ? Math.ceil((before + 1) / served.concurrency) * served.averageMs : 0
     const needMs = Math.ceil(waitMs + served.averageMs)
     if (queued) {
-      const displaced = needMs > deadlineMs ? false : served.waiting.displaced(waiter.peer)
+      const waits = needMs <= deadlineMs && served.waiting.fits(waiter.peer, request.body.length)
+      const displaced = waits && served.waiting.displaced(waiter.peer)
       if (displaced === false) return waiter.refuse("countered", full(served, needMs))
       if (displaced !== undefined) this.#displace(displaced)
     }
