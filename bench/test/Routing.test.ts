@@ -82,7 +82,8 @@ describe("bench routing", () => {
       for (const { all, otherThreads, perStage } of [asking, answering]) {
         const sum = Object.values(perStage).reduce((a, b) => a + b, otherThreads)
         expect(Math.abs(sum / all - 1)).toBeLessThan(0.001)
-        expect(perStage["fibres of Effect"]).toBeGreaterThan(0)
+        // A brief profile has few samples, and not of every stage.
+        expect(Object.values(perStage).some((micros) => micros > 0)).toBe(true)
       }
     }
     for (const end of ["asking", "answering"]) {
