@@ -8,8 +8,8 @@ import { rendered } from "./KeepHelp.ts"
 
 const parley = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): string => {
   const [program, ...first] = command(join(repository, "apps/cli/src/main.ts"))
-  const { FORCE_COLOR: _, NO_COLOR: __, ...own } = process.env
-  return execFileSync(program, [...first, ...args], { encoding: "utf8", env: { ...own, ...env } })
+  const { FORCE_COLOR: _, ...own } = process.env
+  return execFileSync(program, [...first, ...args], { encoding: "utf8", env: { ...own, NO_COLOR: "", ...env } })
 }
 
 describe("parley --help", () => {
