@@ -10,6 +10,7 @@ import { readPart, readSummary, resultsDirectory } from "./Results.ts"
 import type { Point } from "./RoutingMatrix.ts"
 import type { Paced } from "./RoutingPaced.ts"
 import { type Row, runtimesOf } from "./RoutingRows.ts"
+import { type Pauses, pausesText } from "./RoutingPauses.ts"
 import { type StagesOf, stagesHeader, stagesRows } from "./RoutingStages.ts"
 import { isPlain, labelOf } from "./Paths.ts"
 import { measuredText } from "./Summary.ts"
@@ -22,6 +23,7 @@ interface RoutingResults {
   readonly matrix?: ReadonlyArray<Point>
   readonly paced?: ReadonlyArray<Paced>
   readonly stages?: ReadonlyArray<StagesOf>
+  readonly pauses?: Pauses
 }
 
 const routing = (directory: string) => readPart<RoutingResults>(directory, "routing")
@@ -101,6 +103,11 @@ const stages = (directory: string): string =>
     )
     .join("\n\n")
 
+const pauses = (directory: string): string => {
+  const found = routing(directory)?.pauses
+  return found === undefined ? "Not measured yet: `npm run bench -- routing` does." : pausesText(found)
+}
+
 /** Where, when and with what. */
 const machine = (directory: string): string => {
   const found = routing(directory)
@@ -129,6 +136,7 @@ const blocks: { readonly [name: string]: (directory: string) => string } = {
   matrix,
   paced,
   stages,
+  pauses,
   machine,
   ...Object.fromEntries(
     Object.keys({ ...parts, ...extraParts })

@@ -27,6 +27,16 @@ export interface PairSpec {
   readonly relayed?: boolean
   /** Another checkout's folder. */
   readonly root?: string
+  /** Hears each pause of Bun's collector, in ms. */
+  readonly onPause?: { readonly asking: (ms: number) => void; readonly answering: (ms: number) => void }
+}
+
+/** JavaScriptCore's log of a collection says at its end how long it held the program up. */
+const hearPauses = (log: Readable, onPause: (ms: number) => void): void => {
+  createInterface({ input: log }).on("line", (line) => {
+    const pause = /\bp=([\d.]+)ms\b/.exec(line)?.[1]
+    if (pause !== undefined) onPause(Number(pause))
+  })
 }
 
 /** One round: a run, and the CPU time that each end used for a request. */
@@ -38,20 +48,32 @@ export interface Round extends Run {
 /** One end of a path. */
 export class End {
   readonly #what: string
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable | null>
   readonly #lines: AsyncIterator<string>
 
-  private constructor(runtime: Runtime, spec: EndSpec, root = here) {
+  private constructor(runtime: Runtime, spec: EndSpec, root = here, onPause?: (ms: number) => void) {
     const [command, ...first] = commandOf(runtime, root)
+    const args = [...first, JSON.stringify(spec)]
     this.#what = `${runtime} ${JSON.stringify(spec)}`
-    this.#child = spawn(command, [...first, JSON.stringify(spec)], { stdio: ["pipe", "pipe", "inherit"] })
+    if (onPause === undefined) this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] })
+    else {
+      const env = { ...process.env, BUN_JSC_logGC: "1" }
+      const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], env })
+      hearPauses(child.stderr, onPause)
+      this.#child = child
+    }
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
     this.#child.stdin.on("error", () => {})
   }
 
   /** Starts an end; resolves when it is ready. */
-  static async start(runtime: Runtime, spec: EndSpec, root?: string): Promise<readonly [End, string]> {
-    const end = new End(runtime, spec, root)
+  static async start(
+    runtime: Runtime,
+    spec: EndSpec,
+    root?: string,
+    onPause?: (ms: number) => void
+  ): Promise<readonly [End, string]> {
+    const end = new End(runtime, spec, root, onPause)
     try {
       return [end, (await end.#read<Ready>()).address]
     } catch (error) {
@@ -118,17 +140,22 @@ export class Pair {
   }
 
   /** Starts both ends, and a relay between them where one is asked for. */
-  static async start({ answering, asking, bytes, path, relayed, root, setting = usual }: PairSpec): Promise<Pair> {
+  static async start(pair: PairSpec): Promise<Pair> {
+    const { answering, asking, bytes, onPause, path, relayed, root, setting = usual } = pair
     const started: Array<End> = []
-    const start = async (runtime: Runtime, spec: EndSpec): Promise<readonly [End, string]> => {
-      const found = await End.start(runtime, spec, root)
+    const start = async (
+      runtime: Runtime,
+      spec: EndSpec,
+      hear?: (ms: number) => void
+    ): Promise<readonly [End, string]> => {
+      const found = await End.start(runtime, spec, root, hear)
       started.push(found[0])
       return found
     }
     try {
       const placed = relayed === true ? { ...setting, relay: (await start(answering, { role: "relay" }))[1] } : setting
-      const [b, address] = await start(answering, { role: "answer", path, bytes, setting: placed })
-      const [a] = await start(asking, { role: "ask", path, bytes, setting: placed, address })
+      const [b, address] = await start(answering, { role: "answer", path, bytes, setting: placed }, onPause?.answering)
+      const [a] = await start(asking, { role: "ask", path, bytes, setting: placed, address }, onPause?.asking)
       return new Pair(path, a, b, started.slice(0, -2))
     } catch (error) {
       for (const end of started) end.close()

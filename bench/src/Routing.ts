@@ -17,6 +17,7 @@ import { help, type Options, optionsOf, type Section } from "./RoutingOptions.ts
 import { measurePaced, pacedTable } from "./RoutingPaced.ts"
 import { measureRivals, warmSeconds } from "./RoutingRivals.ts"
 import { type Row, rowsTable } from "./RoutingRows.ts"
+import { measurePauses, pausesText } from "./RoutingPauses.ts"
 import { measureStages, type StagesOf, stagesTable } from "./RoutingStages.ts"
 import { whole } from "./Table.ts"
 
@@ -98,6 +99,11 @@ const run: Part["run"] = async (args, { brief, say }) => {
     for (const runtime of runtimes) all.push(await measureStages(runtime, options, brief, say))
     texts.push("", "where the CPU time of one call goes:", stagesTable(all))
     data["stages"] = all
+    if (runtimes.includes("bun")) {
+      const pauses = await measurePauses(options, brief, say)
+      texts.push("", pausesText(pauses))
+      data["pauses"] = pauses
+    }
   }
   if (options.profile !== undefined) await profile(options.profile, options, say)
   return { text: texts.join("\n"), goals, data, charts }
