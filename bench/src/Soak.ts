@@ -342,11 +342,11 @@ ${table(
         x: { name: "seconds" },
         y: { name: "MiB" },
         lines: [
-          line("asking node, live", ({ asking }) => asking.heap),
-          line("asking node, resident", ({ asking }) => asking.rss),
+          line("asker live", ({ asking }) => asking.heap),
+          line("asker resident", ({ asking }) => asking.rss),
           ...last.residents.flatMap((_, i) => [
-            line(`agent ${i}, live`, ({ residents }) => residents[i]!.heap),
-            line(`agent ${i}, resident`, ({ residents }) => residents[i]!.rss)
+            line(`agent ${i} live`, ({ residents }) => residents[i]!.heap),
+            line(`agent ${i} resident`, ({ residents }) => residents[i]!.rss)
           ])
         ]
       })
