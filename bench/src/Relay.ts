@@ -212,13 +212,15 @@ const goalsOf = (measured: ReadonlyArray<Measured>, options: Options): ReadonlyA
   const where = `the worse of ${options.runtimes.join(" and ")}`
   const { circuits, inflight, pairs } = options
   return [
-    goal(
-      "relay-pair",
-      `Relayed calls/s, ${inflight} in flight, ${where}`,
-      { atLeast: 0.5 },
-      "× direct",
-      Math.min(...measured.map(({ compared }) => compared.ratio.median)),
-      pairs
+    ...measured.map(({ compared, runtime }) =>
+      goal(
+        `relay-pair-${runtime}`,
+        `Relayed calls/s, ${inflight} in flight, on ${runtime === "bun" ? "Bun" : "Deno"}`,
+        { atLeast: 0.5 },
+        "× direct",
+        compared.ratio.median,
+        pairs
+      )
     ),
     goal(
       "relay-circuits",
