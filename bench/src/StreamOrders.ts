@@ -23,6 +23,6 @@ export interface Peak {
 }
 
 /** Bytes of a chunk of bulk data. */
-export const BLOCK_BYTES = 32 * 1024
+export const BLOCK_BYTES = 64 * 1024
 /** How much a slow reader takes before it rests. */
 export const REST_BYTES = 1024 * 1024
