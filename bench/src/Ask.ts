@@ -13,7 +13,7 @@ import { goal, type Goal, type Part, type Report, type Terms, titles } from "./P
 import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
 import { short, spread, table, whole } from "./Table.ts"
 import { LEAST_ROUNDS, type Rounds, takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { runtimesOf } from "./OptionValues.ts"
 
 const AGENTS = 5
 const KNOWN = 10_000
@@ -219,10 +219,7 @@ const textOf = (measured: ReadonlyArray<Measured>): string =>
 
 const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> => {
   const { values } = parseArgs({ args: [...args], options: { runtime: { type: "string", default: "bun,deno" } } })
-  const runtimes = values.runtime.split(",").map((name): Runtime => {
-    if (name === "bun" || name === "deno") return name
-    throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
-  })
+  const runtimes = runtimesOf(values.runtime)
   const measured: Array<Measured> = []
   for (const runtime of runtimes) measured.push(await measure(runtime, terms))
   return {

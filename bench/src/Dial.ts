@@ -11,7 +11,7 @@ import { goal, type Goal, type Part, type Report, type Terms } from "./Part.ts"
 import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
 import { short, spread, table, whole } from "./Table.ts"
 import { takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { numberOf, runtimesOf } from "./OptionValues.ts"
 
 /** What keeps bytes for so long each way is far away, as loopback is not. */
 const DELAY_MS = 25
@@ -42,19 +42,10 @@ const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
       seconds: { type: "string", default: brief ? "0.1" : "0.6" }
     }
   })
-  const runtimes = values.runtime.split(",")
-  for (const name of runtimes) {
-    if (name !== "bun" && name !== "deno") throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
-  }
-  const from = (name: string, text: string, least: number): number => {
-    const value = Number(text)
-    if (Number.isFinite(value) && value >= least) return value
-    throw new UsageError(`--${name} is a number from ${least}, not "${text}"`)
-  }
   return {
-    runtimes: runtimes as ReadonlyArray<Runtime>,
-    pairs: from("pairs", values.pairs, 1),
-    seconds: from("seconds", values.seconds, 0.01)
+    runtimes: runtimesOf(values.runtime),
+    pairs: numberOf("pairs", values.pairs, 1, true),
+    seconds: numberOf("seconds", values.seconds, 0.01, false)
   }
 }
 

@@ -9,7 +9,7 @@ import { goal, type Goal, type Part, type Report, type Terms, titles } from "./P
 import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
 import { short, spread, table, whole } from "./Table.ts"
 import { takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { numberOf, runtimesOf } from "./OptionValues.ts"
 
 const CONNECTIONS = 5_000
 const KIB = 1_024
@@ -49,19 +49,10 @@ const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
       pairs: { type: "string", default: brief ? "1" : "9" }
     }
   })
-  const runtimes = values.runtime.split(",")
-  for (const name of runtimes) {
-    if (name !== "bun" && name !== "deno") throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
-  }
-  const whole = (name: string, text: string): number => {
-    const value = Number(text)
-    if (Number.isInteger(value) && value >= 1) return value
-    throw new UsageError(`--${name} is a whole number from 1, not "${text}"`)
-  }
   return {
-    runtimes: runtimes as ReadonlyArray<Runtime>,
-    connections: whole("connections", values.connections),
-    pairs: whole("pairs", values.pairs),
+    runtimes: runtimesOf(values.runtime),
+    connections: numberOf("connections", values.connections, 1, true),
+    pairs: numberOf("pairs", values.pairs, 1, true),
     seconds: brief ? 0.1 : 0.6
   }
 }

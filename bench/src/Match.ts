@@ -12,7 +12,7 @@ import { goal, type Goal, type Part, type Report, type Terms, titles } from "./P
 import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
 import { short, spread, table } from "./Table.ts"
 import { LEAST_ROUNDS, takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { runtimesOf } from "./OptionValues.ts"
 
 const SIZES = [10_000, 100_000]
 const AGENTS = [1, 5, 64]
@@ -324,10 +324,7 @@ const chartOf = (what: What, { runtime, [what]: all }: Measured) =>
 
 const run = async (args: ReadonlyArray<string>, terms: Terms): Promise<Report> => {
   const { values } = parseArgs({ args: [...args], options: { runtime: { type: "string", default: "bun,deno" } } })
-  const runtimes = values.runtime.split(",").map((name): Runtime => {
-    if (name === "bun" || name === "deno") return name
-    throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
-  })
+  const runtimes = runtimesOf(values.runtime)
   const measured: Array<Measured> = []
   for (const runtime of runtimes) measured.push(await measure(runtime, terms))
   const [first] = measured

@@ -8,7 +8,7 @@ import type { Flooded, RelayOrder, RelayReady } from "./RelayEnd.ts"
 import { ratioOf, spreadOf, type Spread } from "./Spread.ts"
 import { short, spread, table, whole } from "./Table.ts"
 import { takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { numberOf, runtimesOf } from "./OptionValues.ts"
 
 const CIRCUITS = 1_000
 /** Nodes that are reached through the relay; each dialler dials each of them. */
@@ -43,20 +43,11 @@ const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
       seconds: { type: "string", default: brief ? "0.1" : "0.8" }
     }
   })
-  const runtimes = values.runtime.split(",")
-  for (const name of runtimes) {
-    if (name !== "bun" && name !== "deno") throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
-  }
-  const from = (name: string, text: string, least: number): number => {
-    const value = Number(text)
-    if (Number.isFinite(value) && value >= least) return value
-    throw new UsageError(`--${name} is a number from ${least}, not "${text}"`)
-  }
   return {
-    runtimes: runtimes as ReadonlyArray<Runtime>,
-    inflight: from("inflight", values.inflight, 1),
-    pairs: from("pairs", values.pairs, 1),
-    seconds: from("seconds", values.seconds, 0.01),
+    runtimes: runtimesOf(values.runtime),
+    inflight: numberOf("inflight", values.inflight, 1, true),
+    pairs: numberOf("pairs", values.pairs, 1, true),
+    seconds: numberOf("seconds", values.seconds, 0.01, false),
     circuits: brief ? 2 * TARGETS : CIRCUITS
   }
 }

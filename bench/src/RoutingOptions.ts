@@ -1,9 +1,9 @@
 /** What the `routing` part understands. */
 import { parseArgs } from "node:util"
 import type { Runtime } from "../../scripts/setup.mjs"
+import { listOf, numberOf, oneOf, runtimesOf } from "./OptionValues.ts"
 import { payloadOf, type Setting, usual } from "./Path.ts"
 import { type PathName, pathNames } from "./Paths.ts"
-import { UsageError } from "./UsageError.ts"
 
 /** What is measured, in this order. */
 export const sections = ["rivals", "known", "matrix", "paced", "stages"] as const
@@ -38,24 +38,6 @@ export interface Options {
   readonly setting: Setting
 }
 
-/** A number of the command line. Throws `UsageError`. */
-export const numberOf = (name: string, text: string, least: number, isWhole: boolean): number => {
-  const value = Number(text)
-  if (text.trim() !== "" && value >= least && Number.isFinite(value) && (!isWhole || Number.isInteger(value)))
-    return value
-  throw new UsageError(`--${name} is ${isWhole ? "a whole number" : "a number"} from ${least}, not "${text}"`)
-}
-
-const oneOf = <A extends string>(name: string, text: string, all: ReadonlyArray<A>): A => {
-  const found = all.find((each) => each === text)
-  if (found !== undefined) return found
-  throw new UsageError(`--${name} knows ${all.join(", ")}, not "${text}"`)
-}
-
-const listOf = (text: string): ReadonlyArray<string> => text.split(",").map((word) => word.trim())
-
-const runtimes: ReadonlyArray<Runtime> = ["bun", "deno"]
-
 const leastBytes = JSON.stringify({ ...payloadOf(32), text: "" }).length
 
 export const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
@@ -75,7 +57,7 @@ export const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options 
   const paths = listOf(values.paths).map((name) => oneOf("paths", name, pathNames))
   return {
     only: listOf(values.only).map((name) => oneOf("only", name, sections)),
-    runtimes: listOf(values.runtime).map((name) => oneOf("runtime", name, runtimes)),
+    runtimes: runtimesOf(values.runtime),
     inflight: listOf(values.inflight).map((text) => numberOf("inflight", text, 1, true)),
     // Everyone is compared with the whole path.
     paths: paths.includes("call") ? paths : ["call", ...paths],

@@ -11,7 +11,7 @@ import { spreadOf, type Spread } from "./Spread.ts"
 import type { Serving, StartOrder } from "./StartEnd.ts"
 import { short, spread, table } from "./Table.ts"
 import { type Contestant, takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { numberOf } from "./OptionValues.ts"
 
 const runtimes: ReadonlyArray<Runtime> = ["bun", "deno"]
 const main = join(root, "apps/cli/src/main.ts")
@@ -26,9 +26,7 @@ const roundsOf = (args: ReadonlyArray<string>, brief: boolean): number => {
     args: [...args],
     options: { rounds: { type: "string", default: brief ? "2" : "11" } }
   })
-  const rounds = Number(values.rounds)
-  if (Number.isInteger(rounds) && rounds >= 1) return rounds
-  throw new UsageError(`--rounds is a whole number from 1, not "${values.rounds}"`)
+  return numberOf("rounds", values.rounds, 1, true)
 }
 
 /** Wall time of a process, from its start to its end, in ms. */

@@ -8,7 +8,7 @@ import { ratioOf, type Spread, spreadOf } from "./Spread.ts"
 import { BLOCK_BYTES, type Order, type Peak, REST_BYTES, type Taken } from "./StreamOrders.ts"
 import { short, spread, table, whole } from "./Table.ts"
 import { takeTurns, valuesOf } from "./Turns.ts"
-import { UsageError } from "./UsageError.ts"
+import { numberOf, runtimesOf } from "./OptionValues.ts"
 
 const MIB = 2 ** 20
 const GIB = 2 ** 30
@@ -43,20 +43,11 @@ const optionsOf = (args: ReadonlyArray<string>, brief: boolean): Options => {
       mib: { type: "string", default: brief ? "4" : "256" }
     }
   })
-  const runtimes = values.runtime.split(",")
-  for (const name of runtimes) {
-    if (name !== "bun" && name !== "deno") throw new UsageError(`--runtime is bun or deno, or both, not "${name}"`)
-  }
-  const atLeastOne = (name: string, text: string): number => {
-    const value = Number(text)
-    if (Number.isInteger(value) && value >= 1) return value
-    throw new UsageError(`--${name} is a whole number from 1, not "${text}"`)
-  }
   return {
-    runtimes: runtimes as ReadonlyArray<Runtime>,
-    pairs: atLeastOne("pairs", values.pairs),
-    rows: atLeastOne("rows", values.rows),
-    bytes: atLeastOne("mib", values.mib) * MIB,
+    runtimes: runtimesOf(values.runtime),
+    pairs: numberOf("pairs", values.pairs, 1, true),
+    rows: numberOf("rows", values.rows, 1, true),
+    bytes: numberOf("mib", values.mib, 1, true) * MIB,
     whole: brief ? { bun: 16 * MIB, deno: 16 * MIB } : { bun: GIB, deno: GIB / 4 }
   }
 }
