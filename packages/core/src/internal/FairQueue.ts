@@ -11,7 +11,7 @@ import type { Work } from "./Work.ts"
 export const MAX_WAITING_BYTES = 256 * 1024 * 1024
 /** One caller's inputs take at most this part of the bytes that are free, so that the next one finds some. */
 const SHARE = 4
-/** So many bytes a caller may always have waiting: callers are bounded, since each has a task of the queue's number. */
+/** So many bytes a caller may always have waiting. `limit` bounds the callers, and with that what they have beyond the rest. */
 const ALWAYS_BYTES = 65_536
 
 interface Line {
