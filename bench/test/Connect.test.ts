@@ -78,9 +78,9 @@ describe("bench", () => {
 
   test("says what is wrong with options of these parts", async () => {
     for (const [args, words] of [
-      [["dial", "--pairs", "0"], '--pairs is a number from 1, not "0"'],
+      [["dial", "--pairs", "0"], '--pairs is a whole number from 1, not "0"'],
       [["idle", "--connections", "many"], '--connections is a whole number from 1, not "many"'],
-      [["relay", "--runtime", "node"], '--runtime is bun or deno, or both, not "node"'],
+      [["relay", "--runtime", "node"], '--runtime knows bun, deno, not "node"'],
       [["start", "--rounds", "0.5"], '--rounds is a whole number from 1, not "0.5"']
     ] as const) {
       const { code, err } = await bench(...args)
