@@ -1,0 +1,8 @@
+export * as Event from "./Event.ts"
+export * as Limits from "./Limits.ts"
+export * as Model from "./Model.ts"
+export * as Presence from "./Presence.ts"
+export * as Principal from "./Principal.ts"
+export * as Reputation from "./Reputation.ts"
+export * as SessionMemory from "./SessionMemory.ts"
+export * as Store from "./Store.ts"
