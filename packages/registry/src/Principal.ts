@@ -17,9 +17,14 @@ export interface Principal {
 
 /** Why a request is not let in. */
 export class AuthError extends Schema.TaggedError<AuthError>()("AuthError", {
-  /** `Missing`, `Expired`, `Invalid` are 401; `Forbidden` is 403. */
-  code: Schema.Literals(["Missing", "Expired", "Invalid", "Forbidden"]),
-  detail: Schema.String
+  /**
+   * `Missing`, `Expired`, `Invalid` are 401; `Forbidden` is 403, `Unknown` (no such agent) 404, `Limited` 429 with
+   * `Retry-After`, `Unavailable` (the keys cannot be read now) 503.
+   */
+  code: Schema.Literals(["Missing", "Expired", "Invalid", "Forbidden", "Unknown", "Limited", "Unavailable"]),
+  detail: Schema.String,
+  /** With `Limited`: milliseconds until it may be tried again. */
+  retryAfterMs: Schema.optionalKey(Schema.Natural)
 }) {
   override get message(): string {
     return this.detail
@@ -42,7 +47,10 @@ export class Auth extends Context.Service<
     readonly mode: "keys" | "secret" | "open"
     /** Who this is. In `open` mode no token is `local`; a wrong token is refused in every mode. */
     readonly identify: (credentials: Credentials) => Effect.Effect<Principal, AuthError>
-    /** A fresh challenge for a NodeId: `parley/registry-challenge/1`-signed by it, it becomes a token, once, within a minute. */
+    /**
+     * A fresh challenge for a NodeId. Signed by it (`Challenge.sign`, over the registry's URL as the node knows it), it becomes a
+     * token, once, within a minute, at any instance.
+     */
     readonly challenge: (
       node: string
     ) => Effect.Effect<{ readonly challenge: string; readonly expiresAt: number }, AuthError>
