@@ -1,0 +1,37 @@
+/**
+ * Registrar: what sockets ask of the registry that they are part of. The ledger answers.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type { TraceEventType } from "./Model.ts"
+import type { StoreError } from "./Store.ts"
+
+/** A trace as an agent sends it; the registry gives it its time, and an id where it has none. */
+export interface NewTrace {
+  readonly trace_id?: string
+  readonly task_id: string
+  readonly event_type: TraceEventType
+  readonly from_agent: string
+  readonly to_agent: string
+  readonly payload: { readonly [key: string]: Schema.Json }
+}
+
+/** What sockets ask of the registry. Each write is durable when its effect ends. */
+export class Registrar extends Context.Service<
+  Registrar,
+  {
+    /** Whether an agent is registered. */
+    readonly knows: (agent: string) => boolean
+    /**
+     * Whether an agent may be spoken for from this address without a token: AgentMesh's agents, where a shared secret is asked for, after
+     * they have proven it (`Admission.isGranted`). False in every other mode.
+     */
+    readonly isAdmitted: (agent: string, address: string) => Effect.Effect<boolean>
+    /** Stores a trace, and gives its id. */
+    readonly trace: (trace: NewTrace) => Effect.Effect<string, StoreError>
+    readonly taskStarted: (agent: string, task: string) => Effect.Effect<void, StoreError>
+    /** `elapsedMs` becomes a measured latency. */
+    readonly taskEnded: (agent: string, task: string, elapsedMs?: number) => Effect.Effect<void, StoreError>
+  }
+>()("@parley/registry/Registrar") {}
