@@ -5,7 +5,7 @@
  * can reach loopback under a name of its own that it lets point there (DNS rebinding), or call it across origins. Both show in
  * the request: the first in `Host`, the second in `Origin`.
  */
-import { type IPv6, isValid, parse } from "ipaddr.js"
+import ipaddr, { type IPv6 } from "ipaddr.js"
 
 /** A host of an URL or a `Host` header without port, brackets, zone or the dot at its end, in lower case. */
 export const bareHost = (host: string): string => {
@@ -22,8 +22,9 @@ export const isLoopback = (host: string): boolean => {
   // RFC 6761, 6.3: localhost and what is under it never mean another machine.
   if (name === "localhost" || name.endsWith(".localhost")) return true
   // Four plain decimal numbers, or IPv6: 0177.1 and 2130706433 are nobody's way to write a bind address.
-  if (name.includes(":") ? !isValid(name) : !/^\d{1,3}(\.\d{1,3}){3}$/.test(name) || !isValid(name)) return false
-  const address = parse(name)
+  if (name.includes(":") ? !ipaddr.isValid(name) : !/^\d{1,3}(\.\d{1,3}){3}$/.test(name) || !ipaddr.isValid(name))
+    return false
+  const address = ipaddr.parse(name)
   if (address.kind() === "ipv4") return address.range() === "loopback"
   const six = address as IPv6
   return six.isIPv4MappedAddress() ? six.toIPv4Address().range() === "loopback" : six.range() === "loopback"
