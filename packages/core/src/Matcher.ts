@@ -68,6 +68,8 @@ export interface MatchContext {
     node: NodeId,
     capability: CapabilityRecord
   ) => { readonly value: number; readonly why: string }
+  /** Whether a capability may be offered at all, by what is known here and now. Default: each may. */
+  readonly admits?: (node: NodeId, capability: CapabilityRecord) => boolean
 }
 
 /** An index of agent records that answers queries. */

@@ -184,6 +184,14 @@ describe("scores", () => {
     expect(why({ text: "describe" })).toBe("words 1.00")
   })
 
+  test("are given to none that may not be offered, however well it would score", () => {
+    const matcher = of(capability("a"), capability("a"), capability("b"))
+    const admits = (of: NodeId.NodeId, { name }: CapabilityRecord): boolean => of === node(1) || name === "b"
+    const found = (query: Query.Query) => matcher.match(query, context({ admits })).map((match) => match.node)
+    expect(found({ name: "a", limit: 1 })).toEqual([node(1)])
+    expect(found({})).toEqual([node(1), node(2)].toSorted())
+  })
+
   test("follow the policy", () => {
     const matcher = of(capability("a", { cost: { usdPerCall: 0.02 } }), capability("a"))
     const world = context({

@@ -73,6 +73,7 @@ export class Ranking {
     const trust = this.#rest ?? clamp(context.trust(node, definition.name))
     if (this.#minTrust !== undefined && trust < this.#minTrust) return
     if (best.isFull && best.isBelow(this.#bound(semantic, trust, cost))) return
+    if (context.admits !== undefined && !context.admits(node, offer.capability)) return
     const free = context.availability(node, offer.capability)
     const availability = clamp(free.value)
     const weights = this.#weights

@@ -1,0 +1,327 @@
+/**
+ * World: everything the registry knows, in memory: who there is, what they can do, how they did, and how far the log is followed.
+ *
+ * What is here follows from the log alone (`apply`), so that every instance of one database has the same; presence is asked for,
+ * and belongs to nobody's log. Only the ledger writes here. Agents that are online stand in core's matcher: those that speak
+ * AgentMesh only under a NodeId made from their id, which is never shown.
+ */
+import { createHash } from "node:crypto"
+import * as Context from "effect/Context"
+import * as Layer from "effect/Layer"
+import * as Effect from "effect/Effect"
+import type { AgentRecord as NodeRecord } from "@parley/core/AgentRecord"
+import type { CapabilityRecord } from "@parley/core/Capability"
+import * as Matcher from "@parley/core/Matcher"
+import * as NodeId from "@parley/core/NodeId"
+import { Circuits } from "./Circuits.ts"
+import type { Event, Report, StoredAgent } from "./Event.ts"
+import { insert, placeOf } from "./internal/Sorted.ts"
+import { Latencies } from "./Latencies.ts"
+import type { AgentStatus, Manifest } from "./Model.ts"
+import { Presence } from "./Presence.ts"
+import type { Applied, Reputation } from "./Reputation.ts"
+import type { Snapshot } from "./Store.ts"
+
+/** Most agents registered: about 6 KiB each with five capabilities. One more is refused. */
+export const MAX_AGENTS = 100_000
+/** How long an agent that has just registered counts as online without a lease, in milliseconds: its lease is opened meanwhile. */
+export const ARRIVAL_MS = 2_000
+/** When a record never expires, for the matcher. */
+const NEVER = Number.MAX_SAFE_INTEGER
+
+/** An agent that is registered. */
+export interface Agent {
+  readonly id: string
+  /** Under which it stands in the matcher. */
+  readonly node: NodeId.NodeId
+  /** Whether `record` is the node's own, signed. */
+  readonly isNode: boolean
+  readonly record: NodeRecord
+  /** The manifest as JSON, as the agent states it. */
+  readonly text: string
+  readonly name: string
+  readonly description: string
+  readonly maxConcurrent: number
+  readonly registeredAt: number
+  /** When it came, for as long as it has not left since; 0 after a restart. */
+  arrivedAt: number
+  /** Whether it stands in the matcher. */
+  isListed: boolean
+  /** The manifest with measured latencies, while nothing new was measured. */
+  shown: string | undefined
+}
+
+/** How many tasks an agent did well, and not. They stay when it leaves. */
+export interface Counters {
+  completed: number
+  failed: number
+}
+
+const nodeOf = (id: string): NodeId.NodeId =>
+  NodeId.fromPublicKey(createHash("sha256").update("parley/registry-agent/1\n").update(id).digest())
+
+const capabilityOf = (each: Manifest["capabilities"][number], tags: ReadonlyArray<string>): CapabilityRecord => ({
+  name: each.name,
+  version: "1.0.0",
+  description: each.description,
+  ...(tags.length === 0 ? {} : { tags }),
+  ...(each.cost_per_call_usd === null ? {} : { cost: { usdPerCall: each.cost_per_call_usd } }),
+  ...(each.avg_latency_ms === null ? {} : { latencyMs: each.avg_latency_ms })
+})
+
+/** The record that stands for an agent without one. */
+const recordOf = (manifest: Manifest, registeredAt: number): NodeRecord => ({
+  v: 1,
+  node: nodeOf(manifest.agent_id),
+  name: manifest.name,
+  seq: 0,
+  issuedAt: registeredAt,
+  expiresAt: NEVER,
+  addresses: [manifest.endpoint],
+  capabilities: manifest.capabilities.map((each) => capabilityOf(each, manifest.tags)),
+  sig: ""
+})
+
+const agentOf = ({ manifest, record, registeredAt }: StoredAgent, arrivedAt: number): Agent => {
+  const its = record ?? recordOf(manifest, registeredAt)
+  return {
+    id: manifest.agent_id,
+    node: its.node,
+    isNode: record !== undefined,
+    record: its,
+    text: JSON.stringify(manifest),
+    name: manifest.name,
+    description: manifest.description,
+    maxConcurrent: manifest.max_concurrent_tasks,
+    registeredAt,
+    arrivedAt,
+    isListed: false,
+    shown: undefined
+  }
+}
+
+/** What a world is made of. */
+export interface Parts {
+  readonly presence: Presence["Service"]
+  /** An empty one; made anew when the world is loaded again. */
+  readonly reputation: () => Reputation
+}
+
+/** Everything the registry knows. */
+export class Knowledge {
+  readonly #agents = new Map<string, Agent>()
+  readonly #byNode = new Map<NodeId.NodeId, Agent>()
+  readonly #counters = new Map<string, Counters>()
+  readonly #presence: Presence["Service"]
+  readonly #makeReputation: () => Reputation
+  readonly matcher = Matcher.make({ maxRecords: MAX_AGENTS })
+  readonly circuits = new Circuits()
+  readonly latencies = new Latencies()
+  /** Ids, sorted by their characters' codes. */
+  ids: Array<string> = []
+  reputation: Reputation
+  /** The last event that is taken in. */
+  cursor = 0
+  /** The evidence chain's last link. */
+  link: { readonly seq: number; readonly hash: string } = { seq: 0, hash: "" }
+  completed = 0
+  failed = 0
+  /** Counts changes to agents; what was made under one revision holds until the next. */
+  revision = 0
+
+  constructor({ presence, reputation }: Parts) {
+    this.#presence = presence
+    this.#makeReputation = reputation
+    this.reputation = reputation()
+  }
+
+  get size(): number {
+    return this.#agents.size
+  }
+
+  get(id: string): Agent | undefined {
+    return this.#agents.get(id)
+  }
+
+  byNode(node: NodeId.NodeId): Agent | undefined {
+    return this.#byNode.get(node)
+  }
+
+  all(): Iterable<Agent> {
+    return this.#agents.values()
+  }
+
+  counters(id: string): Readonly<Counters> {
+    return this.#counters.get(id) ?? { completed: 0, failed: 0 }
+  }
+
+  /** Whether anybody has reported on an agent yet. */
+  isTried(id: string): boolean {
+    return this.#counters.has(id)
+  }
+
+  isOnline(agent: Agent, now: number): boolean {
+    return now - agent.arrivedAt < ARRIVAL_MS || this.#presence.view(agent.id).online
+  }
+
+  running(agent: Agent): number {
+    return this.#presence.view(agent.id).running
+  }
+
+  /** Milliseconds since the epoch. */
+  lastHeartbeat(agent: Agent): number {
+    return this.#presence.view(agent.id).lastHeartbeat || agent.registeredAt
+  }
+
+  status(agent: Agent, now: number): AgentStatus {
+    if (!this.isOnline(agent, now)) return "offline"
+    return this.circuits.isDegraded(agent.id) ? "degraded" : "healthy"
+  }
+
+  /** Begins with what is stored. */
+  load(snapshot: Snapshot, now: number): void {
+    for (const agent of this.#agents.values()) this.#unlist(agent)
+    this.#agents.clear()
+    this.#byNode.clear()
+    this.#counters.clear()
+    this.circuits.clear()
+    this.latencies.clear()
+    this.completed = this.failed = 0
+    this.reputation = this.#makeReputation()
+    this.reputation.restore(snapshot.edges)
+    for (const stored of snapshot.agents) {
+      this.#put(agentOf(stored, 0), now)
+      this.#count(stored.manifest.agent_id, stored.completed, stored.failed)
+    }
+    this.ids = [...this.#agents.keys()].sort()
+    this.reputation.settle(now)
+    this.cursor = snapshot.cursor
+    this.link = snapshot.link
+    this.revision++
+  }
+
+  /** Circuits and latencies as the last events before a restart left them. */
+  recall(events: ReadonlyArray<Event>): void {
+    for (const { at, fact } of events) {
+      if (fact.type === "trust.changed") this.#measure(fact.report, at)
+      else if (fact.type === "task.ended" && fact.elapsedMs !== undefined) {
+        this.latencies.add(fact.id, "", fact.elapsedMs)
+      }
+    }
+  }
+
+  /** Takes in what was committed by this instance or another; `decided` where the report is counted already. */
+  apply({ at, cursor, fact }: Event, decided = false): void {
+    this.cursor = cursor
+    switch (fact.type) {
+      case "agent.registered": {
+        const id = fact.agent.manifest.agent_id
+        if (!this.#agents.has(id)) insert(this.ids, id)
+        this.#put(agentOf(fact.agent, at), at)
+        this.revision++
+        return
+      }
+      case "agent.left": {
+        const agent = this.#agents.get(fact.id)
+        if (agent === undefined) return
+        this.#unlist(agent)
+        this.#agents.delete(agent.id)
+        this.#byNode.delete(agent.node)
+        const place = placeOf(this.ids, agent.id)
+        if (this.ids[place] === agent.id) this.ids.splice(place, 1)
+        this.revision++
+        return
+      }
+      case "status.changed": {
+        const agent = this.#agents.get(fact.id)
+        if (agent === undefined) return
+        if (fact.status === "offline") agent.arrivedAt = 0
+        this.relist(agent, at)
+        this.revision++
+        return
+      }
+      case "trust.changed": {
+        if (!decided) this.report(fact.report, at)
+        this.link = fact.link
+        return
+      }
+      case "task.ended": {
+        if (fact.elapsedMs === undefined) return
+        this.latencies.add(fact.id, "", fact.elapsedMs)
+        const agent = this.#agents.get(fact.id)
+        if (agent !== undefined) agent.shown = undefined
+        return
+      }
+      case "task.started":
+      case "trace":
+      case "verdict":
+    }
+  }
+
+  /** Counts a report in everything but the chain. */
+  report(report: Report, at: number): Applied & { readonly became: "degraded" | "healthy" | undefined } {
+    const applied = this.reputation.apply(report, at)
+    this.#count(report.agent, report.success ? 1 : 0, report.success ? 0 : 1)
+    return { ...applied, became: this.#measure(report, at) }
+  }
+
+  /** An agent stands in the matcher while it is online. */
+  relist(agent: Agent, now: number): void {
+    if (this.isOnline(agent, now)) this.#list(agent)
+    else this.#unlist(agent)
+  }
+
+  #measure(report: Report, at: number): "degraded" | "healthy" | undefined {
+    if (report.latencyMs !== undefined) {
+      this.latencies.add(report.agent, report.capability, report.latencyMs)
+      const agent = this.#agents.get(report.agent)
+      if (agent !== undefined) agent.shown = undefined
+    }
+    return this.circuits.note(report.agent, report.capability, report.success, at)
+  }
+
+  #count(id: string, completed: number, failed: number): void {
+    if (completed + failed === 0) return
+    const counters = this.#counters.get(id)
+    if (counters === undefined) this.#counters.set(id, { completed, failed })
+    else {
+      counters.completed += completed
+      counters.failed += failed
+    }
+    this.completed += completed
+    this.failed += failed
+  }
+
+  #put(agent: Agent, now: number): void {
+    const before = this.#agents.get(agent.id)
+    if (before !== undefined) {
+      this.#unlist(before)
+      this.#byNode.delete(before.node)
+    }
+    this.#agents.set(agent.id, agent)
+    this.#byNode.set(agent.node, agent)
+    this.relist(agent, now)
+  }
+
+  #list(agent: Agent): void {
+    if (agent.isListed) return
+    this.matcher.upsert(agent.record)
+    agent.isListed = true
+  }
+
+  #unlist(agent: Agent): void {
+    if (!agent.isListed) return
+    this.matcher.remove(agent.node)
+    agent.isListed = false
+  }
+}
+
+/** Everything the registry knows, as a service; empty until a ledger has loaded it. */
+export class World extends Context.Service<World, Knowledge>()("@parley/registry/World") {}
+
+/** A world that concludes from reports as it is told. */
+export const layer = (reputation: () => Reputation): Layer.Layer<World, never, Presence> =>
+  Layer.effect(
+    World,
+    Effect.map(Presence, (presence) => new Knowledge({ presence, reputation }))
+  )
