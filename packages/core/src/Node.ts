@@ -92,7 +92,10 @@ export interface CallOptions<Out = unknown> {
   readonly where?: Omit<Query, "name" | "version">
   /** How long the answer may take, all attempts together. Default: the guardrail's 30 s. */
   readonly deadline?: Duration.Input
-  /** Same key, same caller, same executor: runs once. Any text; default: a fresh random one. */
+  /**
+   * Same key, same caller, same executor: runs once. Any text; default: a fresh random one. 32 hex digits are the task's id
+   * themselves; of any other text it is the first 32 of its SHA-256.
+   */
   readonly idempotencyKey?: string
   /** Asks for the executor's signed receipt, and checks it. Signing and checking cost about 100 µs an answer. Default: false. */
   readonly receipt?: boolean
