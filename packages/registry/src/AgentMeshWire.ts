@@ -32,7 +32,8 @@ const withDefault = <S extends Schema.Constraint>(schema: S, make: () => S["Enco
   Schema.withDecodingDefaultKey<S>(Effect.sync(make))(schema)
 const text = (max: number) => Schema.String.check(Schema.isMaxLength(max))
 const JsonObject = Schema.Record(Schema.String, Schema.Json)
-const now = (): string => new Date().toISOString()
+/** Now, as ISO 8601 in UTC. */
+export const instant = (): string => new Date().toISOString()
 const hex8 = (): string => randomBytes(4).toString("hex")
 
 /** AgentMesh's TaskRequest. */
@@ -45,7 +46,7 @@ export const TaskRequest = Schema.Struct({
   deadline_ms: withDefault(Schema.Int, () => DEFAULT_DEADLINE_MS),
   priority: withDefault(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })), () => 1),
   context: withDefault(text(MAX_WORDS), () => ""),
-  created_at: withDefault(text(64), now)
+  created_at: withDefault(text(64), instant)
 })
 /** AgentMesh's TaskRequest. */
 export type TaskRequest = typeof TaskRequest.Type
@@ -72,7 +73,7 @@ export const TaskResult = Schema.Struct({
   error: withDefault(Schema.NullOr(Schema.String), () => null),
   tokens_used: withDefault(Schema.Int, () => 0),
   execution_time_ms: withDefault(Schema.Int, () => 0),
-  completed_at: withDefault(text(64), now)
+  completed_at: withDefault(text(64), instant)
 })
 /** AgentMesh's TaskResult. */
 export type TaskResult = typeof TaskResult.Type
