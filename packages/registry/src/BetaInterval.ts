@@ -34,7 +34,7 @@ const lnGamma = (x: number): number => {
         (-1 / 360 +
           square *
             (1 / 1_260 + square * (-1 / 1_680 + square * (1 / 1_188 + square * (-691 / 360_360 + square / 156))))))
-  return (shifted - 0.5) * ln(shifted) - shifted + 0.9189385332046727418 + series - ln(product)
+  return (shifted - 0.5) * ln(shifted) - shifted + 0.9189385332046728 + series - ln(product)
 }
 
 const fraction = (a: number, b: number, x: number): number => {

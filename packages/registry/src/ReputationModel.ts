@@ -94,6 +94,8 @@ export interface ReputationModel extends Reputation {
   readonly reports: () => number
   /** Of these, how many the reviewers' weights rest on. */
   readonly settled: () => number
+  /** Effective number of reports behind a score, as in `Standing.weight`; as fast as `score`. */
+  readonly weight: (agent: string, capability: string, now: number) => number
   /** How much a reviewer's word weighs, 0 to 1. */
   readonly weightOf: (reviewer: string) => number
   /** Who is trusted beforehand, or stands in for that. */
@@ -312,12 +314,22 @@ class Model implements ReputationModel {
     ]
   }
 
-  #standing(capability: string | null, of: Averages & Sums, score: number, now: number, era: number): Standing {
-    const fades = left(stepOf(now) - era) / SCALE
-    const strangers = strangersPart(of, fades)
-    const evidence = (of.good + of.bad) * fades + strangers * (of.strangersGood + of.strangersBad) * fades
+  weight = (id: string, capability: string, now: number): number => {
+    const agent = this.#agents.get(id)
+    const of = capability === "" ? agent : agent?.subjects.get(capability)
+    if (agent === undefined || of === undefined) return 0
+    if (agent.epoch !== this.#epoch) this.#refresh(agent)
+    return this.#weight(of, left(stepOf(now) - agent.era) / SCALE)
+  }
+
+  #weight(of: Averages & Sums, fades: number): number {
     // AgentMesh's average remembers the last reports only.
-    const weight = this.#hasReceipts ? evidence : Math.min(of.reports, REMEMBERED)
+    if (!this.#hasReceipts) return Math.min(of.reports, REMEMBERED)
+    return (of.good + of.bad + strangersPart(of, fades) * (of.strangersGood + of.strangersBad)) * fades
+  }
+
+  #standing(capability: string | null, of: Averages & Sums, score: number, now: number, era: number): Standing {
+    const weight = this.#weight(of, left(stepOf(now) - era) / SCALE)
     // Where evidence is, its mean is the score: Beta(score × all, (1 - score) × all), which never begins at nothing.
     const all = PRIOR + weight
     const sure = (share: number) => Math.max(share * all, 0.01)
