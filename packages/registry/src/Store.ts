@@ -85,7 +85,7 @@ export class Store extends Context.Service<
     readonly load: Effect.Effect<Snapshot, StoreError>
     /**
      * Commits facts. `decide` gets what was committed since this instance's last event, in order, and which of `claims` are taken;
-     * it is synchronous, and runs inside the transaction. Calls are made one after another by the one caller there is (the
+     * it is synchronous, runs inside the transaction, and is called once at most: it changes the caller's state. Calls are made one after another by the one caller there is (the
      * ledger), which gathers what came in meanwhile.
      */
     readonly append: (

@@ -1,0 +1,209 @@
+/**
+ * StoreSqlite: the store of a registry that is one process and one file; nothing else to install.
+ *
+ * WAL and `synchronous = FULL`: what is acknowledged has been synced to the disk. A second process on the same file is
+ * served correctly, one commit after the other, but not told of news.
+ */
+import * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Keys from "./internal/Keys.ts"
+import * as Memory from "./internal/Memory.ts"
+import * as MemorySqlite from "./internal/MemorySqlite.ts"
+import * as Queries from "./internal/Queries.ts"
+import * as Rows from "./internal/Rows.ts"
+import * as Sqlite from "./internal/Sqlite.ts"
+import { SessionMemory } from "./SessionMemory.ts"
+import { type Snapshot, Store, type StoreError } from "./Store.ts"
+
+/** Where a file's log stands. */
+const head = (database: Sqlite.Sqlite): { readonly cursor: number; readonly trimmed: number } => {
+  const row = database.get("SELECT cursor, trimmed FROM parley_log")
+  return { cursor: Number(row?.["cursor"]), trimmed: Number(row?.["trimmed"]) }
+}
+
+const insert = (database: Sqlite.Sqlite, rows: Rows.Rows): void => {
+  database.each("INSERT INTO parley_events (cursor, at, type, fact) VALUES (?, ?, ?, ?)", rows.events)
+  database.each(
+    "INSERT INTO parley_agents (id, agent) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET agent = excluded.agent",
+    rows.agents
+  )
+  for (const id of rows.left) database.run("DELETE FROM parley_agents WHERE id = ?", id)
+  database.each(
+    "INSERT INTO parley_counts (agent, completed, failed) VALUES (?, ?, ?) ON CONFLICT (agent) DO UPDATE SET completed = completed + excluded.completed, failed = failed + excluded.failed",
+    rows.counts
+  )
+  database.each(
+    "INSERT INTO parley_edges (agent, capability, reviewer, edge) VALUES (?, ?, ?, ?) ON CONFLICT (agent, capability, reviewer) DO UPDATE SET edge = excluded.edge",
+    rows.edges
+  )
+  database.each(
+    "INSERT INTO parley_reports (seq, hash, cursor, at, agent, capability, score, ema, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    rows.reports
+  )
+  database.each(
+    "INSERT INTO parley_traces (cursor, at, time, task, sender, receiver, type, trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    rows.traces
+  )
+  database.each("INSERT INTO parley_verdicts (cursor, at, task, verdict) VALUES (?, ?, ?, ?)", rows.verdicts)
+}
+
+const load = (database: Sqlite.Sqlite): Effect.Effect<Snapshot, StoreError> =>
+  database.snapshot(
+    "load",
+    Effect.gen(function* () {
+      const { cursor } = yield* database.attempt("load", () => head(database))
+      const last = yield* database.attempt("load", () =>
+        database.get("SELECT seq, hash FROM parley_reports ORDER BY seq DESC LIMIT 1")
+      )
+      /** Reads page after page, so that a large registry does not stand still while one is loaded. */
+      const pages = <A>(
+        sql: string,
+        first: ReadonlyArray<string>,
+        columns: ReadonlyArray<string>,
+        decode: (row: Rows.Row) => A
+      ) =>
+        Effect.gen(function* () {
+          const found: Array<A> = []
+          for (let after = first; ;) {
+            const page = yield* database.attempt("load", () => {
+              const rows = database.all(sql, ...after, Queries.PAGE)
+              for (const row of rows) found.push(decode(row))
+              return rows
+            })
+            const end = page.at(-1)
+            if (end === undefined || page.length < Queries.PAGE) return found
+            after = columns.map((column) => String(end[column]))
+            yield* Effect.yieldNow
+          }
+        })
+      return {
+        cursor,
+        agents: yield* pages(Queries.AGENTS_PAGE, [""], ["id"], Rows.agent),
+        edges: yield* pages(Queries.EDGES_PAGE, ["", "", ""], ["agent", "capability", "reviewer"], Rows.edge),
+        link: last === undefined ? { seq: 0, hash: "" } : { seq: Number(last["seq"]), hash: String(last["hash"]) }
+      }
+    })
+  )
+
+const make = (database: Sqlite.Sqlite): Store["Service"] => {
+  /** The last event that this instance has seen, by loading, missing or committing it. */
+  let seen = 0
+  const missed = (cursor: number) => {
+    if (cursor === seen) return []
+    if (cursor - seen > Rows.MAX_MISSED) throw new RangeError(`${cursor - seen} events were missed: load again`)
+    const events = database
+      .all("SELECT cursor, at, fact FROM parley_events WHERE cursor > ? ORDER BY cursor", seen)
+      .map(Rows.event)
+    if (events.length !== cursor - seen) throw new RangeError("events that were missed are trimmed: load again")
+    return events
+  }
+  const trimTable = (table: "parley_events" | "parley_traces", before: number) =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const keep = Queries.firstKept(table, before, now + Queries.MAX_SKEW_MS)
+      for (;;) {
+        const more = yield* database.write("trim", () => {
+          const end = Number(database.get(keep.sql, ...keep.parameters)?.["cursor"] ?? head(database).cursor + 1)
+          const from = database.get(`SELECT cursor FROM ${table} ORDER BY cursor LIMIT 1`)
+          const first = Number(from?.["cursor"] ?? end)
+          if (first >= end) return false
+          const to = Math.min(first + Queries.TRIM_SLICE, end) - 1
+          database.run(`DELETE FROM ${table} WHERE cursor <= ?`, to)
+          if (table === "parley_events") database.run("UPDATE parley_log SET trimmed = ?", to)
+          return true
+        })
+        if (!more) return
+        yield* Effect.yieldNow
+      }
+    })
+  return {
+    kind: "sqlite",
+    load: Effect.tap(load(database), ({ cursor }) => Effect.sync(() => void (seen = cursor))),
+    append: (claims, decide) =>
+      Effect.map(
+        database.write("append", (now) => {
+          const { cursor } = head(database)
+          const digests = new Map(claims.map((claim) => [claim, Keys.claim(claim)]))
+          const taken = new Set<string>()
+          for (const [claim, digest] of digests)
+            if (database.get("SELECT 1 FROM parley_claims WHERE digest = ?", digest) !== undefined) taken.add(claim)
+          const decided = decide(missed(cursor), taken)
+          for (const claim of decided.claims)
+            database.run("INSERT INTO parley_claims (digest) VALUES (?)", digests.get(claim) ?? Keys.claim(claim))
+          if (decided.facts.length === 0) return { events: [], cursor }
+          insert(database, Rows.rows(decided.facts, cursor, now))
+          database.run("UPDATE parley_log SET cursor = ?", cursor + decided.facts.length)
+          return { events: Rows.events(decided.facts, cursor, now), cursor: cursor + decided.facts.length }
+        }),
+        ({ cursor, events }) => {
+          seen = cursor
+          return events
+        }
+      ),
+    eventsAfter: (cursor, limit, types) =>
+      types?.length === 0
+        ? Effect.succeed([])
+        : Effect.gen(function* () {
+            const after = Queries.cursorOf(cursor)
+            const events = yield* database.read(
+              "read events",
+              () => Queries.eventsAfter(after, limit, types),
+              Rows.event
+            )
+            // After the rows were read: what was trimmed meanwhile is not missing in silence.
+            const { trimmed } = yield* database.attempt("read events", () => head(database))
+            if (after < trimmed) return yield* Rows.gap(after, trimmed)
+            return events
+          }),
+    bounds: database.attempt("read the log's bounds", () => {
+      const { cursor, trimmed } = head(database)
+      return { first: trimmed + 1, last: cursor }
+    }),
+    traces: (query) => database.read("search traces", () => Queries.traces(query), Rows.trace),
+    history: (agent, options) =>
+      Effect.map(
+        database.read("read a history", () => Queries.history(agent, options), Rows.point),
+        (points) => points.toReversed()
+      ),
+    verdicts: (options) => database.read("read verdicts", () => Queries.verdicts(options), Rows.verdict),
+    chain: (seq, limit) => database.read("read the chain", () => Queries.chain(seq, limit), Rows.link),
+    getSecret: (name) =>
+      database.attempt("read a secret", () => {
+        const row = database.get("SELECT value FROM parley_secrets WHERE name = ?", Keys.key(name))
+        return row === undefined ? undefined : (JSON.parse(String(row["value"])) as string)
+      }),
+    putSecret: (name, value, replace = false) =>
+      database.write("keep a secret", () => {
+        database.run(
+          `INSERT INTO parley_secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO ${replace ? "UPDATE SET value = excluded.value" : "NOTHING"}`,
+          Keys.key(name),
+          JSON.stringify(value)
+        )
+        return JSON.parse(
+          String(database.get("SELECT value FROM parley_secrets WHERE name = ?", Keys.key(name))?.["value"])
+        ) as string
+      }),
+    trim: ({ events, traces }) =>
+      Effect.gen(function* () {
+        yield* trimTable("parley_events", events)
+        yield* trimTable("parley_traces", traces)
+        yield* database.write("trim", (now) => {
+          for (const sql of Memory.SWEEP) database.run(sql.text, ...(sql.now ? [now] : []))
+        })
+      }),
+    news: Effect.never
+  }
+}
+
+/**
+ * Store and SessionMemory in one file, which is made where there is none; `:memory:` is forgotten with the scope. Fails where it
+ * cannot be opened, or was written by a newer version.
+ */
+export const layer = (file: string): Layer.Layer<Store | SessionMemory, StoreError> =>
+  Layer.effectContext(
+    Effect.map(Sqlite.open(file), (database) =>
+      Context.make(Store, make(database)).pipe(Context.add(SessionMemory, MemorySqlite.make(database)))
+    )
+  )

@@ -1,0 +1,159 @@
+/** Rows: what facts become in the database's tables, and back. Shared by SQLite and PostgreSQL. */
+import type * as Schema from "effect/Schema"
+import type { Event, Fact, PublishedVerdict, Report, StoredAgent } from "../Event.ts"
+import type { TraceEvent } from "../Model.ts"
+import { type HistoryPoint, StoreError } from "../Store.ts"
+import { key } from "./Keys.ts"
+
+/** Largest fact, in UTF-16 units of its JSON: a certificate of 8 MiB and its question, with room. */
+export const MAX_FACT_LENGTH = 16 * 1_048_576
+/** Most rows of one read. */
+export const MAX_ROWS = 10_000
+/** Most events that `append` hands to a caller who has missed them; one that missed more loads again. */
+export const MAX_MISSED = 100_000
+
+type Cell = string | number
+
+/** What one commit writes. Where several facts write the same row, the last one does. */
+export interface Rows {
+  /** cursor, at, type, fact */
+  readonly events: ReadonlyArray<ReadonlyArray<Cell>>
+  /** id, agent */
+  readonly agents: ReadonlyArray<ReadonlyArray<Cell>>
+  readonly left: ReadonlyArray<string>
+  /** agent, completed, failed: to be added */
+  readonly counts: ReadonlyArray<ReadonlyArray<Cell>>
+  /** agent, capability, reviewer, edge */
+  readonly edges: ReadonlyArray<ReadonlyArray<Cell>>
+  /** seq, hash, cursor, at, agent, capability, score, ema, report */
+  readonly reports: ReadonlyArray<ReadonlyArray<Cell>>
+  /** cursor, at, time, task, sender, receiver, type, trace */
+  readonly traces: ReadonlyArray<ReadonlyArray<Cell>>
+  /** cursor, at, task, verdict */
+  readonly verdicts: ReadonlyArray<ReadonlyArray<Cell>>
+}
+
+/** JSON text, which holds any string in well-formed UTF-16 without U+0000. */
+const json = (value: unknown): string => {
+  const text = JSON.stringify(value)
+  if (text.length > MAX_FACT_LENGTH)
+    throw new RangeError(`a fact of ${text.length} characters is larger than the ${MAX_FACT_LENGTH} that one may have`)
+  return text
+}
+
+/** The rows of facts that follow each other from a cursor on. Throws where something cannot be stored. */
+export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Rows => {
+  const agents = new Map<string, string | undefined>()
+  const counts = new Map<string, [completed: number, failed: number]>()
+  const edges = new Map<string, Array<Cell>>()
+  const made = {
+    events: [] as Array<Array<Cell>>,
+    reports: [] as Array<Array<Cell>>,
+    traces: [] as Array<Array<Cell>>,
+    verdicts: [] as Array<Array<Cell>>
+  }
+  let cursor = after
+  for (const fact of facts) {
+    cursor++
+    made.events.push([cursor, at, fact.type, json(fact)])
+    switch (fact.type) {
+      case "agent.registered":
+        agents.set(key(fact.agent.manifest.agent_id), json(fact.agent))
+        break
+      case "agent.left":
+        agents.set(key(fact.id), undefined)
+        break
+      case "trust.changed": {
+        const { edge, ema, link, report, score } = fact
+        const [agent, capability, reviewer] = [key(report.agent), key(report.capability), key(report.reviewer)]
+        const count = counts.get(agent) ?? [0, 0]
+        count[report.success ? 0 : 1]++
+        counts.set(agent, count)
+        edges.set(JSON.stringify([agent, capability, reviewer]), [agent, capability, reviewer, json(edge)])
+        made.reports.push([link.seq, link.hash, cursor, at, agent, capability, score, ema, json(report)])
+        break
+      }
+      case "trace": {
+        const { trace } = fact
+        made.traces.push([
+          cursor,
+          at,
+          Math.floor(Date.parse(trace.timestamp)) || at,
+          key(trace.task_id),
+          key(trace.from_agent),
+          key(trace.to_agent),
+          trace.event_type,
+          json(trace)
+        ])
+        break
+      }
+      case "verdict":
+        made.verdicts.push([cursor, at, key(fact.verdict.task), json(fact.verdict)])
+    }
+  }
+  return {
+    ...made,
+    agents: [...agents].flatMap(([id, agent]) => (agent === undefined ? [] : [[id, agent]])),
+    left: [...agents].flatMap(([id, agent]) => (agent === undefined ? [id] : [])),
+    counts: [...counts].map(([agent, [completed, failed]]) => [agent, completed, failed]),
+    edges: [...edges.values()]
+  }
+}
+
+/** The events that facts are once they are committed. */
+export const events = (facts: ReadonlyArray<Fact>, after: number, at: number): ReadonlyArray<Event> =>
+  facts.map((fact, index) => ({ cursor: after + 1 + index, at, fact }))
+
+/** A row of a table, by column. */
+export type Row = Readonly<Record<string, unknown>>
+
+const number = (row: Row, column: string): number => Number(row[column])
+const parsed = (row: Row, column: string): unknown => JSON.parse(String(row[column]))
+
+export const event = (row: Row): Event => ({
+  cursor: number(row, "cursor"),
+  at: number(row, "at"),
+  fact: parsed(row, "fact") as Fact
+})
+
+export const agent = (row: Row): StoredAgent & { readonly completed: number; readonly failed: number } => ({
+  ...(parsed(row, "agent") as StoredAgent),
+  completed: number(row, "completed"),
+  failed: number(row, "failed")
+})
+
+export const edge = (row: Row): Schema.Json => parsed(row, "edge") as Schema.Json
+
+export const trace = (row: Row): TraceEvent & { readonly cursor: number } => ({
+  ...(parsed(row, "trace") as TraceEvent),
+  cursor: number(row, "cursor")
+})
+
+export const point = (row: Row): HistoryPoint => ({
+  cursor: number(row, "cursor"),
+  at: number(row, "at"),
+  score: number(row, "score"),
+  ema: number(row, "ema"),
+  report: parsed(row, "report") as Report
+})
+
+export const verdict = (row: Row): PublishedVerdict & { readonly cursor: number; readonly at: number } => ({
+  ...(parsed(row, "verdict") as PublishedVerdict),
+  cursor: number(row, "cursor"),
+  at: number(row, "at")
+})
+
+export const link = (row: Row) => ({
+  seq: number(row, "seq"),
+  hash: String(row["hash"]),
+  at: number(row, "at"),
+  report: parsed(row, "report") as Report
+})
+
+/** Events between a cursor and what is held are gone. */
+export const gap = (after: number, trimmed: number): StoreError =>
+  new StoreError({
+    code: "Corrupt",
+    operation: "read events",
+    detail: `events ${after + 1} to ${trimmed} are no longer kept: begin after ${trimmed}`
+  })
