@@ -13,7 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
 import type { Event, EventType, Fact } from "./Event.ts"
 import * as PublicEvent from "./PublicEvent.ts"
-import { Store, StoreError } from "./Store.ts"
+import { Store, type StoreError } from "./Store.ts"
 
 /** Most events that the ring holds: a minute of a busy registry. */
 export const RING_EVENTS = 8_192
@@ -47,8 +47,11 @@ export interface Told {
 
 /** Somebody who reads. One `next` at a time. */
 export interface Reader {
-  /** What comes next, at least one event; waits for it. Fails when the store cannot be read: come back with `cursor()`. */
-  readonly next: Effect.Effect<ReadonlyArray<Told>, StoreError>
+  /**
+   * What comes next; waits for it, at most `patienceMs`, after which it gives nothing. Fails when the store cannot be read: come back
+   * with `cursor()`. Not to be interrupted by one who goes on reading: what was taken would be lost.
+   */
+  readonly next: (patienceMs: number) => Effect.Effect<ReadonlyArray<Told>, StoreError>
   /** Everything up to here was given, or is not wanted. */
   readonly cursor: () => number
 }
@@ -148,13 +151,22 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     for (const wake of woken) wake()
   }
 
-  /** Until something after this cursor was told. */
-  const after = (cursor: number): Effect.Effect<void> =>
+  /** Until something after this cursor was told, or so long. */
+  const after = (cursor: number, ms: number): Effect.Effect<boolean> =>
     Effect.callback((resume) => {
-      if (ring.last > cursor) return resume(Effect.void)
-      const wake = (): void => resume(Effect.void)
+      if (ring.last > cursor) return resume(Effect.succeed(true))
+      const end = (told: boolean): void => {
+        clearTimeout(timer)
+        waiting.delete(wake)
+        resume(Effect.succeed(told))
+      }
+      const wake = (): void => end(true)
+      const timer = setTimeout(end, ms, false)
       waiting.add(wake)
-      return Effect.sync(() => waiting.delete(wake))
+      return Effect.sync(() => {
+        clearTimeout(timer)
+        waiting.delete(wake)
+      })
     })
 
   const read = Effect.fnUntraced(function* (wanted: Wanted) {
@@ -233,19 +245,19 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       )
     }).pipe(Effect.catch(behindGap), turns.withPermits(1))
 
-    const next: Effect.Effect<ReadonlyArray<Told>, StoreError> = Effect.suspend(() => {
-      if (ahead !== undefined) {
-        const told = ahead
-        ahead = undefined
-        return Effect.succeed([told])
-      }
-      const page: Effect.Effect<ReadonlyArray<Told>, StoreError> = position >= ring.first - 1
-        ? Effect.sync(fromRing)
-        : fromStore
-      return Effect.flatMap(page, (found) =>
-        found.length > 0 ? Effect.succeed(found) : Effect.andThen(after(position), next)
-      )
-    })
+    const next = (patienceMs: number): Effect.Effect<ReadonlyArray<Told>, StoreError> =>
+      Effect.gen(function* () {
+        if (ahead !== undefined) {
+          const told = ahead
+          ahead = undefined
+          return [told]
+        }
+        while (true) {
+          const found = position >= ring.first - 1 ? fromRing() : yield* fromStore
+          if (found.length > 0) return found
+          if (!(yield* after(position, patienceMs))) return []
+        }
+      })
     return { next, cursor: () => position } satisfies Reader
   })
 

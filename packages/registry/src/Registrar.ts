@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { TraceEventType } from "./Model.ts"
-import type { StoreError } from "./Store.ts"
+import type { Unavailable } from "./Problem.ts"
 
 /** A trace as an agent sends it; the registry gives it its time, and an id where it has none. */
 export interface NewTrace {
@@ -29,9 +29,9 @@ export class Registrar extends Context.Service<
      */
     readonly isAdmitted: (agent: string, address: string) => Effect.Effect<boolean>
     /** Stores a trace, and gives its id. */
-    readonly trace: (trace: NewTrace) => Effect.Effect<string, StoreError>
-    readonly taskStarted: (agent: string, task: string) => Effect.Effect<void, StoreError>
+    readonly trace: (trace: NewTrace) => Effect.Effect<string, Unavailable>
+    readonly taskStarted: (agent: string, task: string) => Effect.Effect<void, Unavailable>
     /** `elapsedMs` becomes a measured latency. */
-    readonly taskEnded: (agent: string, task: string, elapsedMs?: number) => Effect.Effect<void, StoreError>
+    readonly taskEnded: (agent: string, task: string, elapsedMs?: number) => Effect.Effect<void, Unavailable>
   }
 >()("@parley/registry/Registrar") {}
