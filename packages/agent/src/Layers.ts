@@ -1,5 +1,5 @@
 /**
- * The default layers joined: identity, TCP, discovery by address, mDNS and tracker, matcher, strategies, trust, node.
+ * The default layers joined: identity, TCP, discovery by address, mDNS, tracker and registry, matcher, strategies, trust, node.
  *
  * Everything is an option with a default that needs nothing: without any, a node gets a fresh key, a free port, and finds
  * others on the local network. Where that network has no multicast, the node starts all the same and says so in the log.
@@ -24,8 +24,23 @@ import * as Static from "@parley/discovery/Static"
 import * as Tracker from "@parley/discovery/Tracker"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import type { FileError } from "./FileError.ts"
+import type { Parts } from "./internal/Registry.ts"
 import * as NetworkKey from "./NetworkKey.ts"
 import * as TrustFile from "./TrustFile.ts"
+
+/** A registry and how far the node uses it. */
+export interface Registry {
+  /** `http://host:port`. */
+  readonly at: string
+  /** Tells it what happened to this node's tasks, and how peers did them. Never inputs or outputs. Default: true. */
+  readonly report?: boolean
+  /** Asks for receipts where a call does not say (about 100 µs an answer): reports count for more with them. Default: true. */
+  readonly receipts?: boolean
+  /** Publishes verdicts with their certificates, which hold the question and every answer. Default: false. */
+  readonly verdicts?: boolean
+  /** The registry belongs to the private network that the node is part of. Default: false: a private node stays away from it. */
+  readonly ofNetwork?: boolean
+}
 
 /** How a node is put together. */
 export interface Options {
@@ -50,6 +65,8 @@ export interface Options {
   readonly mdns?: boolean
   /** Trackers to register with and to ask: `tcp://host:port`. */
   readonly trackers?: ReadonlyArray<Address>
+  /** A registry to register with, to ask, and to tell: its URL, or more about it. Optional: a node goes on without it. */
+  readonly registry?: string | Registry
   /** Peers known by address. */
   readonly peers?: ReadonlyArray<Address>
   /** Relays through which this node shall be reachable. Default: the trackers. */
@@ -93,10 +110,10 @@ const idle = (name: string, error: Discovery.DiscoveryError): Discovery.Membersh
 })
 
 /** A discovery that does without the network where it must, and says so aloud; and whose finds are told. */
-const heard = (
-  layer: Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError>,
+const heard = <R>(
+  layer: Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, R>,
   onFound: Options["onFound"]
-): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> =>
+): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, R> =>
   Layer.effect(
     Discovery.Discovery,
     Effect.map(Discovery.Discovery, (discovery) =>
@@ -132,19 +149,23 @@ const nowhere = Layer.succeed(
           new Discovery.DiscoveryError({
             source: "discovery",
             code: "Failed",
-            detail: "mDNS is off, and neither a peer nor a tracker is given"
+            detail: "mDNS is off, and neither a peer nor a tracker nor a registry is given"
           })
         )
       )
   })
 )
 
-const discovery = (options: Options): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError> => {
+const discovery = (
+  options: Options,
+  registry: Parts | undefined
+): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity> => {
   const { mdns = true, onFound, peers = [], trackers = [] } = options
-  const layers = [
+  const layers: ReadonlyArray<Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity>> = [
     ...(peers.length > 0 ? [Static.layer(peers)] : []),
     ...(mdns ? [Mdns.layer] : []),
-    ...trackers.map((at) => Tracker.layer({ at }))
+    ...trackers.map((at) => Tracker.layer({ at })),
+    ...(registry === undefined ? [] : [registry.discovery])
   ]
   // A merge needs one at least.
   return layers.length === 0 ? nowhere : Discovery.layerMerge(layers.map((layer) => heard(layer, onFound)))
@@ -161,8 +182,7 @@ const transport = (options: Options, networkKey: Uint8Array | undefined) =>
     ...(networkKey === undefined ? {} : { networkKey })
   })
 
-/** A node of the given options, and the services it stands on. */
-export const layer = (options: Options = {}): Layer.Layer<Services, StartError> => {
+const joined = (options: Options, registry: Parts | undefined): Layer.Layer<Services, StartError> => {
   const { networkKey } = options
   const ground = Layer.mergeAll(
     identity(options),
@@ -174,10 +194,24 @@ export const layer = (options: Options = {}): Layer.Layer<Services, StartError> 
   const key: Effect.Effect<Uint8Array | undefined, FileError> =
     typeof networkKey === "string" ? NetworkKey.load(networkKey) : Effect.succeed(networkKey)
   const network = Layer.unwrap(
-    Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options)))
+    Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options, registry)))
   )
-  return Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(
-    Layer.provide(network),
+  const node = Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(Layer.provide(network))
+  return (registry?.node === undefined ? node : Layer.provideMerge(registry.node, node)).pipe(
     Layer.provideMerge(ground)
+  )
+}
+
+/** A node of the given options, and the services it stands on. */
+export const layer = (options: Options = {}): Layer.Layer<Services, StartError> => {
+  const { registry } = options
+  if (registry === undefined) return joined(options, undefined)
+  const given = typeof registry === "string" ? { at: registry } : registry
+  // What a node without a registry does not need is not loaded for it.
+  return Layer.unwrap(
+    Effect.map(
+      Effect.promise(() => import("./internal/Registry.ts")),
+      ({ parts }) => joined(options, parts(given))
+    )
   )
 }

@@ -259,9 +259,10 @@ export const layerNoDeps = (options: Options = {}): Layer.Layer<Discovery, never
     )
   )
 
+/** The client of a registry, for this discovery and whatever else uses the registry; its failure is a discovery's. */
+export const layerClient = (options: Client.Options): Layer.Layer<Client.Client, DiscoveryError, Identity> =>
+  Client.layer(options).pipe(Layer.catch((error) => Layer.effect(Client.Client, Effect.fail(ofRegistry(error)))))
+
 /** Discovery through one registry, under the node's own identity. Fails when `at` is no URL of a registry. */
 export const layer = (options: Client.Options & Options): Layer.Layer<Discovery, DiscoveryError, Identity> =>
-  layerNoDeps(options).pipe(
-    Layer.provide(Client.layer(options)),
-    Layer.catch((error) => Layer.effect(Discovery, Effect.fail(ofRegistry(error))))
-  )
+  Layer.provide(layerNoDeps(options), layerClient(options))
