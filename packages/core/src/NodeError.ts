@@ -177,3 +177,24 @@ export class NodeError extends Schema.TaggedError<NodeError>()("NodeError", {
       : `${explain(this.reason)}\n  tried: ${this.attempts.map(explain).join("; ")}`
   }
 }
+
+/**
+ * What a handler fails with that finds out while it works that the task is not to be done here, or not so: one that passes tasks on
+ * to somebody who says no. Its caller sees `Rejected` or `Countered`, as if that had been said at once, and goes to the next agent.
+ */
+export class TaskRefused extends Schema.TaggedError<TaskRefused>()("TaskRefused", {
+  terms: Schema.Union([
+    Schema.TaggedStruct("Reject", { code: Schema.String, detail: Schema.String }),
+    Schema.TaggedStruct("Counter", {
+      /** Milliseconds it would need from now. */
+      deadlineMs: Schema.optionalKey(Schema.Finite),
+      costUsd: Schema.optionalKey(Schema.Finite),
+      retryAfterMs: Schema.optionalKey(Schema.Finite),
+      detail: Schema.String
+    })
+  ])
+}) {
+  override get message(): string {
+    return this.terms.detail
+  }
+}

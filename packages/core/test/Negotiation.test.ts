@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import * as Capability from "@parley/core/Capability"
 import type { Decision, TaskEvent } from "@parley/core/Node"
+import { TaskRefused } from "@parley/core/NodeError"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { makeEndless, makeMesh, makeSignal, type Member, reasonOf, run } from "./mesh.ts"
@@ -62,6 +63,43 @@ describe("negotiation", () => {
         const { trust } = yield* cal.status
         expect(trust.map(({ node }) => node)).toEqual([bob.nodeId])
         expect(tags(events)).toContain("Failed")
+      })
+    ))
+
+  test("a handler that finds out late refuses like one that knew, and the next agent is asked", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const bob = yield* mesh.node("bob")
+        const cal = yield* mesh.node("cal")
+        let runs = 0
+        const late = (terms: TaskRefused["terms"]) =>
+          Effect.andThen(
+            Effect.sleep("5 millis"),
+            Effect.suspend(() => {
+              runs += 1
+              return Effect.fail(new TaskRefused({ terms }))
+            })
+          )
+        yield* ada.serve(Work, () => late({ _tag: "Reject", code: "Behind", detail: "nobody behind it" }))
+        yield* serve(bob, () => accept)
+        const where = { preferPeers: [ada.nodeId] }
+        const answer = yield* cal.request("work.do", 1, { where })
+        expect(answer.output).toBe("bob")
+        expect(answer.attempts).toEqual([
+          { _tag: "Rejected", peer: ada.nodeId, code: "Behind", detail: "nobody behind it" }
+        ])
+        expect((yield* cal.status).trust.map(({ node }) => node)).toEqual([bob.nodeId])
+
+        yield* ada.serve(Capability.untyped("work.far@1.0.0"), () =>
+          late({ _tag: "Counter", deadlineMs: 90_000, detail: "full" })
+        )
+        const countered = yield* reasonOf(cal.call("work.far", 1, { deadline: "1 second", idempotencyKey: "k" }))
+        expect(countered).toEqual({ _tag: "Countered", peer: ada.nodeId, deadlineMs: 90_000, detail: "full" })
+        // A refusal is no answer: the same task may be asked for again.
+        yield* Effect.flip(cal.call("work.far", 1, { deadline: "1 second", idempotencyKey: "k" }))
+        expect(runs).toBe(3)
       })
     ))
 

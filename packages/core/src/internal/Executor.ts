@@ -23,7 +23,7 @@ import { type Finished, Repeats } from "./Repeats.ts"
 import { Running } from "./Running.ts"
 import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
 import { sendChunks } from "./SendChunks.ts"
-import { broken, receiptOf, settle } from "./Settling.ts"
+import { broken, receiptOf, refusalOf, settle } from "./Settling.ts"
 import { type Desk, Waiter, Work } from "./Work.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
@@ -288,6 +288,14 @@ export class Executor implements Desk {
     served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
     if (served.waiting.length > 0) this.#next(served)
     if (!this.#forget(work)) return
+    const refusal = refusalOf(work, exit)
+    if (refusal !== undefined) {
+      const { _tag, ...body } = refusal
+      for (const waiter of work.waiters) {
+        if (!waiter.closed) waiter.refuse(_tag === "Reject" ? "rejected" : "countered", body)
+      }
+      return
+    }
     const settled = settle(work, exit, this.#deps.settings.maxPayloadBytes, now)
     this.done += 1
     if (settled.kind === "result") served.done += 1

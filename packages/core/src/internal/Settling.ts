@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import * as CanonicalJson from "../CanonicalJson.ts"
 import type { Identity } from "../Identity.ts"
+import { TaskRefused } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Receipt from "../Receipt.ts"
 import * as JsonCodec from "./JsonCodec.ts"
@@ -16,6 +17,13 @@ import type { Work } from "./Work.ts"
 /** What a handler's end comes to; an output has at most `limit` bytes. */
 export const settle = (work: Work, exit: Exit.Exit<unknown, unknown>, limit: number, now: number): Finished =>
   exit._tag === "Success" ? succeeded(work, exit.value, limit, now) : failed(work, exit.cause, limit, now)
+
+/** What a handler said that will not do the task after all. */
+export const refusalOf = (work: Work, exit: Exit.Exit<unknown, unknown>): TaskRefused["terms"] | undefined => {
+  if (exit._tag === "Success" || work.expired) return undefined
+  const error = Cause.squash(exit.cause)
+  return error instanceof TaskRefused ? error.terms : undefined
+}
 
 const settledAs = (work: Work, kind: Finished["kind"], body: string, now: number): Finished => ({
   kind,
