@@ -41,6 +41,8 @@ export interface Snapshot {
   /** The last event that the rest includes; 0 for an empty log. */
   readonly cursor: number
   readonly agents: ReadonlyArray<StoredAgent & { readonly completed: number; readonly failed: number }>
+  /** What those who have left did: it stays with their ids. */
+  readonly departed?: ReadonlyArray<{ readonly id: string; readonly completed: number; readonly failed: number }>
   /** The last `edge` of each (agent, capability, reviewer), in no order, with the report it came with. */
   readonly edges: ReadonlyArray<Schema.Json>
   /** The evidence chain's last link; `{ seq: 0, hash: "" }` where there is none. */
