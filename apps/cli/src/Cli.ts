@@ -17,7 +17,7 @@ const root = Command.make("parley").pipe(
       "cannot be used; 3 nobody serves it or can be reached; 4 no answer in time; 5 the certificate does not count;",
       "130 interrupted.",
       "Environment: PARLEY_HOME (keys and trust, default ~/.parley), PARLEY_IDENTITY, PARLEY_PASSPHRASE, PARLEY_NAME,",
-      "PARLEY_TRACKER and PARLEY_PEER (addresses, with commas between), PARLEY_NETWORK_KEY, PARLEY_NO_MDNS."
+      "PARLEY_TRACKER and PARLEY_PEER (addresses, with commas between), PARLEY_REGISTRY, PARLEY_NETWORK_KEY, PARLEY_NO_MDNS."
     ].join("\n  ")
   ),
   Command.withSharedFlags(Flags.common)

@@ -84,6 +84,12 @@ const exitCodeOf = (tag: string, reason: string | undefined): number => {
     case "StrategyError":
     case "ShowHelp":
       return ExitCode.Usage
+    case "RegistryError":
+      return reason === "Unreachable" || reason === "Unavailable"
+        ? ExitCode.NoPeer
+        : reason === "BadUrl"
+          ? ExitCode.Usage
+          : ExitCode.TaskFailed
     case "CertificateError":
       return ExitCode.InvalidCertificate
     default:
@@ -106,7 +112,7 @@ export const tell = (error: unknown): Told => {
   const own = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
   const reasonTag = tagOf(reason)
   return {
-    exitCode: exitCodeOf(tag, reasonTag),
+    exitCode: exitCodeOf(tag, reasonTag ?? (typeof own === "string" ? own : undefined)),
     code: reasonTag ?? (typeof own === "string" ? own : tag),
     message,
     ...(reason === undefined ? {} : { reason })

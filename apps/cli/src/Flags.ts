@@ -82,6 +82,12 @@ export const joining = {
   peer: several("peer", "ADDRESS", "Peer to connect to, tcp://host:port[/z6Mk…]"),
   tracker: several("tracker", "ADDRESS", "Tracker to register with and to ask; also in PARLEY_TRACKER"),
   relay: several("relay", "ADDRESS", "Relay through which this node shall be reachable (default: the trackers)"),
+  registry: text(
+    "registry",
+    "URL",
+    "Registry to ask and to tell, and for serve to register with; also in PARLEY_REGISTRY"
+  ),
+  registryOfNetwork: yes("registry-of-network", "The registry belongs to the private network, and may know its agents"),
   noMdns: yes("no-mdns", "Do not look for peers on the local network"),
   networkKey: text("network-key", "FILE", "Key file of a private network; also in PARLEY_NETWORK_KEY"),
   trust: text("trust", "FILE", "File that keeps trust (default: trust.json in PARLEY_HOME)")
@@ -209,6 +215,7 @@ export const ask = {
   aggregate: text("aggregate", "AGGREGATION", "How the answers become one (default: majority-vote)"),
   hedge: text("hedge", "TIME", "Ask one more when an invited agent has not answered after this time, or failed"),
   certificate: text("certificate", "FILE", "Write the verdict with its receipts, for parley verify"),
+  publish: yes("publish", "Publish the verdict at the registry, with the question and every answer"),
   capability,
   input
 }

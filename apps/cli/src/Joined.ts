@@ -31,7 +31,9 @@ const hint = (reason: NodeErrorReason, kind: Kind | undefined, matcher: Matcher[
 
 /** Joins as one who asks, does the work, and leaves. `work` gets the node, and the names it learns of agents. */
 export const asker = <A, E>(
-  options: Flags.Joining & Flags.Common & Pick<Layers.Options, "onFound"> & { readonly kind?: Kind },
+  options: Flags.Joining &
+    Flags.Common &
+    Pick<Layers.Options, "onFound"> & { readonly kind?: Kind; readonly publish?: boolean },
   work: (node: Node.Node["Service"], nameOf: Names.NameOf) => Effect.Effect<A, E, Layers.Services>
 ): Effect.Effect<A, E | Named | Layers.StartError | UsageError> =>
   Effect.flatMap(Settings.asker(options), (settings) =>

@@ -65,11 +65,45 @@ export const usesMdns = (options: Pick<Flags.Joining, "noMdns">): boolean =>
 export const networkKey = (options: Pick<Flags.Joining, "networkKey">): string | undefined =>
   options.networkKey ?? environment("PARLEY_NETWORK_KEY")
 
+/** The registry, from `--registry` or `PARLEY_REGISTRY`. */
+export const registry = (
+  options: Pick<Flags.Joining, "networkKey" | "registry" | "registryOfNetwork">
+): Effect.Effect<{ readonly at: string; readonly ofNetwork: boolean } | undefined, UsageError> => {
+  const at = options.registry ?? environment("PARLEY_REGISTRY")
+  const { registryOfNetwork: ofNetwork } = options
+  if (at === undefined) {
+    return ofNetwork
+      ? Effect.fail(
+          usage("NoRegistry", "--registry-of-network says whose a registry is, and --registry URL gives none")
+        )
+      : Effect.as(Effect.void, undefined)
+  }
+  if (!/^https?:\/\/[^/@]+(\/.*)?$/.test(at) || !URL.canParse(at)) {
+    return Effect.fail(
+      usage(
+        "BadRegistry",
+        `--registry ${JSON.stringify(at)} is no URL of a registry: write http://host:port or https://host`
+      )
+    )
+  }
+  if (networkKey(options) !== undefined && !ofNetwork) {
+    const why = "a registry shows agents to whoever asks, and this network is private"
+    return Effect.fail(
+      usage(
+        "PrivateNetwork",
+        `${why}: leave out the registry ${at}, or say --registry-of-network where it belongs to the network`
+      )
+    )
+  }
+  return Effect.succeed({ at, ofNetwork })
+}
+
 /** The options of a node that joins. */
 export const node = (options: Flags.Joining) =>
   Effect.gen(function* () {
     const secret = yield* passphrase(options)
     const network = networkKey(options)
+    const told = yield* registry(options)
     const name = options.name ?? environment("PARLEY_NAME")
     if (name !== undefined && (name.length > MAX_NAME_LENGTH || /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/u.test(name))) {
       const detail = `has at most ${MAX_NAME_LENGTH} characters, and no control characters or line ends`
@@ -83,14 +117,19 @@ export const node = (options: Flags.Joining) =>
       mdns: usesMdns(options),
       peers: peers(options),
       trackers: trackers(options),
+      ...(told === undefined ? {} : { registry: told }),
       trust: trustFile(options)
     }
   })
 
 /** The options of a node that asks: it accepts no connections. */
-export const asker = (options: Flags.Joining & { readonly via?: string | undefined }) =>
-  Effect.map(node(options), (made) => ({
+export const asker = (
+  options: Flags.Joining & { readonly via?: string | undefined; readonly publish?: boolean | undefined }
+) =>
+  Effect.map(node(options), ({ registry: told, ...made }) => ({
     ...made,
+    // Whoever asks once is nobody to be found.
+    ...(told === undefined ? {} : { registry: { ...told, register: false, verdicts: options.publish === true } }),
     // Whoever calls through a tracker means those whom it knows.
     trackers: [...new Set([...made.trackers, ...(options.via === undefined ? [] : [options.via])])],
     ...(options.identity === undefined ? {} : { identity: options.identity }),

@@ -42,6 +42,7 @@ export class Home {
         PARLEY_NO_MDNS: "1",
         PARLEY_TRACKER: "",
         PARLEY_PEER: "",
+        PARLEY_REGISTRY: "",
         ...env
       },
       stdio: ["pipe", "pipe", "pipe"]

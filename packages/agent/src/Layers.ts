@@ -32,6 +32,8 @@ import * as TrustFile from "./TrustFile.ts"
 export interface Registry {
   /** `http://host:port`. */
   readonly at: string
+  /** Registers the node there. Default: true. */
+  readonly register?: boolean
   /** Tells it what happened to this node's tasks, and how peers did them. Never inputs or outputs. Default: true. */
   readonly report?: boolean
   /** Asks for receipts where a call does not say (about 100 µs an answer): reports count for more with them. Default: true. */

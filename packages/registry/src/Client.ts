@@ -191,6 +191,15 @@ export const make = Effect.fn("Client.make")(function* (options: Options) {
     }
   })
 
+  /** One answer, under a name where the registry asks for one: in open mode it does not. */
+  const sendKnown = Effect.fnUntraced(function* (request: HttpClientRequest.HttpClientRequest) {
+    const known = login !== undefined && login.renewAt > clock.currentTimeMillisUnsafe() ? login.token : undefined
+    const first = yield* once(known === undefined ? request : HttpClientRequest.bearerToken(request, known))
+    if (first.status !== 401) return first
+    yield* Effect.ignore(first.text)
+    return yield* once(HttpClientRequest.bearerToken(request, yield* tokenOf(known)))
+  })
+
   const bare = yield* HttpApiClient.makeWith(Api, {
     httpClient: HttpClient.transform(http, (_effect, request) => once(request)),
     baseUrl: at
@@ -222,7 +231,7 @@ export const make = Effect.fn("Client.make")(function* (options: Options) {
     nodeId: identity.nodeId,
     identity,
     use,
-    events: (given = {}) => EventSource.open({ at, execute: once }, given)
+    events: (given = {}) => EventSource.open({ at, execute: sendKnown }, given)
   })
 })
 

@@ -44,6 +44,8 @@ export const MAX_HEARD = 1_000
 export interface Options {
   /** The registry belongs to the node's private network, and may know its records. Default: false. */
   readonly ofNetwork?: boolean
+  /** Registers the node. Default: true. One that comes only to ask can do without. */
+  readonly register?: boolean
 }
 
 const codes: { readonly [code in RegistryError["code"]]: DiscoveryError["code"] } = {
@@ -120,6 +122,7 @@ const join = Effect.fn("RegistryDiscovery.join")(function* (
 
   /** Registers the node's present record, or withdraws it. */
   const advertise = Effect.suspend(() => {
+    if (options.register === false) return Effect.void
     const record = host.record()
     if (record.node !== host.nodeId) {
       return Effect.fail(refuse(`the record is of ${record.node}, and this node is ${host.nodeId}`))

@@ -87,6 +87,12 @@ export const run = Effect.fnUntraced(function* (options: Flags.Ask & Flags.Commo
   const { call, heard } = yield* Placing.options(options)
   const hedge = yield* Settings.time("hedge", options.hedge)
   if (options.certificate !== undefined) yield* checkFolder(options.certificate)
+  if (options.publish && (yield* Settings.registry(options)) === undefined) {
+    return yield* usage(
+      "NoRegistry",
+      "--publish says to publish the verdict, and --registry URL gives no registry to do so"
+    )
+  }
   const { nameOf, verdict, path } = yield* Joined.asker({ ...options, kind: "call" }, (node, nameOf) =>
     Effect.gen(function* () {
       const verdict = yield* node.ask(options.capability, input, {

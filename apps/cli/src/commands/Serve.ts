@@ -149,12 +149,14 @@ const announce = (
   options: Flags.Serve & Flags.Common,
   agent: Agent,
   lines: ReadonlyArray<string>,
-  ids: ReadonlyArray<string>
+  ids: ReadonlyArray<string>,
+  registry: string | undefined
 ) => {
   const { addresses, fingerprint, name, nodeId } = agent
   const by = [
     ...(Settings.usesMdns(options) ? [mdnsOn()] : []),
     ...Settings.trackers(options).map((at) => `tracker ${at}`),
+    ...(registry === undefined ? [] : [`registry ${registry}`]),
     ...Settings.peers(options).map((at) => `peer ${at}`)
   ]
   const where = addresses.length === 0 ? "accepts no connections" : `listening on ${addresses.join(", ")}`
@@ -192,7 +194,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Serve & Flags.Com
     ids.push(...fresh)
     lines.push(...fresh.map((id) => `serving ${id} from ${loaded.file}`))
   }
-  yield* announce(options, agent, lines, ids)
+  yield* announce(options, agent, lines, ids, (yield* Settings.registry(options))?.at)
   yield* Signals.stop
   yield* Output.note(options, "stopping: no new tasks, running ones may end")
   yield* agent.node.drain

@@ -58,6 +58,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
   const path = Settings.identityFile(options)
   const own = existsSync(path) ? yield* Identity.own(options) : undefined
   const network = Settings.networkKey(options)
+  const registry = yield* Settings.registry(options)
   const [found, trust] = yield* Joined.asker(options, (node) => Effect.all([Peers.find(node), Trust.Trust]))
   const configuration = {
     identity: own?.nodeId ?? null,
@@ -65,6 +66,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     home: Settings.home(),
     trackers: Settings.trackers(options),
     peers: Settings.peers(options),
+    registry: registry?.at ?? null,
     mdns: Settings.usesMdns(options),
     networkKey: network ?? null,
     trustFile: Settings.trustFile(options),
@@ -74,7 +76,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     own === undefined ? `no key file yet: parley init makes ${path}` : own.nodeId,
     ...(own === undefined ? [] : [`fingerprint ${fingerprint(own.nodeId)}`]),
     `home ${configuration.home}`,
-    `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}`,
+    `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}`,
     `network ${network === undefined ? "open" : `private, key ${network}`}`,
     `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
     found.length === 0 ? "no agent was found" : Peers.table(found)

@@ -42,7 +42,7 @@ export interface Source {
   readonly at: string
   readonly execute: (
     request: HttpClientRequest.HttpClientRequest
-  ) => Effect.Effect<HttpClientResponse, HttpClientError.HttpClientError>
+  ) => Effect.Effect<HttpClientResponse, HttpClientError.HttpClientError | RegistryError.RegistryError>
 }
 
 const isEvent = Schema.is(PublicEvent)
