@@ -32,6 +32,8 @@ export interface Reputation {
   readonly restore: (edges: Iterable<Schema.Json>) => void
   /** 0 to 1, synchronous and fast: read for each candidate of each discovery. `capability` `""`: overall. */
   readonly score: (agent: string, capability: string, now: number) => number
+  /** What speaks for an agent and against it, in reports' worth; as fast as `score`. */
+  readonly evidence: (agent: string, capability: string, now: number) => { readonly good: number; readonly bad: number }
   /** Overall first, then by capability. */
   readonly standings: (agent: string, now: number) => ReadonlyArray<Standing>
   /** Computes reviewers' weights anew where enough has changed; called now and then, and bounded in time. */

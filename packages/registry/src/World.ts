@@ -126,6 +126,8 @@ export class Knowledge {
   link: { readonly seq: number; readonly hash: string } = { seq: 0, hash: "" }
   completed = 0
   failed = 0
+  /** Who may be at work: has told of a task, and has not been seen without one since. */
+  readonly #busy = new Set<string>()
   /** Counts changes to agents; what was made under one revision holds until the next. */
   revision = 0
 
@@ -168,6 +170,21 @@ export class Knowledge {
     return this.#presence.view(agent.id).running
   }
 
+  /** How many agents may be at work. */
+  busy(): number {
+    return this.#busy.size
+  }
+
+  /** Running tasks of those who have any. */
+  activeTasks(): { readonly [id: string]: number } {
+    const counts: { [id: string]: number } = {}
+    for (const id of this.#busy) {
+      const { running } = this.#presence.view(id)
+      if (running > 0) counts[id] = running
+    }
+    return counts
+  }
+
   /** Milliseconds since the epoch. */
   lastHeartbeat(agent: Agent): number {
     return this.#presence.view(agent.id).lastHeartbeat || agent.registeredAt
@@ -184,6 +201,7 @@ export class Knowledge {
     this.#agents.clear()
     this.#byNode.clear()
     this.#counters.clear()
+    this.#busy.clear()
     this.circuits.clear()
     this.latencies.clear()
     this.completed = this.failed = 0
@@ -193,6 +211,7 @@ export class Knowledge {
       this.#put(agentOf(stored, 0), now)
       this.#count(stored.manifest.agent_id, stored.completed, stored.failed)
     }
+    for (const { completed, failed, id } of snapshot.departed ?? []) this.#count(id, completed, failed)
     this.ids = [...this.#agents.keys()].sort()
     this.reputation.settle(now)
     this.cursor = snapshot.cursor
@@ -235,7 +254,10 @@ export class Knowledge {
       case "status.changed": {
         const agent = this.#agents.get(fact.id)
         if (agent === undefined) return
-        if (fact.status === "offline") agent.arrivedAt = 0
+        if (fact.status === "offline") {
+          agent.arrivedAt = 0
+          this.#busy.delete(fact.id)
+        }
         this.relist(agent, at)
         this.revision++
         return
@@ -245,14 +267,17 @@ export class Knowledge {
         this.link = fact.link
         return
       }
+      case "task.started":
+        this.#busy.add(fact.id)
+        return
       case "task.ended": {
+        if (this.#presence.view(fact.id).running === 0) this.#busy.delete(fact.id)
         if (fact.elapsedMs === undefined) return
         this.latencies.add(fact.id, "", fact.elapsedMs)
         const agent = this.#agents.get(fact.id)
         if (agent !== undefined) agent.shown = undefined
         return
       }
-      case "task.started":
       case "trace":
       case "verdict":
     }
