@@ -86,6 +86,12 @@ export interface Options {
   readonly maxAgents?: number
 }
 
+/** What speaks for an agent and against it, in effective reports. */
+export interface Evidence {
+  readonly good: number
+  readonly bad: number
+}
+
 /** A reputation that can be looked into. */
 export interface ReputationModel extends Reputation {
   /** Settles until there is nothing left to do. */
@@ -94,8 +100,8 @@ export interface ReputationModel extends Reputation {
   readonly reports: () => number
   /** Of these, how many the reviewers' weights rest on. */
   readonly settled: () => number
-  /** Effective number of reports behind a score, as in `Standing.weight`; as fast as `score`. */
-  readonly weight: (agent: string, capability: string, now: number) => number
+  /** What those who are believed say for an agent and against it, in reports; strangers aside. */
+  readonly evidence: (agent: string, capability: string, now: number) => Evidence
   /** How much a reviewer's word weighs, 0 to 1. */
   readonly weightOf: (reviewer: string) => number
   /** Who is trusted beforehand, or stands in for that. */
@@ -314,12 +320,17 @@ class Model implements ReputationModel {
     ]
   }
 
-  weight = (id: string, capability: string, now: number): number => {
+  evidence = (id: string, capability: string, now: number): Evidence => {
     const agent = this.#agents.get(id)
     const of = capability === "" ? agent : agent?.subjects.get(capability)
-    if (agent === undefined || of === undefined) return 0
+    if (agent === undefined || of === undefined) return { good: 0, bad: 0 }
+    if (!this.#hasReceipts) {
+      const weight = Math.min(of.reports, REMEMBERED)
+      return { good: weight * of.ema, bad: weight * (1 - of.ema) }
+    }
     if (agent.epoch !== this.#epoch) this.#refresh(agent)
-    return this.#weight(of, left(stepOf(now) - agent.era) / SCALE)
+    const fades = left(stepOf(now) - agent.era) / SCALE
+    return { good: of.good * fades, bad: of.bad * fades }
   }
 
   #weight(of: Averages & Sums, fades: number): number {

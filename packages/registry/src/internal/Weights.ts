@@ -46,8 +46,11 @@ export class Weights {
   readonly #praised: Int32Array
   readonly #good: Float64Array
   readonly #bad: Float64Array
-  readonly #goodOf: Float64Array
-  readonly #badOf: Float64Array
+  /** Good less bad; by reviewer, the sum of how far from none; by subject, the sums for and against. */
+  readonly #net: Float64Array
+  readonly #opinions: Float64Array
+  readonly #forIt: Float64Array
+  readonly #againstIt: Float64Array
   readonly #seeds: ReadonlyArray<number>
   #trust: Float64Array
   /** What EigenTrust alone gives: what comparisons begin with, each time. */
@@ -70,8 +73,10 @@ export class Weights {
     this.#praised = new Int32Array(count)
     this.#good = new Float64Array(count)
     this.#bad = new Float64Array(count)
-    this.#goodOf = new Float64Array(sizes.subjects)
-    this.#badOf = new Float64Array(sizes.subjects)
+    this.#net = new Float64Array(count)
+    this.#opinions = new Float64Array(sizes.reviewers)
+    this.#forIt = new Float64Array(sizes.subjects)
+    this.#againstIt = new Float64Array(sizes.subjects)
     this.#seeds = seeds
     this.#trust = new Float64Array(sizes.reviewers)
     this.#earned = this.#weights = new Float64Array(sizes.reviewers)
@@ -90,8 +95,11 @@ export class Weights {
       const bad = edges.bad[edge]! * fades
       this.#good[i] = good
       this.#bad[i] = bad
-      this.#goodOf[subject]! += good
-      this.#badOf[subject]! += bad
+      const net = good - bad
+      this.#net[i] = net
+      this.#opinions[this.#of[i]!]! += Math.abs(net)
+      if (net > 0) this.#forIt[subject]! += net
+      else this.#againstIt[subject]! -= net
       i += 1
     }
   }
@@ -113,26 +121,25 @@ export class Weights {
   }
 
   #flow(): void {
-    const [of, about, praised, good, bad] = [this.#of, this.#about, this.#praised, this.#good, this.#bad]
-    const [goodOf, badOf, trust] = [this.#goodOf, this.#badOf, this.#trust]
-    const said = new Float64Array(this.#reviewers)
-    for (let i = 0; i < of.length; i++) said[of[i]!]! += good[i]! + bad[i]!
+    const [of, about, praised, net] = [this.#of, this.#about, this.#praised, this.#net]
+    const [trust, opinions] = [this.#trust, this.#opinions]
     const next = new Float64Array(this.#reviewers)
-    const agreeing = new Float64Array(goodOf.length)
-    const refusing = new Float64Array(badOf.length)
+    const agreeing = new Float64Array(this.#forIt.length)
+    const refusing = new Float64Array(this.#againstIt.length)
     for (let i = 0; i < of.length; i++) {
-      const reviewer = of[i]!
-      const share = trust[reviewer]! / said[reviewer]!
-      if (!(share > 0)) continue
-      const subject = about[i]!
-      agreeing[subject]! += (1 - PRAISE) * share * good[i]!
-      refusing[subject]! += (1 - PRAISE) * share * bad[i]!
-      if (praised[i]! !== NONE) next[praised[i]!]! += PRAISE * share * good[i]!
+      const share = net[i]! === 0 ? 0 : (trust[of[i]!]! * Math.abs(net[i]!)) / opinions[of[i]!]!
+      if (share === 0) continue
+      if (net[i]! < 0) refusing[about[i]!]! += share
+      else if (praised[i]! === NONE) agreeing[about[i]!]! += share
+      else {
+        agreeing[about[i]!]! += (1 - PRAISE) * share
+        next[praised[i]!]! += PRAISE * share
+      }
     }
     for (let i = 0; i < of.length; i++) {
       const subject = about[i]!
-      if (agreeing[subject]! > 0) next[of[i]!]! += (agreeing[subject]! * good[i]!) / goodOf[subject]!
-      if (refusing[subject]! > 0) next[of[i]!]! += (refusing[subject]! * bad[i]!) / badOf[subject]!
+      if (net[i]! > 0) next[of[i]!]! += (agreeing[subject]! * net[i]!) / this.#forIt[subject]!
+      else if (net[i]! < 0) next[of[i]!]! -= (refusing[subject]! * net[i]!) / this.#againstIt[subject]!
     }
     let sum = 0
     for (let i = 0; i < next.length; i++) {
@@ -153,8 +160,8 @@ export class Weights {
 
   #compare(): void {
     const [of, about, good, bad, weights] = [this.#of, this.#about, this.#good, this.#bad, this.#weights]
-    const known = new Float64Array(this.#goodOf.length)
-    const against = new Float64Array(this.#goodOf.length)
+    const known = new Float64Array(this.#forIt.length)
+    const against = new Float64Array(this.#forIt.length)
     for (let i = 0; i < of.length; i++) {
       known[about[i]!]! += weights[of[i]!]! * good[i]!
       against[about[i]!]! += weights[of[i]!]! * bad[i]!
