@@ -12,7 +12,7 @@ import { MAX_FRAME_BYTES } from "./EventsSocket.ts"
 import { Code, SocketGone } from "./internal/SocketConnection.ts"
 import { ignore, write } from "./internal/SocketFeed.ts"
 import * as SocketRoute from "./internal/SocketRoute.ts"
-import { remoteAddress } from "./internal/RemoteAddress.ts"
+import { addressOf } from "./RateLimits.ts"
 import { Auth } from "./Principal.ts"
 import { Sockets } from "./Sockets.ts"
 
@@ -41,7 +41,7 @@ export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | EventStrea
                 write(connection, reader, ({ fact }) =>
                   fact?.type === "trace" ? JSON.stringify(fact.trace) : undefined
                 ),
-                ignore(connection, sockets, "dashboard", remoteAddress(request))
+                ignore(connection, sockets, "dashboard", addressOf(request))
               )
             })
         }).pipe(Effect.provideService(Auth, auth))

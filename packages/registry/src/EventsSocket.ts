@@ -16,7 +16,7 @@ import { EventStream } from "./EventStream.ts"
 import { ignore, wantedOf, write } from "./internal/SocketFeed.ts"
 import { Code, SocketGone } from "./internal/SocketConnection.ts"
 import * as SocketRoute from "./internal/SocketRoute.ts"
-import { remoteAddress } from "./internal/RemoteAddress.ts"
+import { addressOf } from "./RateLimits.ts"
 import { Auth } from "./Principal.ts"
 import * as Problem from "./Problem.ts"
 import { Sockets } from "./Sockets.ts"
@@ -56,7 +56,7 @@ export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | EventStrea
                   (told) => told.json,
                   (cursor) => JSON.stringify({ type: "position", cursor })
                 ),
-                ignore(connection, sockets, "events", remoteAddress(request))
+                ignore(connection, sockets, "events", addressOf(request))
               )
             })
         }).pipe(Effect.provideService(Auth, auth))

@@ -20,14 +20,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { remoteAddress } from "./internal/RemoteAddress.ts"
+import { Admission } from "./Admission.ts"
+import { actForOrGranted } from "./Authentication.ts"
+import { addressOf } from "./RateLimits.ts"
 import { errorFrame, refuse } from "./internal/SocketAuth.ts"
 import { Code, type SocketConnection, SocketGone } from "./internal/SocketConnection.ts"
 import * as SocketRoute from "./internal/SocketRoute.ts"
 import type { Bucket } from "./Limits.ts"
 import { AgentId, MAX_ID_LENGTH, MAX_TASK_ID_LENGTH, TraceEventType } from "./Model.ts"
 import { type Lease, LEASE_MS, Presence } from "./Presence.ts"
-import { Auth, mayActFor, type Principal } from "./Principal.ts"
+import { Auth, mayActFor } from "./Principal.ts"
 import * as Problem from "./Problem.ts"
 import { Registrar } from "./Registrar.ts"
 import { MAX_REFUSED_FRAMES, Sockets } from "./Sockets.ts"
@@ -204,29 +206,34 @@ const idOf = (raw: string | undefined): string => {
 }
 
 /** The route. */
-export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | Presence | Registrar | Sockets | Auth> =
-  Layer.effectDiscard(
-    Effect.gen(function* () {
-      const router = yield* HttpRouter.HttpRouter
-      const presence = yield* Presence
-      const registrar = yield* Registrar
-      const sockets = yield* Sockets
-      const auth = yield* Auth
-      yield* router.add("GET", "/ws/heartbeat/*", (request) => {
-        const path = request.url.split("?", 1)[0]!
-        const id = idOf(path.slice(path.indexOf("/ws/heartbeat/") + "/ws/heartbeat/".length))
-        if (!registrar.knows(id)) return Effect.succeed(Problem.response(403, "Agent not registered"))
-        const itself: Principal = { kind: "agent", id }
-        return SocketRoute.enter({
-          request,
-          sockets,
-          maxFrame: MAX_FRAME_BYTES,
-          without: Effect.map(registrar.isAdmitted(id, remoteAddress(request)), (admitted) =>
-            admitted ? itself : undefined
-          ),
-          forbids: (who) => (mayActFor(who, id) ? undefined : `You are not ${id}, and may not be it`),
-          serve: (connection) => serve(id, connection, sockets, presence, registrar)
-        }).pipe(Effect.provideService(Auth, auth))
-      })
+export const layer: Layer.Layer<
+  never,
+  never,
+  HttpRouter.HttpRouter | Presence | Registrar | Sockets | Auth | Admission
+> = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const router = yield* HttpRouter.HttpRouter
+    const presence = yield* Presence
+    const registrar = yield* Registrar
+    const sockets = yield* Sockets
+    const auth = yield* Auth
+    const admission = yield* Admission
+    yield* router.add("GET", "/ws/heartbeat/*", (request) => {
+      const path = request.url.split("?", 1)[0]!
+      const id = idOf(path.slice(path.indexOf("/ws/heartbeat/") + "/ws/heartbeat/".length))
+      if (!registrar.knows(id)) return Effect.succeed(Problem.response(403, "Agent not registered"))
+      return SocketRoute.enter({
+        request,
+        sockets,
+        maxFrame: MAX_FRAME_BYTES,
+        without: actForOrGranted(id, { address: addressOf(request) }).pipe(
+          Effect.orElseSucceed(() => undefined),
+          Effect.provideService(Auth, auth),
+          Effect.provideService(Admission, admission)
+        ),
+        forbids: (who) => (mayActFor(who, id) ? undefined : `You are not ${id}, and may not be it`),
+        serve: (connection) => serve(id, connection, sockets, presence, registrar)
+      }).pipe(Effect.provideService(Auth, auth))
     })
-  )
+  })
+)

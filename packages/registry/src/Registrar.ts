@@ -23,11 +23,6 @@ export class Registrar extends Context.Service<
   {
     /** Whether an agent is registered. */
     readonly knows: (agent: string) => boolean
-    /**
-     * Whether an agent may be spoken for from this address without a token: AgentMesh's agents, where a shared secret is asked for, after
-     * they have proven it (`Admission.isGranted`). False in every other mode.
-     */
-    readonly isAdmitted: (agent: string, address: string) => Effect.Effect<boolean>
     /** Stores a trace, and gives its id. */
     readonly trace: (trace: NewTrace) => Effect.Effect<string, Unavailable>
     readonly taskStarted: (agent: string, task: string) => Effect.Effect<void, Unavailable>

@@ -12,7 +12,7 @@ import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type { WebSocketServer } from "@effect/platform-node/NodeWS"
 import type * as Scope from "effect/Scope"
-import { networkOf, remoteAddress } from "./internal/RemoteAddress.ts"
+import { addressOf, counted } from "./RateLimits.ts"
 import { accept, type SocketConnection, type SocketGone, type Times, times } from "./internal/SocketConnection.ts"
 import { type Bucket, Limits } from "./Limits.ts"
 import * as Problem from "./Problem.ts"
@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const enter = (request: HttpServerRequest) =>
     Effect.acquireRelease(
       Effect.sync(() => {
-        const address = networkOf(remoteAddress(request))
+        const address = counted(addressOf(request))
         if (open >= max) {
           return Problem.response(503, `This registry has ${max} connections open, and no room for more: try later`, {
             "retry-after": "10"

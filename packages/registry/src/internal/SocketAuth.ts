@@ -7,7 +7,7 @@ import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import { Auth, type AuthError, type Principal } from "../Principal.ts"
 import * as Problem from "../Problem.ts"
-import { remoteAddress } from "./RemoteAddress.ts"
+import { addressOf } from "../RateLimits.ts"
 import { Code, type SocketConnection, SocketGone } from "./SocketConnection.ts"
 
 /** How long a client may take to say who it is after the upgrade, in milliseconds: a slow link's round trips. */
@@ -51,7 +51,7 @@ export const identify = (
 ): Effect.Effect<{ readonly who?: Principal; readonly refused?: HttpServerResponse }, never, Auth> =>
   Effect.flatMap(Auth, (auth) => {
     const token = tokenOf(request)
-    const credentials = { address: remoteAddress(request), ...(token === undefined ? {} : { token }) }
+    const credentials = { address: addressOf(request), ...(token === undefined ? {} : { token }) }
     return auth.identify(credentials).pipe(
       Effect.map((who) => ({ who })),
       Effect.catch((error) =>

@@ -8,7 +8,7 @@ import type * as Scope from "effect/Scope"
 import type { Auth, Principal } from "../Principal.ts"
 import * as Problem from "../Problem.ts"
 import { isUpgrade, type Sockets } from "../Sockets.ts"
-import { remoteAddress } from "./RemoteAddress.ts"
+import { addressOf } from "../RateLimits.ts"
 import { identify, introduced, refuse } from "./SocketAuth.ts"
 import { Code, type SocketConnection, type SocketGone } from "./SocketConnection.ts"
 
@@ -50,7 +50,7 @@ export const enter = (room: Room): Effect.Effect<HttpServerResponse.HttpServerRe
       return Problem.tooMany("Too many connections are open for you: close some", 10_000)
     }
     const connection = yield* sockets.upgrade(request, room.maxFrame)
-    const who = early ?? (yield* introduced(connection, remoteAddress(request)))
+    const who = early ?? (yield* introduced(connection, addressOf(request)))
     if (early === undefined) {
       const late = room.forbids?.(who)
       if (late !== undefined) return yield* refuse(connection, Code.Policy, late)
