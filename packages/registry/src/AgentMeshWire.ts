@@ -197,5 +197,5 @@ export const normalise = (name: string, taken: (normal: string) => boolean = () 
   const normal = words.join(".").slice(0, MAX_CAPABILITY_NAME).replace(/\.$/, "") || "capability"
   if (!taken(normal)) return normal
   const digest = createHash("sha256").update(name).digest("hex").slice(0, 6)
-  return `${normal.slice(0, MAX_CAPABILITY_NAME - 7)}-${digest}`
+  return `${normal.slice(0, MAX_CAPABILITY_NAME - 7).replace(/\.$/, "")}-${digest}`
 }
