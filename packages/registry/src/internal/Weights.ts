@@ -24,12 +24,14 @@ export const RESTART = 0.2
 export const ROUNDS = 32
 /** Share of its trust that a reviewer passes to those who did well for it; the rest goes to those who say the same. */
 export const PRAISE = 0.5
+/** How far for and against must differ, in reports, to be an opinion: one lucky task is none. */
+export const CHANCE = 1
 /** A reviewer with this share of the typical trust weighs fully. Typical is the sum of squares: what a trusted unit's holder has. */
 export const FULL_SHARE = 0.25
 /** Mean squared distance from what others say, in variances, that chance explains. */
-export const TOLERATED = 2
+export const TOLERATED = 1
 /** Rounds in which words are compared: each without those who were found off in the one before. */
-export const COMPARISONS = 3
+export const COMPARISONS = 5
 /** Benefit of the doubt, in reports that agreed: what a reviewer has before any of its words can be compared. */
 const DOUBT = 1
 /** Added to variances: qualities are judged, not measured. */
@@ -95,7 +97,8 @@ export class Weights {
       const bad = edges.bad[edge]! * fades
       this.#good[i] = good
       this.#bad[i] = bad
-      const net = good - bad
+      const more = good - bad
+      const net = Math.abs(more) > CHANCE ? more - Math.sign(more) * CHANCE : 0
       this.#net[i] = net
       this.#opinions[this.#of[i]!]! += Math.abs(net)
       if (net > 0) this.#forIt[subject]! += net
@@ -153,9 +156,11 @@ export class Weights {
   #weigh(): void {
     let typical = 0
     for (const trust of this.#trust) typical += trust * trust
-    this.#earned = this.#trust.map((trust) => (typical > 0 ? Math.min(1, trust / (FULL_SHARE * typical)) : 0))
-    for (const seed of this.#seeds) this.#earned[seed] = 1
-    this.#weights = this.#earned
+    this.#earned = this.#trust.map((trust) => {
+      const share = typical > 0 ? Math.min(1, trust / (FULL_SHARE * typical)) : 0
+      return share * share
+    })
+    for (const seed of this.#seeds) this.#weights[seed] = 1
   }
 
   #compare(): void {
@@ -185,11 +190,17 @@ export class Weights {
     }
     const next = new Float64Array(this.#reviewers)
     for (let i = 0; i < this.#reviewers; i++) {
-      const chi = (distance[i]! + DOUBT) / (compared[i]! + DOUBT)
-      const excess = chi > TOLERATED ? TOLERATED / chi : 1
-      next[i] = this.#earned[i]! * excess * excess
+      if (!(compared[i]! > 0)) continue
+      const sure = compared[i]! / (compared[i]! + DOUBT)
+      next[i] = this.#earned[i]! * sure * excess(distance[i]!, compared[i]!)
     }
-    for (const seed of this.#seeds) next[seed] = 1
+    for (const seed of this.#seeds) next[seed] = excess(distance[seed]!, compared[seed]!)
     this.#weights = next
   }
+}
+
+/** What is left of a weight, by how far from others its words are: the tolerated share of their mean distance, squared. */
+const excess = (distance: number, compared: number): number => {
+  const mean = (distance + DOUBT * TOLERATED) / (compared + DOUBT)
+  return mean > TOLERATED ? (TOLERATED * TOLERATED) / (mean * mean) : 1
 }
