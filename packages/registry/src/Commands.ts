@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto"
 import * as Result from "effect/Result"
 import type { AgentRecord as NodeRecord } from "@parley/core/AgentRecord"
-import * as Chain from "./internal/PlainChain.ts"
+import * as Chain from "./Chain.ts"
 import type { Fact, PublishedVerdict, Report } from "./Event.ts"
 import type { Command } from "./Ledger.ts"
 import { type AgentStatus, MAX_TASK_ID_LENGTH, type Manifest, type Standing, type TraceEvent } from "./Model.ts"
@@ -90,11 +90,12 @@ export const report = (
   given: Omit<Report, "task"> & { readonly task?: string }
 ): Command<Reported, NotFound | Conflict | TooMany> => {
   const named = given.task !== undefined && given.reviewer !== ""
-  const one: Report = { ...given, task: given.task ?? randomUUID() }
-  const claim = `review:${one.reviewer}:${one.agent}:${one.task}`
+  const task = given.task ?? randomUUID()
+  const claim = `review:${given.reviewer}:${given.agent}:${task}`
   return {
     claims: named ? [claim] : [],
     decide: (world, taken, now) => {
+      const one: Report = { ...given, task, at: now }
       const agent = world.get(one.agent)
       if (agent === undefined) return Result.fail(notFound(one.agent))
       if (taken.has(claim)) return Result.fail(refusalOf(one, { _tag: "SecondReview", task: one.task }))

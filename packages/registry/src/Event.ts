@@ -31,6 +31,8 @@ export interface Report {
   /** 0 to 1. */
   readonly quality: number
   readonly latencyMs?: number
+  /** When the registry took it, in milliseconds since the epoch: reputation counts from then, and the evidence chain covers it. */
+  readonly at?: number
   /** The executor's word that it did this task for the reviewer; its presence makes the report attested. */
   readonly receipt?: Receipt
 }

@@ -237,7 +237,7 @@ class Model implements ReputationModel {
 
     const reviewer = this.#reviewerOf(report.reviewer)
     const founder = isAttested ? this.#found(report.reviewer) : this.#founderOf(report.reviewer)
-    this.#advance(agent, Math.max(stepOf(at), agent.last))
+    this.#advance(agent, Math.max(stepOf(report.at ?? at), agent.last))
     if (agent.epoch !== this.#epoch) this.#refresh(agent)
     this.#count(agent, reviewer, -1)
     const edge = this.#edgeOf(agent, subject, reviewer, isAttested)
