@@ -9,10 +9,12 @@
 import { lookup } from "node:dns/promises"
 import { isIP } from "node:net"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import ipaddr from "ipaddr.js"
 import type { Resolve } from "./AgentMeshCaller.ts"
 import { AgentMeshError } from "./AgentMeshError.ts"
 import { MAX_ENDPOINT_LENGTH } from "./Model.ts"
+import * as SafeUrl from "./SafeUrl.ts"
 
 /** How near an address is. What is nearer than `public` is dialled only for registries that are as near. */
 export type Reach = "public" | "private" | "loopback"
@@ -21,20 +23,15 @@ const depth: { readonly [R in Reach]: number } = { public: 0, private: 1, loopba
 
 /** How near an IP address is; `undefined` for addresses that nobody may name: link-local, multicast, reserved, unspecified. */
 export const reachOf = (address: string): Reach | undefined => {
+  if (SafeUrl.isPublic(address)) return "public"
   if (!ipaddr.isValid(address)) return undefined
   const range = ipaddr.process(address).range()
-  switch (range) {
-    case "unicast":
-      return "public"
-    case "private":
-    case "uniqueLocal":
-      return "private"
-    case "loopback":
-      return "loopback"
-    default:
-      return undefined
-  }
+  if (range === "loopback") return "loopback"
+  return range === "private" || (range === "uniqueLocal" && !metadata.has(address)) ? "private" : undefined
 }
+
+/** Unique local addresses under which clouds tell their machines secrets (AWS, GCP). */
+const metadata: ReadonlySet<string> = new Set(["fd00:ec2::254", "fd20:ce::254"])
 
 const addressesOf = async (host: string): Promise<ReadonlyArray<string>> => {
   const bare = host.replace(/^\[|\]$/g, "")
@@ -62,16 +59,15 @@ export const resolver =
     const fail = (code: "Forbidden" | "Unreachable", detail: string) => new AgentMeshError({ code, who: agent, detail })
     const shown = endpoint.slice(0, 200)
     return Effect.gen(function* () {
-      if (endpoint.length > MAX_ENDPOINT_LENGTH || !URL.canParse(endpoint)) {
-        return yield* fail("Forbidden", `its endpoint ${JSON.stringify(shown)} is no URL`)
+      if (endpoint.length > MAX_ENDPOINT_LENGTH) {
+        return yield* fail("Forbidden", `its endpoint has more than ${MAX_ENDPOINT_LENGTH} characters`)
+      }
+      const safe = SafeUrl.parse(endpoint, { schemes: ["ws:", "wss:"] })
+      // Addresses are judged below, by how near the registry is.
+      if (Result.isFailure(safe) && safe.failure.code !== "Address") {
+        return yield* fail("Forbidden", `its endpoint may not be dialled: ${safe.failure.message}`)
       }
       const url = new URL(endpoint)
-      if (url.protocol !== "ws:" && url.protocol !== "wss:") {
-        return yield* fail("Forbidden", `its endpoint ${shown} is none of ws:// or wss://`)
-      }
-      if (url.username !== "" || url.password !== "") {
-        return yield* fail("Forbidden", "its endpoint carries a user name or a password")
-      }
       const addresses = yield* Effect.tryPromise({
         try: () => addressesOf(url.hostname),
         catch: () => fail("Unreachable", `the host of its endpoint ${shown} cannot be looked up`)
@@ -83,11 +79,10 @@ export const resolver =
           return yield* fail("Forbidden", `its endpoint ${shown} is at ${address}, which is ${what}`)
         }
       }
-      const secure = url.protocol === "wss:"
       return {
-        host: url.hostname.replace(/^\[|\]$/g, ""),
-        port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
-        secure,
+        host: SafeUrl.hostOf(url),
+        port: SafeUrl.portOf(url),
+        secure: url.protocol === "wss:",
         path: `${url.pathname}${url.search}`,
         addresses
       }
