@@ -19,7 +19,7 @@ import { identify } from "./internal/SocketAuth.ts"
 import { identityOf } from "./internal/SocketRoute.ts"
 import { Auth } from "./Principal.ts"
 import * as Problem from "./Problem.ts"
-import { PING_MS, Sockets, STALL_MS } from "./Sockets.ts"
+import { Sockets } from "./Sockets.ts"
 
 /** How long a client waits before it comes back, in milliseconds. */
 export const RETRY_MS = 2_000
@@ -27,17 +27,21 @@ export const RETRY_MS = 2_000
 const encoder = new TextEncoder()
 
 /** The reader's events as chunks of an event stream; fails when the client stops reading. */
-const chunks = (request: HttpServerRequest, reader: Reader): Stream.Stream<Uint8Array> =>
+const chunks = (
+  request: HttpServerRequest,
+  reader: Reader,
+  times: Sockets["Service"]["times"]
+): Stream.Stream<Uint8Array> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       let sent = reader.cursor()
       /** Since when the client has not taken what it was given; `undefined` while it waits for more. */
       let givenAt: number | undefined
-      const watch = Effect.sleep(STALL_MS / 6).pipe(
+      const watch = Effect.sleep(times.stallMs / 6).pipe(
         Effect.andThen(
           Effect.sync(() => {
-            if (givenAt === undefined || clock.currentTimeMillisUnsafe() - givenAt < STALL_MS) return
+            if (givenAt === undefined || clock.currentTimeMillisUnsafe() - givenAt < times.stallMs) return
             ;(request.source as IncomingMessage).socket.destroy()
           })
         ),
@@ -46,7 +50,7 @@ const chunks = (request: HttpServerRequest, reader: Reader): Stream.Stream<Uint8
       yield* Effect.forkScoped(watch)
       const next = Effect.gen(function* () {
         givenAt = undefined
-        const page = yield* reader.next(PING_MS)
+        const page = yield* reader.next(times.pingMs)
         let text = ""
         for (const told of page) {
           text += `id: ${told.cursor}\ndata: ${told.json}\n\n`
@@ -92,7 +96,7 @@ export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | EventStrea
             return Problem.tooMany("Too many connections are open for you: close some", 10_000)
           }
           const reader = yield* events.read(wanted)
-          return HttpServerResponse.stream(chunks(request, reader), {
+          return HttpServerResponse.stream(chunks(request, reader, sockets.times), {
             contentType: "text/event-stream",
             headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
           })

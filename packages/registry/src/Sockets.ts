@@ -63,7 +63,9 @@ export class Sockets extends Context.Service<
     ) => Effect.Effect<SocketConnection, SocketGone, Scope.Scope>
     /** Milliseconds until one more frame of this kind may come from somebody; 0: now. */
     readonly frame: (kind: string, who: string, bucket: Bucket) => Effect.Effect<number>
+    /** How many are open. */
     readonly open: () => number
+    readonly times: Times
   }
 >()("@parley/registry/Sockets") {}
 
@@ -85,6 +87,7 @@ export const isUpgrade = (request: HttpServerRequest): boolean =>
 /** Bounded connections. */
 export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const limits = yield* Limits
+  const patience: Times = { ...times, ...options.times }
   const max = options.max ?? MAX_SOCKETS
   const maxOfAddress = options.maxOfAddress ?? MAX_SOCKETS_OF_ADDRESS
   const maxOfIdentity = options.maxOfIdentity ?? MAX_SOCKETS_OF_IDENTITY
@@ -147,11 +150,10 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   return Sockets.of({
     enter,
     upgrade: (request, maxFrame) =>
-      Effect.flatMap(serverOf(maxFrame), (server) =>
-        accept(server, request.source as IncomingMessage, { ...times, ...options.times })
-      ),
+      Effect.flatMap(serverOf(maxFrame), (server) => accept(server, request.source as IncomingMessage, patience)),
     frame: (kind, who, bucket) => limits.take(`frame:${kind}:${who}`, bucket),
-    open: () => open
+    open: () => open,
+    times: patience
   })
 })
 
