@@ -49,6 +49,8 @@ export interface Running {
 export interface Part {
   readonly name: string
   readonly command: ReadonlyArray<string>
+  /** Others need it: it ends when they have. */
+  readonly last?: boolean
 }
 
 /** Starts processes. */
@@ -116,9 +118,10 @@ const begin = ({ command: [file = "", ...args], name }: Part, home: string) => {
   return { child, failed, hear }
 }
 
-/** A company whose processes end with the scope, last started first, and whose files are gone then. */
+/** A company whose processes end with the scope, those that others need at last, and whose files are gone then. */
 export const make: Effect.Effect<Company, never, Scope.Scope> = Effect.gen(function* () {
   const children: Array<ChildProcess> = []
+  const needed = new Set<ChildProcess>()
   const folder = mkdtempSync(join(tmpdir(), "parley-demo-"))
   // The last resort, when the process ends without closing the scope.
   const clear = (): void => {
@@ -128,9 +131,9 @@ export const make: Effect.Effect<Company, never, Scope.Scope> = Effect.gen(funct
   process.once("exit", clear)
   yield* Effect.addFinalizer(() =>
     Effect.promise(async () => {
-      const [tracker, ...agents] = children
-      await Promise.all(agents.map(end))
-      if (tracker !== undefined) await end(tracker)
+      for (const isLast of [false, true]) {
+        await Promise.all(children.filter((child) => needed.has(child) === isLast).map(end))
+      }
       clear()
       process.off("exit", clear)
     })
@@ -142,6 +145,7 @@ export const make: Effect.Effect<Company, never, Scope.Scope> = Effect.gen(funct
         mkdirSync(home, { mode: 0o700 })
         const { child, failed, hear } = begin(part, home)
         children.push(child)
+        if (part.last === true) needed.add(child)
         const line = yield* hear(() => true)
         const { addresses, node } = yield* Effect.try({
           try: () => readHello(line),

@@ -4,6 +4,7 @@ import type { Verdict } from "@parley/core/Strategy"
 import { type Role, SLOW_MS } from "./Cast.ts"
 import type { Task } from "./Chronicle.ts"
 import type { Description } from "./Describe.ts"
+import type { Seen } from "./Page.ts"
 
 /** All that happened. */
 export interface Report {
@@ -21,15 +22,20 @@ export interface Report {
   readonly roles: { readonly [role in Role]: NodeId | undefined }
   /** Agents that serve something else. */
   readonly strangers: ReadonlyArray<NodeId>
+  /** What the registry has seen, where there is one. */
+  readonly seen: Seen | undefined
   readonly nameOf: (node: NodeId) => string
 }
 
 const liarsOf = ({ verdict }: Report): ReadonlyArray<NodeId> =>
   verdict.status !== "reached" ? [] : verdict.dissent.filter(({ _tag }) => _tag === "Different").map(({ node }) => node)
 
+const named = ({ standings }: Seen, nameOf: Report["nameOf"]) =>
+  standings.map(({ node, ...rest }) => ({ name: nameOf(node), ...rest }))
+
 /** The last line with `--json`. */
 export const toJson = (report: Report): string => {
-  const { agents, certified, first, nameOf, second, verdict } = report
+  const { agents, certified, first, nameOf, second, seen, verdict } = report
   const { aggregation, answers, confidence, invited, rule, status, value } = verdict
   return JSON.stringify({
     verdict: {
@@ -46,8 +52,28 @@ export const toJson = (report: Report): string => {
     relayed: first.relayed.length + second.relayed.length,
     countered: first.countered.length + second.countered.length,
     failovers: first.failovers.length + second.failovers.length,
-    liars: liarsOf(report).map(nameOf)
+    liars: liarsOf(report).map(nameOf),
+    ...(seen === undefined ? {} : { registry: { ...seen, standings: named(seen, nameOf) } })
   })
+}
+
+const unseen = ({ roles: { liar }, seen, verdict }: Report): ReadonlyArray<readonly [boolean, string]> => {
+  if (seen === undefined) return []
+  const scores = (node: NodeId) => seen.standings.find((standing) => standing.node === node)
+  const honest = (verdict.votes[0]?.nodes ?? []).map((node) => scores(node)?.score ?? 0)
+  const lied = liar === undefined ? undefined : scores(liar)
+  return [
+    [
+      seen.online >= 7,
+      `eight agents but for the killed one were to be online at the registry, and ${seen.online} were`
+    ],
+    [seen.traces > 0, "the registry has heard nothing of the tasks"],
+    [seen.published, "the verdict was not published with its certificate"],
+    [
+      lied !== undefined && lied.attested > 0 && honest.every((score) => score > lied.score),
+      "the registry does not trust the liar less than those who agreed, for an attested report"
+    ]
+  ]
 }
 
 /** What should have happened and did not, in words. Empty: all of it did. */
@@ -81,7 +107,8 @@ export const missing = (report: Report): ReadonlyArray<string> => {
       is(killed, second.failovers) && second.failed[0]?.peer === killed,
       "no killed agent was tried first, so that the call went on to the next"
     ],
-    [answeredAgain, "nobody answered the call after the kill"]
+    [answeredAgain, "nobody answered the call after the kill"],
+    ...unseen(report)
   ]
   return happened.filter(([done]) => !done).map(([, what]) => what)
 }

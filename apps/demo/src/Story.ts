@@ -1,11 +1,14 @@
 /**
  * The main job, told as it happens: start, find by plain words, negotiate, ask, verdict, certificate, trust, kill, call again.
  */
+import { randomBytes } from "node:crypto"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Layers from "@parley/agent/Layers"
 import * as Certificate from "@parley/consensus/Certificate"
 import * as Consensus from "@parley/consensus/Consensus"
-import { Identity } from "@parley/core/Identity"
+import { fromSeed, Identity } from "@parley/core/Identity"
 import * as Node from "@parley/core/Node"
 import { explain, type NodeErrorReason } from "@parley/core/NodeError"
 import type { NodeId } from "@parley/core/NodeId"
@@ -26,6 +29,10 @@ import * as Troupe from "./Troupe.ts"
 const FOUND_MS = 5_000
 /** How long the verdict, and the call after it, may take. */
 const DEADLINE = "9 seconds"
+/** The longest that all of it may take, in seconds. */
+const LIMIT_SECONDS = 20
+/** Pause between questions while the page stays up. */
+const AGAIN = "4 seconds"
 /** What people would type. */
 const WORDS = "summary statistics of a table"
 /** What an agent must have. */
@@ -68,12 +75,18 @@ const nameOf = ({ players }: Pick<Stage, "players">, node: string): string =>
 const score = (value: number): string => value.toFixed(2)
 const ms = (value: number): string => `${Math.round(value)} ms`
 
-/** Starts the tracker, then the seven side by side. */
-const enter = Effect.fnUntraced(function* (company: Company.Company, options: Options, line: Timeline) {
+/** Starts the tracker, and the registry if there is to be one, then the seven side by side. `seed` is whom the registry believes. */
+const enter = Effect.fnUntraced(function* (
+  company: Company.Company,
+  options: Options,
+  line: Timeline,
+  seed: NodeId | undefined
+) {
   const runtimes = yield* runtimesFor(options.mixed)
-  const [tracker, awk, python] = yield* Effect.all(
+  const [tracker, registry, awk, python] = yield* Effect.all(
     [
       Troupe.tracker(company, runtimes[0]!),
+      seed === undefined ? Effect.void : Troupe.registry(company, runtimes[0]!, seed),
       Effect.promise(() => Programs.works("awk")),
       Effect.promise(() => Programs.works("python"))
     ],
@@ -81,11 +94,13 @@ const enter = Effect.fnUntraced(function* (company: Company.Company, options: Op
   )
   const at = tracker.addresses[0] ?? ""
   line.say("tracker", `process ${tracker.pid} introduces and relays on ${at}`)
+  const url = registry?.addresses[0]
+  if (registry !== undefined) line.say("registry", `process ${registry.pid} keeps count at ${url}`)
   const members = Cast.members({ awk, python, runtimes, seed: options.seed, without: options.without })
   const players = yield* Effect.forEach(
     members,
     (member) =>
-      Effect.map(Troupe.agent(company, member, at), (process): Player => {
+      Effect.map(Troupe.agent(company, member, { at, registry: url }), (process): Player => {
         const where = member.role === "relayed" ? "accepts no connections" : (process.addresses[0] ?? "")
         const on = runtimes.length > 1 ? ` on ${member.runtime}` : ""
         line.say(member.name, `process ${process.pid}${on}, ${Troupe.wayOf(member)}; ${where}`)
@@ -93,7 +108,7 @@ const enter = Effect.fnUntraced(function* (company: Company.Company, options: Op
       }),
     { concurrency: "unbounded" }
   )
-  return { at, players }
+  return { at, players, url }
 })
 
 /** Searches until all seven are known: a record travels by itself. */
@@ -329,37 +344,111 @@ const callAgain = Effect.fnUntraced(function* (stage: Stage, task: Task) {
   return answered
 })
 
-/** Plays the demo, and reports what happened. Processes and files end with it. */
-export const play = Effect.fnUntraced(function* (options: Options, csv: string, line: Timeline) {
+/** What the registry has seen of it, as its page shows it. */
+const lookUp = Effect.fnUntraced(function* (stage: Stage, url: string, verdict: Verdict, tasks: ReadonlyArray<string>) {
+  const { line } = stage
+  const { look } = yield* Effect.promise(() => import("./Page.ts"))
+  line.head("A registry was beside it, and has kept count")
+  const nodes = verdict.invited.map(({ node }) => node)
+  const seen = yield* look(url, { verdict: verdict.task, tasks, nodes })
+  line.say(
+    "registry",
+    `${seen.online} agents online, ${seen.traces} events of ${tasks.length} tasks; ` +
+      (seen.published ? "the verdict is published with its certificate" : "no verdict is published"),
+    seen.published ? "plain" : "bad"
+  )
+  const rows = seen.standings.map(({ attested, high, low, node, reports, score: value }) => [
+    nameOf(stage, node),
+    score(value),
+    `between ${score(low)} and ${score(high)} after ${reports} ${reports === 1 ? "report" : "reports"}, ${attested} with a receipt`
+  ])
+  for (const row of aligned(rows, () => false)) line.more(row)
+  return seen
+})
+
+/** Asks again and again, so that there is something to see. */
+const goOn = ({ csv, node }: Stage) =>
+  node
+    .ask(
+      Describe,
+      { csv },
+      { where: NEEDED, select: "top-5", aggregate: "cluster-vote", deadline: DEADLINE, receipt: true }
+    )
+    .pipe(Effect.ignore, Effect.andThen(Effect.sleep(AGAIN)), Effect.forever)
+
+/**
+ * Plays the demo, and reports what happened. Processes and files end with it; `stay` is done before that, while everything is
+ * still there.
+ */
+export const play = Effect.fnUntraced(function* (
+  options: Options,
+  csv: string,
+  line: Timeline,
+  stay: (report: Report) => Effect.Effect<void>
+) {
   line.head("A tracker and seven agents, each a process of its own on this machine")
   const company = yield* Company.make
-  const { at, players } = yield* enter(company, options, line)
-  const requester = Layers.layer({ name: "requester", listen: false, mdns: false, trackers: [at], relays: [] })
-  return yield* Effect.gen(function* () {
-    const stage: Stage = { node: yield* Node.Node, line, players, csv }
-    const agents = yield* meet(stage)
-    const matched = yield* find(stage)
-    yield* fill(stage)
-    const first = new Task()
-    const verdict = yield* ask(stage, first)
-    const certified = verdict.status === "reached" && (yield* certify(stage, verdict))
-    yield* showTrust(stage)
-    const second = new Task()
-    const again = yield* Effect.result(callAgain(stage, second))
-    if (again._tag === "Failure") line.say("call", withNames(stage, again.failure.message), "bad")
-    const of = (role: Cast.Role): NodeId | undefined => player(stage, role)?.process.node
-    const report: Report = {
-      agents,
-      matched,
-      verdict,
-      certified,
-      first,
-      second,
-      answeredAgain: again._tag === "Success",
-      roles: { full: of("full"), killed: of("killed"), relayed: of("relayed"), slow: of("slow"), liar: of("liar") },
-      strangers: players.filter(({ member }) => member.way._tag === "Other").map(({ process }) => process.node),
-      nameOf: (node) => nameOf(stage, node)
-    }
-    return report
-  }).pipe(Effect.provide(requester))
+  const key = options.registry ? new Uint8Array(randomBytes(32)) : undefined
+  const whole = Effect.gen(function* () {
+    const { at, players, url } = yield* enter(
+      company,
+      options,
+      line,
+      key === undefined ? undefined : fromSeed(key).nodeId
+    )
+    const requester = yield* Layer.build(
+      Layers.layer({
+        name: "requester",
+        listen: false,
+        mdns: false,
+        trackers: [at],
+        relays: [],
+        ...(key === undefined ? {} : { identity: key }),
+        ...(url === undefined ? {} : { registry: { at: url, verdicts: true } })
+      })
+    )
+    const stage: Stage = { node: Context.get(requester, Node.Node), line, players, csv }
+    const report = yield* Effect.provide(tellAll(stage, url), requester)
+    return { stage, report }
+  })
+  const { report, stage } = yield* whole.pipe(
+    Effect.timeoutOrElse({
+      duration: `${LIMIT_SECONDS} seconds`,
+      orElse: () =>
+        Effect.fail(new Company.ProcessFailed({ name: "the demo", detail: `it took more than ${LIMIT_SECONDS} s` }))
+    })
+  )
+  if (options.keep) yield* Effect.raceFirst(stay(report), goOn(stage))
+  return report
 }, Effect.scoped)
+
+const tellAll = Effect.fnUntraced(function* (stage: Stage, url: string | undefined) {
+  const { line, players } = stage
+  const agents = yield* meet(stage)
+  const matched = yield* find(stage)
+  yield* fill(stage)
+  const first = new Task()
+  const verdict = yield* ask(stage, first)
+  const certified = verdict.status === "reached" && (yield* certify(stage, verdict))
+  yield* showTrust(stage)
+  const second = new Task()
+  const again = yield* Effect.result(callAgain(stage, second))
+  if (again._tag === "Failure") line.say("call", withNames(stage, again.failure.message), "bad")
+  const tasks = [verdict.task, ...(again._tag === "Success" ? [again.success.task] : [])]
+  const seen = url === undefined ? undefined : yield* lookUp(stage, url, verdict, tasks)
+  const of = (role: Cast.Role): NodeId | undefined => player(stage, role)?.process.node
+  const report: Report = {
+    agents,
+    matched,
+    verdict,
+    certified,
+    first,
+    second,
+    answeredAgain: again._tag === "Success",
+    roles: { full: of("full"), killed: of("killed"), relayed: of("relayed"), slow: of("slow"), liar: of("liar") },
+    strangers: players.filter(({ member }) => member.way._tag === "Other").map(({ process }) => process.node),
+    seen,
+    nameOf: (node) => nameOf(stage, node)
+  }
+  return report
+})

@@ -1,6 +1,7 @@
 /** The tracker and the seven agents as processes. */
 import { join } from "node:path"
 import type * as Effect from "effect/Effect"
+import type { NodeId } from "@parley/core/NodeId"
 import { root, type Runtime, runCommand } from "../../../scripts/setup.mjs"
 import { FULL_MS, type Member, SLOW_MS } from "./Cast.ts"
 import type { Company, ProcessFailed, Running } from "./Company.ts"
@@ -21,12 +22,13 @@ const parley = (runtime: Runtime, args: ReadonlyArray<string>): ReadonlyArray<st
 export const tracker = (company: Company, runtime: Runtime): Effect.Effect<Running, ProcessFailed> =>
   company.start({
     name: "tracker",
+    last: true,
     command: parley(runtime, ["tracker", "--json", "--host", "127.0.0.1", "--port", "0"])
   })
 
 const delayOf = ({ role }: Member): number => (role === "slow" ? SLOW_MS : role === "full" ? FULL_MS : 0)
 
-const exec = (member: Member, program: Programs.Program, at: string): ReadonlyArray<string> => {
+const exec = (member: Member, program: Programs.Program, { at, registry: url }: Places): ReadonlyArray<string> => {
   const { name, role, runtime } = member
   const delayMs = delayOf(member)
   return parley(runtime, [
@@ -36,18 +38,37 @@ const exec = (member: Member, program: Programs.Program, at: string): ReadonlyAr
     ...features.flatMap((feature) => ["--feature", feature]),
     ...(role === "relayed" ? ["--no-listen", "--relay", at] : ["--host", "127.0.0.1", "--port", "0"]),
     ...(role === "full" ? ["--concurrency", "1", "--queue", "0"] : []),
+    ...(url === undefined ? [] : ["--registry", url]),
     ...(delayMs > 0 ? ["--latency", String(delayMs)] : [])
   ])
 }
 
+/** Where agents meet. */
+export interface Places {
+  /** The tracker's address. */
+  readonly at: string
+  /** The registry's URL. */
+  readonly registry: string | undefined
+}
+
+/** `parley registry` on a free port of the loopback interface, with its data in a file that goes with the process. */
+export const registry = (company: Company, runtime: Runtime, seed: NodeId): Effect.Effect<Running, ProcessFailed> =>
+  company.start({
+    name: "registry",
+    last: true,
+    command: parley(runtime, ["registry", "--json", "--host", "127.0.0.1", "--port", "0", "--seed", seed])
+  })
+
 /** One of the seven. */
-export const agent = (company: Company, member: Member, at: string): Effect.Effect<Running, ProcessFailed> => {
+export const agent = (company: Company, member: Member, places: Places): Effect.Effect<Running, ProcessFailed> => {
   const { name, role, runtime, way } = member
-  if (way._tag === "Exec") return company.start({ name, command: exec(member, way.program, at) })
+  const { at, registry: url } = places
+  if (way._tag === "Exec") return company.start({ name, command: exec(member, way.program, places) })
   const settings: Settings = {
     name,
     way,
     tracker: at,
+    ...(url === undefined ? {} : { registry: url }),
     listen: role !== "relayed",
     delayMs: delayOf(member),
     doctored: role === "liar",

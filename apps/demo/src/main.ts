@@ -8,15 +8,12 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import { whenOrphaned } from "../../../scripts/setup.mjs"
-import { ProcessFailed } from "./Company.ts"
 import * as Options from "./Options.ts"
 import * as Report from "./Report.ts"
 import * as Story from "./Story.ts"
 import { MAX_CSV_BYTES, read } from "./Table.ts"
 import { Timeline } from "./Timeline.ts"
 
-/** The longest that a run may take, in seconds. */
-const LIMIT_SECONDS = 20
 const exitCodes = { ok: 0, failed: 1, usage: 64, data: 65 }
 
 const stop = (exitCode: number, message: string): never => {
@@ -80,16 +77,22 @@ function run(options: Options.Options): void {
     Layer.succeed(References.MinimumLogLevel, "Error" as const),
     Layer.succeed(Logger.LogToStderr, true)
   )
-  const program = Story.play(options, csv, line).pipe(
-    Effect.timeoutOrElse({
-      duration: `${LIMIT_SECONDS} seconds`,
-      orElse: () => Effect.fail(new ProcessFailed({ name: "the demo", detail: `it took more than ${LIMIT_SECONDS} s` }))
-    }),
-    Effect.provide(quiet)
-  )
+  let stayed: (() => void) | undefined
+  const stay = (report: Report.Report): Effect.Effect<void> =>
+    Effect.callback((resume) => {
+      stayed = () => resume(Effect.void)
+      tellPage(report, options, line)
+    })
+  const program = Effect.provide(Story.play(options, csv, line, stay), quiet)
   const fiber = Effect.runFork(program)
   let interrupted: number | undefined
   const interrupt = (exitCode: number) => (): void => {
+    // While the page stays up, being told to stop is how it ends.
+    if (stayed !== undefined && interrupted === undefined) {
+      stayed()
+      stayed = undefined
+      return
+    }
     if (interrupted !== undefined) process.exit(exitCode)
     interrupted = exitCode
     fiber.interruptUnsafe()
@@ -101,6 +104,24 @@ function run(options: Options.Options): void {
   fiber.addObserver((exit) => process.exit(interrupted ?? conclude(exit, options, line)))
 }
 
+function tellPage(report: Report.Report, options: Options.Options, line: Timeline): void {
+  tellMissing(report, line, `. The page: ${report.seen?.url}/`)
+  line.say("registry", "stays up with all agents, who are asked something every few seconds; Ctrl-C ends it")
+  if (options.json) process.stdout.write(`${Report.toJson(report)}\n`)
+}
+
+/** Whether all of it happened, in words; gives what did not. */
+function tellMissing(report: Report.Report, line: Timeline, and: string): ReadonlyArray<string> {
+  const missing = Report.missing(report)
+  line.head(
+    missing.length === 0
+      ? `All of it happened, in ${line.seconds.toFixed(1)} s${and}`
+      : `Not all of it happened (${line.seconds.toFixed(1)} s)${and}`
+  )
+  for (const what of missing) process.stderr.write(`did not happen: ${what}\n`)
+  return missing
+}
+
 function conclude(exit: Exit.Exit<Report.Report, Error>, options: Options.Options, line: Timeline): number {
   if (Exit.isFailure(exit)) {
     const [reason] = exit.cause.reasons
@@ -108,13 +129,9 @@ function conclude(exit: Exit.Exit<Report.Report, Error>, options: Options.Option
     process.stderr.write(`did not happen: the demo ended early: ${what}\n`)
     return exitCodes.failed
   }
-  const missing = Report.missing(exit.value)
-  line.head(
-    missing.length === 0
-      ? `All of it happened, in ${line.seconds.toFixed(1)} s; every process has ended.`
-      : `Not all of it happened (${line.seconds.toFixed(1)} s; every process has ended).`
-  )
-  for (const what of missing) process.stderr.write(`did not happen: ${what}\n`)
-  if (options.json) process.stdout.write(`${Report.toJson(exit.value)}\n`)
+  const report = exit.value
+  const missing = options.keep ? Report.missing(report) : tellMissing(report, line, "; every process has ended.")
+  if (options.keep) line.head("Every process has ended.")
+  else if (options.json) process.stdout.write(`${Report.toJson(report)}\n`)
   return missing.length === 0 ? exitCodes.ok : exitCodes.failed
 }

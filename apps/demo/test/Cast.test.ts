@@ -48,13 +48,16 @@ describe("the command line", () => {
     expect(Options.parse(["--nosuch"])).toContain("--nosuch")
     expect(Options.parse(["a.csv"])).toContain("a.csv")
     expect(Options.parse(["--csv"])).toContain("--csv")
+    expect(Options.parse(["--keep"])).toContain("add --registry")
   })
   test("has defaults", () => {
     expect(Options.parse([])).toEqual({
       csv: undefined,
       help: false,
       json: false,
+      keep: false,
       mixed: false,
+      registry: false,
       seed: 0,
       without: undefined
     })

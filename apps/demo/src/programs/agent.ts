@@ -24,6 +24,8 @@ export interface Settings {
   readonly name: string
   readonly way: Exclude<Way, { readonly _tag: "Exec" }>
   readonly tracker: string
+  /** URL of a registry to join. */
+  readonly registry?: string
   readonly listen: boolean
   /** Milliseconds it waits before it works. */
   readonly delayMs: number
@@ -110,6 +112,7 @@ const agent = await start({
   mdns: false,
   trackers: [settings.tracker],
   relays: settings.listen ? [] : [settings.tracker],
+  ...(settings.registry === undefined ? {} : { registry: settings.registry }),
   log: "Error"
 })
 await serve(agent, settings)
