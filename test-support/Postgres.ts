@@ -45,6 +45,8 @@ const numericId = (flag: string, user: string): number | undefined => {
 /** A PostgreSQL that runs. */
 export interface Postgres {
   readonly port: number
+  /** The process id of the server; 0 while there is none. */
+  readonly pid: () => number
   /** Makes a database and gives its URL. */
   readonly database: () => Promise<string>
   /** Runs SQL as the superuser; gives what `psql` prints. */
@@ -109,6 +111,7 @@ export const start = async (options: { readonly durable?: boolean } = {}): Promi
   let databases = 0
   return {
     port,
+    pid: () => running?.pid ?? 0,
     sql,
     end,
     database: async () => {

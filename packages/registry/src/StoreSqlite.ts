@@ -81,6 +81,7 @@ const load = (database: Sqlite.Sqlite): Effect.Effect<Snapshot, StoreError> =>
       return {
         cursor,
         agents: yield* pages(Queries.AGENTS_PAGE, [""], ["id"], Rows.agent),
+        departed: yield* pages(Queries.DEPARTED_PAGE, [""], ["agent"], Rows.departed),
         edges: yield* pages(Queries.EDGES_PAGE, ["", "", ""], ["agent", "capability", "reviewer"], Rows.edge),
         link: last === undefined ? { seq: 0, hash: "" } : { seq: Number(last["seq"]), hash: String(last["hash"]) }
       }
@@ -92,12 +93,12 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
   let seen = 0
   const missed = (cursor: number) => {
     if (cursor === seen) return []
-    if (cursor - seen > Rows.MAX_MISSED) throw new RangeError(`${cursor - seen} events were missed: load again`)
-    const events = database
-      .all("SELECT cursor, at, fact FROM parley_events WHERE cursor > ? ORDER BY cursor", seen)
-      .map(Rows.event)
-    if (events.length !== cursor - seen) throw new RangeError("events that were missed are trimmed: load again")
-    return events
+    const found = database.all(
+      "SELECT cursor, at, fact FROM parley_events WHERE cursor > ? ORDER BY cursor LIMIT ?",
+      seen,
+      Rows.MAX_MISSED + 1
+    )
+    return Rows.missed(found, seen, cursor)
   }
   const trimTable = (table: "parley_events" | "parley_traces", before: number) =>
     Effect.gen(function* () {
@@ -172,7 +173,7 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
     getSecret: (name) =>
       database.attempt("read a secret", () => {
         const row = database.get("SELECT value FROM parley_secrets WHERE name = ?", Keys.key(name))
-        return row === undefined ? undefined : (JSON.parse(String(row["value"])) as string)
+        return row === undefined ? undefined : Rows.secret(row)
       }),
     putSecret: (name, value, replace = false) =>
       database.write("keep a secret", () => {
@@ -181,9 +182,7 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
           Keys.key(name),
           JSON.stringify(value)
         )
-        return JSON.parse(
-          String(database.get("SELECT value FROM parley_secrets WHERE name = ?", Keys.key(name))?.["value"])
-        ) as string
+        return Rows.secret(database.get("SELECT value FROM parley_secrets WHERE name = ?", Keys.key(name)) ?? {})
       }),
     trim: ({ events, traces }) =>
       Effect.gen(function* () {

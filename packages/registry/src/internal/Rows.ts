@@ -3,12 +3,12 @@ import type * as Schema from "effect/Schema"
 import type { Event, Fact, PublishedVerdict, Report, StoredAgent } from "../Event.ts"
 import type { TraceEvent } from "../Model.ts"
 import { type HistoryPoint, StoreError } from "../Store.ts"
-import { key } from "./Keys.ts"
+import { key, text } from "./Keys.ts"
 
 /** Largest fact, in UTF-16 units of its JSON: a certificate of 8 MiB and its question, with room. */
 export const MAX_FACT_LENGTH = 16 * 1_048_576
 /** Most rows of one read. */
-export const MAX_ROWS = 10_000
+export const MAX_ROWS = 50_000
 /** Most events that `append` hands to a caller who has missed them; one that missed more loads again. */
 export const MAX_MISSED = 100_000
 
@@ -35,10 +35,10 @@ export interface Rows {
 
 /** JSON text, which holds any string in well-formed UTF-16 without U+0000. */
 const json = (value: unknown): string => {
-  const text = JSON.stringify(value)
-  if (text.length > MAX_FACT_LENGTH)
-    throw new RangeError(`a fact of ${text.length} characters is larger than the ${MAX_FACT_LENGTH} that one may have`)
-  return text
+  const written = JSON.stringify(value)
+  if (written.length > MAX_FACT_LENGTH)
+    throw new RangeError(`a fact of ${written.length} characters is larger than the ${MAX_FACT_LENGTH} one may have`)
+  return written
 }
 
 /** The rows of facts that follow each other from a cursor on. Throws where something cannot be stored. */
@@ -121,6 +121,21 @@ export const agent = (row: Row): StoredAgent & { readonly completed: number; rea
   completed: number(row, "completed"),
   failed: number(row, "failed")
 })
+
+export const departed = (row: Row) => ({
+  id: text(String(row["agent"])),
+  completed: number(row, "completed"),
+  failed: number(row, "failed")
+})
+
+export const secret = (row: Row): string => parsed(row, "value") as string
+
+/** The events between what an instance has seen and where the log stands. Throws where they are not all there. */
+export const missed = (found: ReadonlyArray<Row>, seen: number, cursor: number): ReadonlyArray<Event> => {
+  if (cursor - seen > MAX_MISSED) throw new RangeError(`${cursor - seen} events were missed: load again`)
+  if (found.length !== cursor - seen) throw new RangeError("events that were missed are no longer kept: load again")
+  return found.map(event)
+}
 
 export const edge = (row: Row): Schema.Json => parsed(row, "edge") as Schema.Json
 

@@ -19,6 +19,7 @@ import type { Row } from "./Rows.ts"
 export const BUSY_MS = 5_000
 /** How long of it the process stands still, at most, at a time. */
 const BLOCKING_MS = 20
+const PAUSE_MS = 5
 
 /** A parameter of a statement. */
 export type Value = string | number | Uint8Array
@@ -82,28 +83,34 @@ export class Sqlite {
     return Effect.try({ try: body, catch: (error) => failed(operation, error) })
   }
 
-  /** A transaction that writes. All of it stands when this succeeds, and nothing of it when it fails. */
+  /**
+   * A transaction that writes. All of it stands when this succeeds, and nothing of it when it fails. `body` runs once at most: what is
+   * tried again is to begin, while another process writes.
+   */
   write<A>(operation: string, body: (now: number) => A): Effect.Effect<A, StoreError> {
-    const attempt = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      this.attempt(operation, () => {
-        this.#database.exec("BEGIN IMMEDIATE")
-        try {
-          const result = body(now)
-          this.#database.exec("COMMIT")
-          return result
-        } catch (error) {
-          if (this.#database.isTransaction) this.#database.exec("ROLLBACK")
-          throw error
-        }
+    const attempt = Effect.suspend(() => {
+      let hasBegun = false
+      const once = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        this.attempt(operation, () => {
+          this.#database.exec("BEGIN IMMEDIATE")
+          hasBegun = true
+          try {
+            const result = body(now)
+            this.#database.exec("COMMIT")
+            return result
+          } catch (error) {
+            if (this.#database.isTransaction) this.#database.exec("ROLLBACK")
+            throw error
+          }
+        })
+      )
+      return Effect.retry(once, {
+        schedule: Schedule.spaced(PAUSE_MS),
+        times: BUSY_MS / (BLOCKING_MS + PAUSE_MS),
+        while: ({ code }) => code === "Unavailable" && !hasBegun
       })
-    )
-    return this.#turn.withPermit(
-      Effect.retry(attempt, {
-        schedule: Schedule.spaced(10),
-        times: BUSY_MS / 30,
-        while: ({ code }) => code === "Unavailable"
-      })
-    )
+    })
+    return this.#turn.withPermit(attempt)
   }
 
   /** One state over all reads of `body`, between which others get their turn to read. */
