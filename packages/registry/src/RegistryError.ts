@@ -113,13 +113,30 @@ const parsed = (text: string): unknown => {
   }
 }
 
+/** What came was a success, and could not be read to its end. */
+const brokenOff = (at: string, operation: string, reason: HttpClientError["reason"]): RegistryError => {
+  const cause = "cause" in reason ? reason.cause : undefined
+  return cause instanceof SyntaxError
+    ? new RegistryError({ code: "Malformed", at, operation, detail: cut(`its answer is no JSON: ${cause.message}`) })
+    : new RegistryError({
+        code: "Unreachable",
+        at,
+        operation,
+        detail: "the connection was lost while it answered; try again"
+      })
+}
+
 /** Whatever an endpoint failed with, as a `RegistryError`. */
 export const from = (at: string, operation: string, cause: unknown): Effect.Effect<RegistryError> => {
-  if (cause instanceof RegistryError) return Effect.succeed(new RegistryError({ ...cause, operation }))
+  if (cause instanceof RegistryError) {
+    const detail = cause.operation === operation ? cause.detail : `${cause.operation}: ${cause.detail}`
+    return Effect.succeed(new RegistryError({ ...cause, operation, detail }))
+  }
   if (cause instanceof HttpClientError) {
     const { reason } = cause
     if ("response" in reason) {
       const { response } = reason
+      if (response.status < 400) return Effect.succeed(brokenOff(at, operation, reason))
       return response.text.pipe(
         Effect.match({
           onFailure: () => ofProblem(at, operation, response.status, undefined),
