@@ -1,11 +1,12 @@
 // Format, lint, lock file and types in one command: node scripts/check.mjs
 import { spawnSync } from "node:child_process"
-import { ensureInstalled, ensureRivalsInstalled, root, toolCommand } from "./setup.mjs"
+import { ensureDashboardInstalled, ensureInstalled, ensureRivalsInstalled, root, toolCommand } from "./setup.mjs"
 
 ensureInstalled()
 try {
-  // Their types are needed to check what the bench makes of them.
+  // Their types are needed to check what the bench and the dashboard make of them.
   ensureRivalsInstalled()
+  ensureDashboardInstalled()
 } catch (error) {
   console.error(`check: ${error.message}`)
   process.exit(1)
@@ -15,7 +16,13 @@ const steps = [
   ["format", "oxfmt/bin/oxfmt", ["--check"], "npx oxfmt"],
   ["lint", "oxlint/bin/oxlint", ["--deny-warnings"], "read each message; npx oxlint --fix repairs some"],
   ["lock file", "../scripts/lock.mjs", [], "node scripts/lock.mjs --fix"],
-  ["types", "typescript/bin/tsc", ["--noEmit", "-p", "tsconfig.json"], "read each message"]
+  ["types", "typescript/bin/tsc", ["--noEmit", "-p", "tsconfig.json"], "read each message"],
+  [
+    "types of the dashboard",
+    "typescript/bin/tsc",
+    ["--noEmit", "-p", "apps/dashboard/tsconfig.json"],
+    "read each message"
+  ]
 ]
 
 // npm does this after an install; Bun and Deno do not. It is nothing when it is done already.

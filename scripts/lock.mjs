@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { root } from "./setup.mjs"
 
-const files = ["package-lock.json", "bench/rivals/package-lock.json"]
+const files = ["package-lock.json", "bench/rivals/package-lock.json", "apps/dashboard/package-lock.json"]
 const fixes = process.argv.includes("--fix")
 
 const systems = { darwin: "darwin", linux: "linux", linuxmusl: "linux", win32: "win32", windows: "win32" }

@@ -4,6 +4,7 @@ export const host: Runtime | "node"
 export const ensureInstalled: () => void
 export const areRivalsInstalled: () => boolean
 export const ensureRivalsInstalled: () => void
+export const ensureDashboardInstalled: () => void
 export const runtimePath: (runtime: Runtime) => string
 export const runCommand: (runtime: Runtime, file: string) => [string, ...Array<string>]
 export const toolCommand: (path: string) => [string, ...Array<string>]

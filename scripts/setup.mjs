@@ -12,6 +12,8 @@ export const host = process.versions.bun ? "bun" : process.versions.deno ? "deno
 
 /** What the bench runs beside Parley is installed apart, so that nobody else has to load it. */
 const rivals = join(root, "bench", "rivals")
+/** What the dashboard is built from is installed apart as well: whoever runs a registry serves what is already built. */
+const dashboard = join(root, "apps", "dashboard")
 
 const lockFileOf = (directory) => join(directory, "package-lock.json")
 // npm leaves node_modules/.package-lock.json. Bun leaves nothing that names our lock file, so we leave this.
@@ -92,6 +94,10 @@ export const areRivalsInstalled = () => isInstalled(rivals)
 /** Installs what the bench runs beside Parley; throws where that fails. None of it needs its install scripts. */
 export const ensureRivalsInstalled = () =>
   install(rivals, "what the bench compares with", "fifteen seconds", ["--ignore-scripts"])
+
+/** Installs what the dashboard is built from; throws where that fails. None of it needs its install scripts. */
+export const ensureDashboardInstalled = () =>
+  install(dashboard, "what the dashboard is built from", "five seconds", ["--ignore-scripts"])
 
 // The wrapper packages copy their binary in an install script. Where scripts are switched off a small text file stands in
 // its place, and the binary lies in the package of the platform.

@@ -1,0 +1,12 @@
+import "uplot/dist/uPlot.min.css"
+import "./style.css"
+import { render } from "preact"
+import { App } from "./App.tsx"
+import * as Router from "./Router.ts"
+import * as Boot from "./state/Boot.ts"
+import * as Theme from "./state/Theme.ts"
+
+Theme.start()
+Router.start()
+Boot.start()
+render(<App />, document.getElementById("app")!)
