@@ -96,6 +96,11 @@ export interface Evidence {
 export interface ReputationModel extends Reputation {
   /** Settles until there is nothing left to do. */
   readonly settleAll: (now: number) => void
+  /**
+   * Works out the weights as they would be settled now, and gives what puts them into effect, now or later: so that a replay can
+   * have those of any link.
+   */
+  readonly prepare: () => () => void
   /** Reports taken in so far: the number of the evidence chain's last link. */
   readonly reports: () => number
   /** Of these, how many the reviewers' weights rest on. */
@@ -106,6 +111,8 @@ export interface ReputationModel extends Reputation {
   readonly weightOf: (reviewer: string) => number
   /** Who is trusted beforehand, or stands in for that. */
   readonly seeds: () => ReadonlyArray<string>
+  /** Who was configured to be; none where founders stand in. */
+  readonly configuredSeeds: () => ReadonlyArray<string>
   /** What is held. */
   readonly size: () => { readonly agents: number; readonly reviewers: number; readonly edges: number }
 }
@@ -192,6 +199,8 @@ class Model implements ReputationModel {
   #hasReceipts = false
   #isFresh = true
   #work: Weights | undefined
+  /** Weights of former times may come into effect: no number is used again. */
+  #keepsNumbers = false
   /** Numbers given up while weights are computed: used again only afterwards. */
   #givenUp: Array<number> = []
 
@@ -379,39 +388,61 @@ class Model implements ReputationModel {
     return waiting >= Math.max(enough, 1) || now - this.#settledAt >= SETTLE_MS || now < this.#settledAt
   }
 
+  prepare = (): (() => void) => {
+    this.#keepsNumbers = true
+    const work = this.#begin()
+    while (!work.next());
+    return () => this.#take(work)
+  }
+
   /** One slice; true when it was the last one. */
   #step(now: number): boolean {
     if (this.#work === undefined) {
       this.#settledAt = now
-      const agentOf = Int32Array.from(this.#subjects, (subject) =>
-        subject === undefined ? NONE : (this.#reviewers.get(subject.agent.id) ?? NONE)
-      )
-      this.#work = new Weights(
-        this.#edges,
-        { reviewers: this.#names.length, subjects: this.#subjects.length, reports: this.#reports },
-        agentOf,
-        this.#seeds.map((seed) => this.#reviewers.get(seed)!)
-      )
+      this.#work = this.#begin()
       return false
     }
     if (!this.#work.next()) return false
-    const weights = new Float64Array(Math.max(this.#weights.length, this.#names.length))
-    weights.set(this.#work.weights)
-    for (const reviewer of this.#givenUp) weights[reviewer] = 0
-    // Whoever came meanwhile is a stranger until the next time, a founder aside.
-    for (const seed of this.#seeds) weights[this.#reviewers.get(seed)!] = 1
-    this.#weights = weights
-    this.#settled = this.#work.reports
+    this.#take(this.#work)
     this.#work = undefined
-    this.#freeReviewers.push(...this.#givenUp)
+    if (!this.#keepsNumbers) this.#freeReviewers.push(...this.#givenUp)
     this.#givenUp = []
-    this.#epoch += 1
     return true
+  }
+
+  #begin(): Weights {
+    const agentOf = Int32Array.from(this.#subjects, (subject) =>
+      subject === undefined ? NONE : (this.#reviewers.get(subject.agent.id) ?? NONE)
+    )
+    return new Weights(
+      this.#edges,
+      { reviewers: this.#names.length, subjects: this.#subjects.length, reports: this.#reports },
+      agentOf,
+      this.#seeds.map((seed) => this.#reviewers.get(seed)!)
+    )
+  }
+
+  /** Puts weights into effect. Whoever came after they were begun is a stranger until the next time, founders aside. */
+  #take(work: Weights): void {
+    const weights = new Float64Array(Math.max(this.#weights.length, this.#names.length))
+    weights.set(work.weights)
+    for (let reviewer = 0; reviewer < this.#names.length; reviewer++)
+      if (this.#names[reviewer] === undefined) weights[reviewer] = 0
+    for (const seed of this.#founded(work)) weights[this.#reviewers.get(seed)!] = 1
+    this.#weights = weights
+    this.#settled = work.reports
+    this.#epoch += 1
+  }
+
+  /** Founders that were none when the weights were begun. */
+  #founded(work: Weights): ReadonlyArray<string> {
+    return this.#seeds.slice(work.seeds)
   }
 
   reports = (): number => this.#reports
   settled = (): number => this.#settled
   seeds = (): ReadonlyArray<string> => [...this.#seeds]
+  configuredSeeds = (): ReadonlyArray<string> => (this.#areFounders ? [] : [...this.#seeds])
   weightOf = (reviewer: string): number => {
     const index = this.#reviewers.get(reviewer)
     return index === undefined ? 0 : this.#weights[index]!
@@ -616,7 +647,7 @@ class Model implements ReputationModel {
     this.#reviewers.delete(this.#names[reviewer]!)
     this.#names[reviewer] = undefined
     this.#weights[reviewer] = 0
-    if (this.#work === undefined) this.#freeReviewers.push(reviewer)
+    if (this.#work === undefined && !this.#keepsNumbers) this.#freeReviewers.push(reviewer)
     else this.#givenUp.push(reviewer)
   }
 }

@@ -118,6 +118,11 @@ export class Weights {
     return this.#round === ROUNDS + COMPARISONS
   }
 
+  /** How many seeds there were. */
+  get seeds(): number {
+    return this.#seeds.length
+  }
+
   /** By reviewer; once `next` was true. */
   get weights(): Float64Array {
     return this.#weights
@@ -130,13 +135,15 @@ export class Weights {
     const agreeing = new Float64Array(this.#forIt.length)
     const refusing = new Float64Array(this.#againstIt.length)
     for (let i = 0; i < of.length; i++) {
-      const share = net[i]! === 0 ? 0 : (trust[of[i]!]! * Math.abs(net[i]!)) / opinions[of[i]!]!
+      const opinion = net[i]!
+      const agent = praised[i]!
+      const share = opinion === 0 ? 0 : (trust[of[i]!]! * Math.abs(opinion)) / opinions[of[i]!]!
       if (share === 0) continue
-      if (net[i]! < 0) refusing[about[i]!]! += share
-      else if (praised[i]! === NONE) agreeing[about[i]!]! += share
+      if (opinion < 0) refusing[about[i]!]! += share
+      else if (agent === NONE) agreeing[about[i]!]! += share
       else {
         agreeing[about[i]!]! += (1 - PRAISE) * share
-        next[praised[i]!]! += PRAISE * share
+        next[agent]! += PRAISE * share
       }
     }
     for (let i = 0; i < of.length; i++) {
@@ -146,7 +153,7 @@ export class Weights {
     }
     let sum = 0
     for (let i = 0; i < next.length; i++) {
-      next[i]! *= 1 - RESTART
+      next[i] = whole(next[i]! * (1 - RESTART))
       sum += next[i]!
     }
     for (const seed of this.#seeds) next[seed]! += (1 - sum) / this.#seeds.length
@@ -155,7 +162,7 @@ export class Weights {
 
   #weigh(): void {
     let typical = 0
-    for (const trust of this.#trust) typical += trust * trust
+    for (const trust of this.#trust) typical += whole(trust * trust)
     this.#earned = this.#trust.map((trust) => {
       const share = typical > 0 ? Math.min(1, trust / (FULL_SHARE * typical)) : 0
       return share * share
@@ -198,6 +205,10 @@ export class Weights {
     this.#weights = next
   }
 }
+
+/** A multiple of 2^-50: sums of such up to 1 are exact, in whatever order reviewers are numbered. */
+const whole = (share: number): number => Math.round(share * GRAIN) / GRAIN
+const GRAIN = 2 ** 50
 
 /** What is left of a weight, by how far from others its words are: the tolerated share of their mean distance, squared. */
 const excess = (distance: number, compared: number): number => {
