@@ -92,6 +92,18 @@ const tracker = Command.make(
   Command.withExamples([example("parley tracker --port 7878", "A tracker on every interface")])
 )
 
+const bridge = Command.make(
+  "bridge",
+  Flags.bridge,
+  lazily(() => import("./commands/Bridge.ts"))
+).pipe(
+  Command.withDescription("Join AgentMesh's agents to the mesh, and the mesh to them, until stopped"),
+  Command.withExamples([
+    example("parley bridge http://localhost:8000", "Its agents become capabilities of this node"),
+    example("parley bridge http://localhost:8000 --offer 'text.*'", "They may also call what the mesh offers")
+  ])
+)
+
 const peers = Command.make(
   "peers",
   Flags.peers,
@@ -188,6 +200,7 @@ export const parley = root.pipe(
     status,
     serve,
     tracker,
+    bridge,
     peers,
     discover,
     call,

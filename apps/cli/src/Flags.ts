@@ -180,6 +180,25 @@ export type Serve = Infer<typeof serve>
 export const tracker = { ...key, ...listening, networkKey: joining.networkKey, name: joining.name }
 export type Tracker = Infer<typeof tracker>
 
+export const bridge = {
+  ...joining,
+  ...listening,
+  url: Argument.String("registry").pipe(Argument.withDescription("Registry of AgentMesh's agents, http://host:port")),
+  agentId: text(
+    "agent-id",
+    "ID",
+    "Agent id to register under (default: the NodeId at Parley's registries, else parley-…)"
+  ),
+  secretFile: text("secret-file", "FILE", "File whose first line is the registry's shared secret (or AGENT_SECRET)"),
+  offer: several("offer", "NAME", "Capabilities of the mesh that AgentMesh's agents may call: text.count, text.*, *"),
+  wsHost: text("ws-host", "HOST", "Interface of the socket that they call (default: 127.0.0.1)"),
+  wsPort: port("ws-port", "Port of the socket that they call (default: any)"),
+  endpoint: text("endpoint", "URL", "Where they find that socket, if not there: wss://agents.example"),
+  noInbound: yes("no-inbound", "Do not register: AgentMesh's agents call nothing"),
+  noOutbound: yes("no-outbound", "Do not serve what AgentMesh's agents offer")
+}
+export type Bridge = Infer<typeof bridge>
+
 export const peers = joining
 export type Peers = Infer<typeof peers>
 

@@ -35,6 +35,7 @@ export const coloured: string = [
   "  \u001b[36mstatus\u001b[0m         Show the configuration, and who can be reached; or look at one node",
   "  \u001b[36mserve\u001b[0m          Serve capabilities with any program, or from a module, until stopped",
   "  \u001b[36mtracker\u001b[0m        Introduce peers, and relay between those that cannot reach each other, until stopped",
+  "  \u001b[36mbridge\u001b[0m         Join AgentMesh's agents to the mesh, and the mesh to them, until stopped",
   "  \u001b[36mpeers\u001b[0m          List the agents that can be found",
   "  \u001b[36mdiscover\u001b[0m       Find capabilities by name, constraint or plain words, and why each matched",
   "  \u001b[36mcall\u001b[0m           Get one answer from the best agent",

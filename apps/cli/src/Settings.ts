@@ -30,16 +30,27 @@ export const trustFile = (options: Pick<Flags.Joining, "trust">): string => opti
 
 /** The passphrase of the key file, from `--passphrase-file` or `PARLEY_PASSPHRASE`. */
 export const passphrase = (options: Flags.Key): Effect.Effect<string | undefined, UsageError> =>
+  firstLine("passphrase", options.passphraseFile, "PARLEY_PASSPHRASE")
+
+/** A secret: the first line of a file, or an environment variable. */
+const firstLine = (
+  what: string,
+  path: string | undefined,
+  variable: string
+): Effect.Effect<string | undefined, UsageError> =>
   Effect.suspend(() => {
-    const path = options.passphraseFile
-    if (path === undefined) return Effect.succeed(environment("PARLEY_PASSPHRASE"))
+    if (path === undefined) return Effect.succeed(environment(variable))
     try {
       return Effect.succeed(fs.readFileSync(path, "utf8").split(/\r?\n/)[0])
     } catch (cause) {
       const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : String(cause)
-      return Effect.fail(usage("BadFile", `cannot read the passphrase file ${resolve(path)} (${code}): check the path`))
+      return Effect.fail(usage("BadFile", `cannot read the ${what} file ${resolve(path)} (${code}): check the path`))
     }
   })
+
+/** AgentMesh's shared secret, from `--secret-file` or `AGENT_SECRET`. */
+export const agentSecret = (options: Pick<Flags.Bridge, "secretFile">): Effect.Effect<string | undefined, UsageError> =>
+  firstLine("secret", options.secretFile, "AGENT_SECRET")
 
 /** What was given on the command line, or the comma-separated words of an environment variable. */
 const list = (given: ReadonlyArray<string>, variable: string): ReadonlyArray<string> =>

@@ -8,7 +8,9 @@ import { lookup } from "node:dns/promises"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Identity } from "@parley/core/Identity"
 import { AgentMeshError } from "./AgentMeshError.ts"
+import * as Challenge from "./Challenge.ts"
 import { dial, type Target } from "./internal/WebSocketHandshake.ts"
 import type { WebSocketLink } from "./internal/WebSocketLink.ts"
 import {
@@ -192,6 +194,11 @@ const ask = async (
   return { status: response.status, body: parsed, next: next === undefined ? undefined : new URL(next, url).href }
 }
 
+const reasonOf = (cause: unknown): string => {
+  const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : undefined
+  return inner ?? (cause instanceof Error ? cause.message : String(cause))
+}
+
 const detailOf = (body: unknown): string => {
   const detail = typeof body === "object" && body !== null && "detail" in body ? body.detail : body
   // oxlint-disable-next-line no-control-regex
@@ -209,6 +216,39 @@ const codeOf = (status: number): AgentMeshError["code"] =>
         ? "Unreachable"
         : "Refused"
 
+/**
+ * A token of one of Parley's registries, for the key of a node; its agent's id is then its NodeId. `undefined` where the registry is
+ * none of Parley's: AgentMesh's own knows no keys.
+ */
+export const proveKey = (
+  at: string,
+  identity: Identity["Service"]
+): Effect.Effect<string | undefined, AgentMeshError> =>
+  Effect.gen(function* () {
+    const base = at.replace(/\/+$/, "")
+    const failure = (code: AgentMeshError["code"], detail: string) => new AgentMeshError({ code, who: base, detail })
+    const audience = Challenge.audienceOf(base)
+    if (audience === undefined) return yield* failure("Refused", "this is no URL of a registry: write http://host:port")
+    const post = (path: string, body: unknown) =>
+      Effect.tryPromise({
+        try: (signal) => ask(`${base}${path}`, "POST", body, undefined, signal),
+        catch: (cause) => failure("Unreachable", `the registry cannot be reached: ${reasonOf(cause)}`)
+      })
+    const memberOf = (answer: Answer, name: string): string | undefined => {
+      const value = answer.status === 200 && typeof answer.body === "object" && answer.body !== null ? answer.body : {}
+      const found = Object.entries(value).find(([key]) => key === name)?.[1]
+      return typeof found === "string" ? found : undefined
+    }
+    const asked = yield* post("/auth/challenge", { node: identity.nodeId })
+    if (asked.status === 404 || asked.status === 405) return undefined
+    const challenge = memberOf(asked, "challenge")
+    if (challenge === undefined) return yield* failure(codeOf(asked.status), `no challenge: ${detailOf(asked.body)}`)
+    const signature = Challenge.sign(identity, audience, challenge)
+    const proven = yield* post("/auth/proof", { node: identity.nodeId, challenge, signature })
+    const token = memberOf(proven, "access_token")
+    return token ?? (yield* failure(codeOf(proven.status), `the key was not accepted: ${detailOf(proven.body)}`))
+  })
+
 /** The registry at a URL; fails with `Refused` where that is none. Nothing is asked yet. */
 export const make = Effect.fnUntraced(function* (
   options: Options
@@ -225,11 +265,7 @@ export const make = Effect.fnUntraced(function* (
   const once = (url: string, method: string, body: unknown, bearer: string | undefined) =>
     Effect.tryPromise({
       try: (signal) => ask(url, method, body, bearer, signal),
-      catch: (cause) => {
-        const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : undefined
-        const detail = inner ?? (cause instanceof Error ? cause.message : String(cause))
-        return failure("Unreachable", `the registry cannot be reached: ${detail}`)
-      }
+      catch: (cause) => failure("Unreachable", `the registry cannot be reached: ${reasonOf(cause)}`)
     })
 
   const granted = (answer: Answer, what: string) =>

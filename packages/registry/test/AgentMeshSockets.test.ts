@@ -397,10 +397,7 @@ describe("the caller", () => {
         })
         const caller = yield* callerOf
         const all = yield* Effect.forkChild(
-          Effect.all(
-            [1, 2, 3].map(() => caller.call(callee(port, 2), order())),
-            { concurrency: "unbounded" }
-          )
+          Effect.forEach([1, 2, 3], () => caller.call(callee(port, 2), order()), { concurrency: "unbounded" })
         )
         yield* Deferred.await(full)
         expect(taken.length).toBe(2)
