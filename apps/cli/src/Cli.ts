@@ -169,6 +169,23 @@ const verify = Command.make(
   Command.withExamples([example("parley verify verdict.json", "Exit code 5 when it does not count")])
 )
 
+const registryAudit = Command.make(
+  "audit",
+  Flags.registryAudit,
+  lazily(() => import("./commands/RegistryAudit.ts"))
+).pipe(
+  Command.withDescription("Check that a registry's history is what it was, and that its conclusions follow from it"),
+  Command.withExamples([
+    example("parley registry audit https://registry.example --head head.json", "Exit code 1 when something is wrong"),
+    example("parley registry audit chain.jsonl --statement ada.json", "Offline, with what the registry said before")
+  ])
+)
+
+const registry = Command.make("registry").pipe(
+  Command.withDescription("The optional registry: search, reputation, traces and a page that shows the mesh"),
+  Command.withSubcommands([registryAudit])
+)
+
 const demo = Command.make("demo", Flags.passedOn, ({ args }) =>
   Effect.andThen(root, lazily(() => import("./commands/App.ts"))({ app: "demo", args }))
 ).pipe(Command.withDescription("Watch a tracker and seven agents describe a CSV file (parley demo --help)"))
@@ -207,6 +224,7 @@ export const parley = root.pipe(
     ask,
     stream,
     verify,
+    registry,
     demo,
     bench,
     completions

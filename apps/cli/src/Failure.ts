@@ -81,9 +81,12 @@ const exitCodeOf = (tag: string, reason: string | undefined): number => {
     case "KeyStoreError":
     case "FileError":
     case "UsageError":
+    case "ChainSourceError":
     case "StrategyError":
     case "ShowHelp":
       return ExitCode.Usage
+    case "StoreError":
+      return reason === "Unavailable" ? ExitCode.NoPeer : ExitCode.Usage
     case "RegistryError":
       return reason === "Unreachable" || reason === "Unavailable"
         ? ExitCode.NoPeer

@@ -245,6 +245,16 @@ export const verify = {
 }
 export type Verify = Infer<typeof verify>
 
+export const registryAudit = {
+  source: Argument.String("source").pipe(
+    Argument.withDescription("URL of a registry, its data file while it is stopped, or a file that --save has written")
+  ),
+  statement: several("statement", "FILE", "Statement that the registry handed out before"),
+  head: text("head", "FILE", "Where the chain's head is kept: compared where there is one, and then written anew"),
+  save: text("save", "FILE", "Save the chain here, a line of JSON for each report")
+}
+export type RegistryAudit = Infer<typeof registryAudit>
+
 export const completions = {
   shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"])
 }
