@@ -40,6 +40,11 @@ export interface Registry {
   readonly receipts?: boolean
   /** Publishes verdicts with their certificates, which hold the question and every answer. Default: false. */
   readonly verdicts?: boolean
+  /**
+   * How far what the registry signed of an agent moves where this node's trust in it begins: from 0, not at all, to 1, all the
+   * way. Default: 0.
+   */
+  readonly trust?: number
   /** The registry belongs to the private network that the node is part of. Default: false: a private node stays away from it. */
   readonly ofNetwork?: boolean
 }
@@ -199,8 +204,9 @@ const joined = (options: Options, registry: Parts | undefined): Layer.Layer<Serv
     Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options, registry)))
   )
   const node = Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(Layer.provide(network))
-  return (registry?.node === undefined ? node : Layer.provideMerge(registry.node, node)).pipe(
-    Layer.provideMerge(ground)
+  const telling = registry?.node === undefined ? node : Layer.provideMerge(registry.node, node)
+  return telling.pipe(
+    Layer.provideMerge(registry?.trust === undefined ? ground : Layer.provideMerge(registry.trust, ground))
   )
 }
 
