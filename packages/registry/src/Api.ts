@@ -36,7 +36,7 @@ export class Caller extends Context.Service<Caller, Principal>()("@parley/regist
 /** Endpoints under this are for those who prove who they are (see `Principal`); in open mode for everybody on this machine. */
 export class Identified extends HttpApiMiddleware.Service<Identified, { provides: Caller }>()(
   "@parley/registry/Api/Identified",
-  { error: [Unauthorized, Forbidden], security: { bearer: HttpApiSecurity.bearer } }
+  { error: [Unauthorized, Forbidden, NotFound, TooMany, Unavailable], security: { bearer: HttpApiSecurity.bearer } }
 ) {}
 
 const describe = (summary: string) => OpenApi.annotations({ summary })
@@ -48,10 +48,8 @@ export class Agents extends HttpApiGroup.make("agents")
     HttpApiEndpoint.post("register", "/agents/register", {
       payload: AgentManifest,
       success: AgentRecord,
-      error: [Conflict, TooLarge, TooMany, Unavailable]
-    })
-      .middleware(Identified)
-      .annotateMerge(describe("Register an agent, or register it again while it is offline: trust and counters stay")),
+      error: [Unauthorized, Forbidden, NotFound, Conflict, TooMany, Unavailable]
+    }).annotateMerge(describe("Register an agent, or register it again while it is offline: trust and counters stay")),
     HttpApiEndpoint.delete("deregister", "/agents/:id", {
       params: id,
       success: M.Deregistered,
@@ -136,10 +134,8 @@ export class Traces extends HttpApiGroup.make("traces")
     HttpApiEndpoint.post("add", "/traces", {
       payload: M.TraceBody,
       success: M.TraceCreated.pipe(HttpApiSchema.status(201)),
-      error: [Forbidden, TooMany, Unavailable]
-    })
-      .middleware(Identified)
-      .annotateMerge(describe("Say what happened to a task"))
+      error: [Unauthorized, Forbidden, NotFound, TooMany, Unavailable]
+    }).annotateMerge(describe("Say what happened to a task"))
   )
   .annotateMerge(OpenApi.annotations({ description: "Tasks as they went" })) {}
 
@@ -190,17 +186,17 @@ export class Auth extends HttpApiGroup.make("auth")
     HttpApiEndpoint.post("token", "/auth/token", {
       payload: M.SecretBody,
       success: M.Token,
-      error: [Unauthorized, Forbidden, NotFound, TooMany]
+      error: [Unauthorized, Forbidden, NotFound, Conflict, TooMany, Unavailable]
     }).annotateMerge(describe("AgentMesh's shared secret for a token of one agent")),
     HttpApiEndpoint.post("challenge", "/auth/challenge", {
       payload: M.ChallengeBody,
       success: M.Challenge,
-      error: [Unauthorized, TooMany]
+      error: [Unauthorized, Forbidden, NotFound, TooMany, Unavailable]
     }).annotateMerge(describe("Something to sign, for a minute")),
     HttpApiEndpoint.post("proof", "/auth/proof", {
       payload: M.ProofBody,
       success: M.Token,
-      error: [Unauthorized, Forbidden, TooMany]
+      error: [Unauthorized, Forbidden, NotFound, TooMany, Unavailable]
     }).annotateMerge(describe("A signature over a challenge for a token")),
     HttpApiEndpoint.get("jwks", "/.well-known/jwks.json", { success: Schema.Json, error: Unavailable }).annotateMerge(
       describe("The public keys that tokens are signed with (RFC 7517)")

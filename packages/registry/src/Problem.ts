@@ -105,8 +105,23 @@ export const tooMany = (detail: string, retryAfterMs: number): HttpServerRespons
   response(429, detail, { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1_000))) })
 
 /** The problem that an authentication failure is. */
-export const ofAuth = (error: AuthError): Unauthorized | Forbidden =>
-  error.code === "Forbidden" ? new Forbidden({ detail: error.detail }) : new Unauthorized({ detail: error.detail })
+export const ofAuth = (error: AuthError): Unauthorized | Forbidden | NotFound | TooMany | Unavailable => {
+  const { code, detail } = error
+  switch (code) {
+    case "Forbidden":
+      return new Forbidden({ detail })
+    case "Unknown":
+      return new NotFound({ detail })
+    case "Limited":
+      return new TooMany({ detail, retry_after_ms: error.retryAfterMs ?? 1_000 })
+    case "Unavailable":
+      return new Unavailable({ detail })
+    case "Missing":
+    case "Expired":
+    case "Invalid":
+      return new Unauthorized({ detail })
+  }
+}
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1()
 const slots = { Params: "path", Headers: "header", Query: "query", Payload: "body" } as const

@@ -41,6 +41,7 @@ export interface Agent {
   readonly text: string
   readonly name: string
   readonly description: string
+  readonly tags: ReadonlyArray<string>
   readonly maxConcurrent: number
   readonly registeredAt: number
   /** When it came, for as long as it has not left since; 0 after a restart. */
@@ -92,6 +93,7 @@ const agentOf = ({ manifest, record, registeredAt }: StoredAgent, arrivedAt: num
     text: JSON.stringify(manifest),
     name: manifest.name,
     description: manifest.description,
+    tags: manifest.tags,
     maxConcurrent: manifest.max_concurrent_tasks,
     registeredAt,
     arrivedAt,

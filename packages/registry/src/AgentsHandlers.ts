@@ -1,0 +1,159 @@
+/**
+ * The handlers of agents: register, leave, list, and what is known of one.
+ */
+import { randomBytes } from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import { Admission, isNodes, nodesOwn } from "./Admission.ts"
+import { Api, Caller } from "./Api.ts"
+import * as Commands from "./Commands.ts"
+import * as Answers from "./internal/Answers.ts"
+import { matches } from "./internal/AgentFilter.ts"
+import { credentialsOf } from "./internal/Who.ts"
+import { placeOf } from "./internal/Sorted.ts"
+import { Ledger } from "./Ledger.ts"
+import type { Manifest } from "./Model.ts"
+import { NodeLeases } from "./NodeLeases.ts"
+import { Presence } from "./Presence.ts"
+import { Auth, mayActFor } from "./Principal.ts"
+import * as Problem from "./Problem.ts"
+import { instant, recordJson } from "./RecordJson.ts"
+import { Store } from "./Store.ts"
+import { type Agent, World } from "./World.ts"
+
+/** Points of a trust history where the query does not say: as in AgentMesh. */
+export const DEFAULT_HISTORY = 50
+
+const storeFailed = new Problem.Unavailable({ detail: "The registry's database does not answer: try again" })
+
+/** The handlers of agents. */
+export const layer = HttpApiBuilder.group(
+  Api,
+  "agents",
+  Effect.fnUntraced(function* (handlers) {
+    const admission = yield* Admission
+    const auth = yield* Auth
+    const clock = yield* Clock.Clock
+    const ledger = yield* Ledger
+    const nodeLeases = yield* NodeLeases
+    const presence = yield* Presence
+    const store = yield* Store
+    const world = yield* World
+    const now = (): number => clock.currentTimeMillisUnsafe()
+    const find = (id: string): Effect.Effect<Agent, Problem.NotFound> => {
+      const agent = world.get(id)
+      return agent === undefined ? Effect.fail(Commands.notFound(id)) : Effect.succeed(agent)
+    }
+    const written = (agent: Agent) => Answers.json(recordJson(world, agent, now()))
+
+    return handlers.handleAll({
+      register: Effect.fnUntraced(function* ({ payload, request }) {
+        const id = payload.agent_id ?? `agent-${randomBytes(4).toString("hex")}`
+        const manifest: Manifest = { ...payload, agent_id: id }
+        const credentials = credentialsOf(request)
+        if (auth.mode === "secret" && credentials.token === undefined) {
+          // AgentMesh's SDK registers first and proves the secret after that.
+          const known = world.get(id)
+          if (known !== undefined && world.isOnline(known, now())) {
+            return yield* new Problem.Conflict({ detail: `Agent ${id} already registered` })
+          }
+          yield* Effect.mapError(admission.hold(manifest, credentials.address), Problem.ofAuth)
+          return pending(manifest)
+        }
+        const principal = yield* Effect.mapError(auth.identify(credentials), Problem.ofAuth)
+        if (!mayActFor(principal, id)) {
+          return yield* new Problem.Forbidden({ detail: "Token agent_id does not match manifest.agent_id" })
+        }
+        if (isNodes(id) && principal.kind === "local") return yield* Problem.ofAuth(nodesOwn)
+        const agent = yield* ledger.commit(Commands.register(manifest))
+        yield* presence.open(id)
+        return written(agent)
+      }),
+      deregister: Effect.fnUntraced(function* ({ params: { id } }) {
+        if (!mayActFor(yield* Caller, id)) {
+          return yield* new Problem.Forbidden({ detail: "Cannot deregister another agent" })
+        }
+        yield* ledger.commit(Commands.leave(id))
+        nodeLeases.forget(id)
+        yield* presence.drop(id)
+        yield* Effect.mapError(admission.revoke(id), () => storeFailed)
+        return { status: "deregistered" as const, agent_id: id }
+      }),
+      list: ({ query, request }) =>
+        Effect.sync(() => {
+          const at = now()
+          const { limit } = query
+          const rows: Array<string> = []
+          let last: string | undefined
+          let headers = {}
+          const { ids } = world
+          const wanted = matches(world, query, at)
+          let place = query.cursor === undefined ? 0 : placeOf(ids, query.cursor)
+          if (query.cursor !== undefined && ids[place] === query.cursor) place++
+          for (; place < ids.length; place++) {
+            const agent = world.get(ids[place]!)
+            if (agent === undefined || !wanted(agent)) continue
+            if (limit !== undefined && rows.length === limit) {
+              headers = Answers.nextLink(request, last!)
+              break
+            }
+            rows.push(recordJson(world, agent, at))
+            last = agent.id
+          }
+          return Answers.tagged(request, `[${rows.join(",")}]`, headers)
+        }),
+      get: ({ params }) => Effect.map(find(params.id), written),
+      trustHistory: Effect.fnUntraced(function* ({ params, query }) {
+        const { id } = yield* find(params.id)
+        const points = yield* store
+          .history(id, {
+            limit: query.limit ?? DEFAULT_HISTORY,
+            ...(query.capability === undefined ? {} : { capability: query.capability })
+          })
+          .pipe(Effect.mapError(() => storeFailed))
+        const history = points.map(({ at, score }) => ({
+          score: Math.round(score * 10_000) / 10_000,
+          timestamp: instant(at)
+        }))
+        return { agent_id: id, history }
+      }),
+      trust: ({ params }) =>
+        Effect.map(find(params.id), ({ id }) => ({
+          agent_id: id,
+          standings: world.reputation.standings(id, now()),
+          circuits: world.circuits.all(id, now()).map(({ capability, failures, retryAfterMs, state }) => ({
+            capability,
+            state,
+            failures,
+            retry_after_ms: retryAfterMs
+          })),
+          latencies: world.latencies.all(id).map(({ capability, p50, p95, samples }) => ({
+            capability,
+            p50_ms: p50,
+            p95_ms: p95,
+            samples
+          }))
+        })),
+      statement: ({ params }) =>
+        Effect.flatMap(find(params.id), () =>
+          Effect.fail(new Problem.Unavailable({ detail: "This registry signs no statements" }))
+        )
+    })
+
+    /** How a registration looks while it waits for its secret: as it will be. */
+    function pending(manifest: Manifest) {
+      const at = now()
+      const { completed, failed } = world.counters(manifest.agent_id)
+      return {
+        manifest,
+        trust_score: world.reputation.score(manifest.agent_id, "", at),
+        status: "healthy" as const,
+        registered_at: instant(at),
+        last_heartbeat: instant(at),
+        tasks_completed: completed,
+        tasks_failed: failed
+      }
+    }
+  })
+)
