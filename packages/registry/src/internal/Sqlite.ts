@@ -28,7 +28,7 @@ const failed = (operation: string, error: unknown): StoreError => {
   const detail = error instanceof Error ? error.message : String(error)
   const code = /database (table )?is locked|busy/i.test(detail)
     ? "Unavailable"
-    : /malformed|not a database|JSON/i.test(detail) || error instanceof SyntaxError
+    : /malformed|not a database/i.test(detail) || error instanceof SyntaxError
       ? "Corrupt"
       : "Failed"
   return new StoreError({ code, operation, detail })
