@@ -113,13 +113,13 @@ export const GraphView = () => {
       </div>
       <p class="legend key">
         <span class="healthy">
-          <i class="dot" /> healthy
+          <i class="dot" style={{ background: "var(--dot-healthy)" }} /> healthy
         </span>
         <span class="degraded">
-          <i class="dot" /> degraded
+          <i class="dot" style={{ background: "var(--dot-degraded)" }} /> degraded
         </span>
         <span class="offline">
-          <i class="dot" /> offline
+          <i class="dot" style={{ background: "var(--dot-offline)" }} /> offline
         </span>
         <span class="faint">size: trust, ring: load</span>
       </p>

@@ -46,6 +46,7 @@ interface Palette {
   readonly degraded: string
   readonly offline: string
   readonly accent: string
+  readonly ring: string
   readonly edge: string
   readonly failed: string
   readonly unknown: string
@@ -80,10 +81,11 @@ export class Scene {
 
   #readPalette(): Palette {
     return {
-      healthy: colour("healthy"),
-      degraded: colour("degraded"),
-      offline: colour("offline"),
+      healthy: colour("dot-healthy"),
+      degraded: colour("dot-degraded"),
+      offline: colour("dot-offline"),
       accent: colour("accent"),
+      ring: colour("ring"),
       edge: colour("edge"),
       failed: colour("failed"),
       unknown: colour("line-strong")
@@ -144,9 +146,9 @@ export class Scene {
     const used = Math.min(1, load / agent.manifest.max_concurrent_tasks)
     return {
       size: (3 + 6 * agent.trust_score + 2.5 * used) * scale,
-      color: agent.status === "offline" ? mixed(base, 0.55) : base,
-      ring: used === 0 ? 0 : 0.2 + 0.3 * used,
-      ringColor: used === 0 ? base : this.#palette.accent,
+      color: base,
+      ring: used === 0 ? 0 : 0.12 + 0.38 * used,
+      ringColor: used === 0 ? base : this.#palette.ring,
       label: agent.manifest.name || nameOf(id),
       type: "border" as const
     }

@@ -52,7 +52,13 @@ const plotOf = (props: Props, width: number, tip: HTMLElement): uPlot.Options =>
           : { range: [range.min, range.max] }
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 80, values: (_, ticks) => ticks.map((at) => Format.time(at * 1000)) },
+      {
+        ...axis,
+        grid: { show: false },
+        space: 80,
+        size: 28,
+        values: (_, ticks) => ticks.map((at) => Format.time(at * 1000))
+      },
       { ...axis, grid, size: 58, values: (_, ticks) => ticks.map(format) }
     ],
     series: [

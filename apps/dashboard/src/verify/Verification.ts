@@ -1,14 +1,20 @@
-/** Certificates, checked in this browser: what the registry says about them is not believed. */
+/** What was signed, checked in this browser: what the registry says about it is not believed. */
+import { useEffect, useState } from "preact/hooks"
 
 /** What a check found. */
 export type Checked =
-  | { readonly valid: true; readonly summary: string; readonly receipts: number; readonly millis: number }
-  | { readonly valid: false; readonly reason: string; readonly message: string; readonly millis: number }
+  | { readonly valid: true; readonly summary: string; readonly millis: number }
+  | { readonly valid: false; readonly message: string; readonly millis: number }
 
+type Asked =
+  | { readonly what: "certificate"; readonly value: unknown }
+  | { readonly what: "statement"; readonly value: unknown; readonly agent: string }
 /** What the worker is asked. */
-export interface Question {
+export type Question = Asked & { readonly id: number }
+/** What it answers. */
+export interface Answer {
   readonly id: number
-  readonly certificate: unknown
+  readonly checked: Checked
 }
 
 let worker: Worker | undefined
@@ -18,14 +24,14 @@ const waiting = new Map<number, (checked: Checked) => void>()
 const failAll = (message: string): void => {
   worker?.terminate()
   worker = undefined
-  for (const answer of waiting.values()) answer({ valid: false, reason: "Failed", message, millis: 0 })
+  for (const answer of waiting.values()) answer({ valid: false, message, millis: 0 })
   waiting.clear()
 }
 
 const started = (): Worker => {
   if (worker !== undefined) return worker
   worker = new Worker(new URL("./Verify.worker.ts", import.meta.url), { type: "module", name: "verify" })
-  worker.addEventListener("message", ({ data }: MessageEvent<{ id: number; checked: Checked }>) => {
+  worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
     waiting.get(data.id)?.(data.checked)
     waiting.delete(data.id)
   })
@@ -33,10 +39,25 @@ const started = (): Worker => {
   return worker
 }
 
-/** Checks a certificate; never throws. */
-export const verify = (certificate: unknown): Promise<Checked> =>
+/** Checks it; never throws. */
+export const verify = (question: Asked): Promise<Checked> =>
   new Promise((resolve) => {
     const id = ++asked
     waiting.set(id, resolve)
-    started().postMessage({ id, certificate } satisfies Question, [])
+    started().postMessage({ ...question, id } satisfies Question, [])
   })
+
+/** What a check found; `undefined` while it runs. */
+export const useChecked = (question: Asked): Checked | undefined => {
+  const [checked, setChecked] = useState<Checked | undefined>(undefined)
+  const key = JSON.stringify(question)
+  useEffect(() => {
+    let current = true
+    setChecked(undefined)
+    void verify(question).then((found) => current && setChecked(found))
+    return () => {
+      current = false
+    }
+  }, [key])
+  return checked
+}

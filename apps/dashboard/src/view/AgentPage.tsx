@@ -1,7 +1,7 @@
 /** One agent: how it is, what it can do, what is known of its work, and what it did last. */
 import { useEffect, useMemo, useState } from "preact/hooks"
 import * as Http from "../api/Http.ts"
-import type { AgentRecord, AgentTrust, TraceEvent } from "../api/Types.ts"
+import type { AgentRecord, AgentTrust, Json, TraceEvent } from "../api/Types.ts"
 import { count, fullTime, millis, plural, score, UNKNOWN, usd } from "../parts/Format.ts"
 import {
   Ago,
@@ -16,10 +16,12 @@ import {
   Status,
   useAsk
 } from "../parts/Pieces.tsx"
+import { Seal } from "../parts/Seal.tsx"
 import { href } from "../Router.ts"
 import { agentOf, listeners } from "../state/Boot.ts"
 import { agents, loads, version } from "../state/Mesh.ts"
 import { tasksOf } from "../state/Tasks.ts"
+import { useChecked } from "../verify/Verification.ts"
 import { LatencyChart, OutcomeChart, TrustChart } from "./AgentCharts.tsx"
 import { TaskTable } from "./TasksPage.tsx"
 
@@ -119,7 +121,7 @@ const Standings = ({ trust }: { readonly trust: AgentTrust }) => (
         <tr>
           <th scope="col">Capability</th>
           <th scope="col" style={{ width: "30%" }}>
-            Score
+            Interval
           </th>
           <th scope="col" class="num">
             Score
@@ -138,7 +140,7 @@ const Standings = ({ trust }: { readonly trust: AgentTrust }) => (
       <tbody>
         {trust.standings.map(({ attested, capability, ema, high, low, reports, score: own, weight }) => (
           <tr key={capability ?? ""}>
-            <td class="mono">
+            <td class="mono name">
               {capability === null ? (
                 <strong>overall</strong>
               ) : capability === "" ? (
@@ -256,12 +258,19 @@ const Statement = ({ id }: { readonly id: string }) => {
   )
 }
 
+const StatementSeal = ({ id, value }: { readonly id: string; readonly value: Json }) => (
+  <div style={{ marginBottom: "8px" }}>
+    <Seal checked={useChecked({ what: "statement", value, agent: id })} covers="Its signature was computed again" />
+  </div>
+)
+
 const StatementText = ({ id }: { readonly id: string }) => {
   const { error, value } = useAsk(() => Http.statement(id), [id])
   if (error !== undefined) return <Notice>{error}</Notice>
   if (value === undefined) return <p class="faint">asking…</p>
   return (
     <>
+      <StatementSeal id={id} value={value} />
       <JsonView value={value} label="Signed statement" />
       <p class="small" style={{ marginTop: "6px" }}>
         <CopyButton text={JSON.stringify(value)} what="statement" /> <span class="faint">as it was signed</span>

@@ -3,12 +3,12 @@ import { useEffect, useState } from "preact/hooks"
 import * as Http from "../api/Http.ts"
 import type { Json, Verdict } from "../api/Types.ts"
 import { brief, count, fullTime, millis, percent, plural, score, UNKNOWN } from "../parts/Format.ts"
-import { Icon } from "../parts/Icons.tsx"
 import { Ago, AgentLink, CopyButton, Empty, Fact, JsonView, Notice, Panel, Pill, useAsk } from "../parts/Pieces.tsx"
+import { Seal } from "../parts/Seal.tsx"
 import { href } from "../Router.ts"
 import { verdictVersion } from "../state/Boot.ts"
 import { nameOf, version } from "../state/Mesh.ts"
-import { verify, type Checked } from "../verify/Verification.ts"
+import { useChecked } from "../verify/Verification.ts"
 
 const PAGE = 100
 
@@ -75,52 +75,6 @@ const shownOf = (certificate: unknown): Shown => {
       dissent: texts(outcome["dissent"])
     }
   }
-}
-
-export const useChecked = (certificate: unknown): Checked | undefined => {
-  const [checked, setChecked] = useState<Checked | undefined>(undefined)
-  const key = JSON.stringify(certificate)
-  useEffect(() => {
-    let current = true
-    setChecked(undefined)
-    if (certificate !== undefined) void verify(certificate).then((found) => current && setChecked(found))
-    return () => {
-      current = false
-    }
-  }, [key])
-  return checked
-}
-
-const Seal = ({ checked }: { readonly checked: Checked | undefined }) => {
-  if (checked === undefined)
-    return (
-      <div class="seal none" role="status">
-        <Icon name="refresh" />
-        <div>
-          <strong>Checking in this browser…</strong>
-        </div>
-      </div>
-    )
-  return checked.valid ? (
-    <div class="seal ok" role="status" data-valid="true">
-      <Icon name="seal" />
-      <div>
-        <strong>Verified in this browser</strong>
-        <p>
-          {checked.summary}. Every receipt's signature, the count of the votes and the asker's signature were computed
-          again in {millis(checked.millis)}.
-        </p>
-      </div>
-    </div>
-  ) : (
-    <div class="seal bad" role="alert" data-valid="false">
-      <Icon name="broken" />
-      <div>
-        <strong>Not valid</strong>
-        <p>{checked.message}</p>
-      </div>
-    </div>
-  )
 }
 
 const voteTone = (agreed: boolean): string => (agreed ? "ok" : "warn")
@@ -221,12 +175,15 @@ const Detail = ({
   readonly verdict: Verdict | undefined
 }) => {
   void version.value
-  const checked = useChecked(certificate)
+  const checked = useChecked({ what: "certificate", value: certificate })
   const shown = shownOf(certificate)
   const { outcome } = shown
   return (
     <div class="stack">
-      <Seal checked={checked} />
+      <Seal
+        checked={checked}
+        covers="Every receipt's signature, the count of the votes and the asker's signature were computed again"
+      />
       <section class="panel" aria-label="Verdict">
         <div class="body">
           <div class="row" style={{ marginBottom: "10px" }}>

@@ -194,7 +194,7 @@ export const TasksPage = ({ query }: { readonly query: URLSearchParams }) => {
           />
           <select
             class="input"
-            style={{ width: "140px" }}
+            style={{ width: "168px" }}
             aria-label="How it ended"
             value={outcome ?? ""}
             onChange={(event) => set({ ended: event.currentTarget.value })}
