@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import { Identity } from "@parley/core/Identity"
 import { Admission, isNodes, nodesOwn } from "./Admission.ts"
 import { Api, Caller } from "./Api.ts"
 import * as Commands from "./Commands.ts"
@@ -19,6 +20,7 @@ import { Presence } from "./Presence.ts"
 import { Auth, mayActFor } from "./Principal.ts"
 import * as Problem from "./Problem.ts"
 import { instant, recordJson } from "./RecordJson.ts"
+import * as Statement from "./Statement.ts"
 import { Store } from "./Store.ts"
 import { type Agent, World } from "./World.ts"
 
@@ -35,6 +37,7 @@ export const layer = HttpApiBuilder.group(
     const admission = yield* Admission
     const auth = yield* Auth
     const clock = yield* Clock.Clock
+    const identity = yield* Identity
     const ledger = yield* Ledger
     const nodeLeases = yield* NodeLeases
     const presence = yield* Presence
@@ -136,8 +139,14 @@ export const layer = HttpApiBuilder.group(
           }))
         })),
       statement: ({ params }) =>
-        Effect.flatMap(find(params.id), () =>
-          Effect.fail(new Problem.Unavailable({ detail: "This registry signs no statements" }))
+        Effect.flatMap(find(params.id), ({ id }) =>
+          Effect.try({
+            try: () => {
+              const statement = Statement.make(identity, world.reputation, { agent: id, head: world.link, now: now() })
+              return Answers.json(JSON.stringify(statement))
+            },
+            catch: () => new Problem.Unavailable({ detail: "The registry's evidence is being read: try again" })
+          })
         )
     })
 

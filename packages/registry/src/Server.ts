@@ -16,6 +16,8 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { Identity } from "@parley/core/Identity"
+import type { NodeId } from "@parley/core/NodeId"
 import * as Admission from "./Admission.ts"
 import * as AgentsHandlers from "./AgentsHandlers.ts"
 import { Api } from "./Api.ts"
@@ -45,7 +47,7 @@ import { Auth } from "./Principal.ts"
 import { layerReadable } from "./Problem.ts"
 import * as RateLimits from "./RateLimits.ts"
 import * as RegistrarLive from "./RegistrarLive.ts"
-import type { Reputation } from "./Reputation.ts"
+import * as RegistryKey from "./RegistryKey.ts"
 import * as ReputationModel from "./ReputationModel.ts"
 import * as ServiceHandlers from "./ServiceHandlers.ts"
 import type { SessionMemory } from "./SessionMemory.ts"
@@ -95,8 +97,6 @@ export interface Options {
   readonly dashboard?: string
   /** Identities that are trusted beforehand: NodeIds. */
   readonly seeds?: ReadonlyArray<string>
-  /** What concludes from reports. Default: `ReputationModel` with the seeds. */
-  readonly reputation?: () => Reputation
   readonly rates?: RateLimits.Options
   readonly times?: HttpBounds.Times
   readonly retention?: Upkeep.Options
@@ -110,6 +110,8 @@ export interface Running {
   readonly url: string
   readonly port: number
   readonly mode: "open" | "keys" | "secret"
+  /** Whose signature statements bear. */
+  readonly nodeId: NodeId
 }
 
 /** A registry that runs, as a service. */
@@ -146,7 +148,7 @@ const sockets = Layer.mergeAll(EventsSse.layer, EventsSocket.layer, DashboardSoc
 const knowledge = (options: Options, isOpen: boolean, audiences: () => ReadonlyArray<string>) => {
   const { agentSecret, operatorToken } = options
   const seeds = options.seeds ?? []
-  const world = World.layer(options.reputation ?? (() => ReputationModel.make({ seeds })))
+  const world = World.layer(() => ReputationModel.make({ seeds }))
   const auth = Layer.unwrap(
     Effect.map(World.World, (known) =>
       Authentication.layer({
@@ -167,7 +169,7 @@ const knowledge = (options: Options, isOpen: boolean, audiences: () => ReadonlyA
     Sockets.layer
   ).pipe(
     Layer.provideMerge(Ledger.layer),
-    Layer.provideMerge(Layer.mergeAll(world, Admission.layer, EventStream.layer))
+    Layer.provideMerge(Layer.mergeAll(world, Admission.layer, EventStream.layer, RegistryKey.layer))
   )
 }
 
@@ -222,7 +224,12 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const { address } = Context.get(http, HttpServer.HttpServer)
   const port = "port" in address ? address.port : 0
   audiences = [...originsAt(host, port), ...audiences]
-  return { url: `http://${bracketed(host)}:${port}`, port, mode: Context.get(behind, Auth).mode } satisfies Running
+  return {
+    url: `http://${bracketed(host)}:${port}`,
+    port,
+    mode: Context.get(behind, Auth).mode,
+    nodeId: Context.get(behind, Identity).nodeId
+  } satisfies Running
 })
 
 /** A registry that runs until the layer's scope closes. */

@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
+import { Identity } from "@parley/core/Identity"
 import { Api } from "./Api.ts"
 import * as Answers from "./internal/Answers.ts"
 import { Ledger } from "./Ledger.ts"
@@ -66,6 +67,7 @@ export const layerService = HttpApiBuilder.group(
   "service",
   Effect.fnUntraced(function* (handlers) {
     const clock = yield* Clock.Clock
+    const identity = yield* Identity
     const ledger = yield* Ledger
     const memory = yield* SessionMemory
     const presence = yield* Presence
@@ -91,6 +93,7 @@ export const layerService = HttpApiBuilder.group(
             live: true,
             ready,
             parts: {
+              registry: identity.nodeId,
               store: store.kind,
               memory: memory.kind,
               agents: world.size,

@@ -19,7 +19,8 @@ import { insert, placeOf } from "./internal/Sorted.ts"
 import { Latencies } from "./Latencies.ts"
 import type { AgentStatus, Manifest } from "./Model.ts"
 import { Presence } from "./Presence.ts"
-import type { Applied, Reputation } from "./Reputation.ts"
+import type { Applied } from "./Reputation.ts"
+import type { ReputationModel } from "./ReputationModel.ts"
 import type { Snapshot } from "./Store.ts"
 
 /** Most agents registered: about 6 KiB each with five capabilities. One more is refused. */
@@ -106,7 +107,7 @@ const agentOf = ({ manifest, record, registeredAt }: StoredAgent, arrivedAt: num
 export interface Parts {
   readonly presence: Presence["Service"]
   /** An empty one; made anew when the world is loaded again. */
-  readonly reputation: () => Reputation
+  readonly reputation: () => ReputationModel
 }
 
 /** Everything the registry knows. */
@@ -115,13 +116,13 @@ export class Knowledge {
   readonly #byNode = new Map<NodeId.NodeId, Agent>()
   readonly #counters = new Map<string, Counters>()
   readonly #presence: Presence["Service"]
-  readonly #makeReputation: () => Reputation
+  readonly #makeReputation: () => ReputationModel
   readonly matcher = Matcher.make({ maxRecords: MAX_AGENTS })
   readonly circuits = new Circuits()
   readonly latencies = new Latencies()
   /** Ids, sorted by their characters' codes. */
   ids: Array<string> = []
-  reputation: Reputation
+  reputation: ReputationModel
   /** The last event that is taken in. */
   cursor = 0
   /** The evidence chain's last link. */
@@ -347,7 +348,7 @@ export class Knowledge {
 export class World extends Context.Service<World, Knowledge>()("@parley/registry/World") {}
 
 /** A world that concludes from reports as it is told. */
-export const layer = (reputation: () => Reputation): Layer.Layer<World, never, Presence> =>
+export const layer = (reputation: () => ReputationModel): Layer.Layer<World, never, Presence> =>
   Layer.effect(
     World,
     Effect.map(Presence, (presence) => new Knowledge({ presence, reputation }))

@@ -1,0 +1,1 @@
+export * as Registry from "./Registry.ts"
