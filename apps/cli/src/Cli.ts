@@ -181,8 +181,17 @@ const registryAudit = Command.make(
   ])
 )
 
-const registry = Command.make("registry").pipe(
-  Command.withDescription("The optional registry: search, reputation, traces and a page that shows the mesh"),
+const registry = Command.make(
+  "registry",
+  Flags.registry,
+  lazily(() => import("./commands/Registry.ts"))
+).pipe(
+  Command.withDescription("Run a registry: search, reputation, traces, and a page that shows the mesh, until stopped"),
+  Command.withExamples([
+    example("parley registry", "On this machine, with its data in PARLEY_HOME"),
+    example("parley registry --host 0.0.0.0 --public-url https://registry.example", "For others, who prove their keys"),
+    example("AGENT_SECRET=… DATABASE_URL=postgres://… parley registry", "With AgentMesh's secret, on PostgreSQL")
+  ]),
   Command.withSubcommands([registryAudit])
 )
 

@@ -245,6 +245,18 @@ export const verify = {
 }
 export type Verify = Infer<typeof verify>
 
+export const registry = {
+  port: port("port", "TCP port to listen on, 0 for any (default: 8000)"),
+  host: text("host", "HOST", "Interface to listen on (default: 127.0.0.1; elsewhere everybody proves who they are)"),
+  data: text("data", "FILE", "Data file (default: registry.db in PARLEY_HOME); DATABASE_URL takes PostgreSQL instead"),
+  open: yes("open", "Ask nobody who they are: on loopback only, where it is the default"),
+  keys: yes("keys", "Have nodes prove their keys on loopback, too"),
+  seed: several("seed", "NODEID", "Node whose reports are believed beforehand"),
+  cors: several("cors", "ORIGIN", "Origin whose pages may use the registry, https://app.example"),
+  publicUrl: several("public-url", "URL", "URL that the registry is reached under besides its own, as behind a proxy")
+}
+export type Registry = Infer<typeof registry>
+
 export const registryAudit = {
   source: Argument.String("source").pipe(
     Argument.withDescription("URL of a registry, its data file while it is stopped, or a file that --save has written")

@@ -42,7 +42,7 @@ export const coloured: string = [
   "  \u001b[36mask\u001b[0m            Ask several agents, and make one verdict of their answers",
   "  \u001b[36mstream\u001b[0m         Get a long answer, chunk by chunk",
   "  \u001b[36mverify\u001b[0m         Check a certificate, offline",
-  "  \u001b[36mregistry\u001b[0m       The optional registry: search, reputation, traces and a page that shows the mesh",
+  "  \u001b[36mregistry\u001b[0m       Run a registry: search, reputation, traces, and a page that shows the mesh, until stopped",
   "  \u001b[36mdemo\u001b[0m           Watch a tracker and seven agents describe a CSV file (parley demo --help)",
   "  \u001b[36mbench\u001b[0m          Measure this machine (parley bench --help)",
   "  \u001b[36mcompletions\u001b[0m    Print a shell's completion script"

@@ -1,7 +1,8 @@
 /**
- * One running node per key: a second one would take the first one's place with every peer and tracker.
+ * One running process per key or data file: a second node under a key would take the first one's place with every peer and tracker, and a
+ * second registry on a file would not see what the first one does.
  *
- * The lock is a file beside the key file that holds the process id; one whose process has ended counts as none.
+ * The lock is a file beside it that holds the process id; one whose process has ended counts as none.
  */
 import * as fs from "node:fs"
 import { dirname } from "node:path"
@@ -38,21 +39,22 @@ const take = (path: string): boolean => {
   }
 }
 
-/** Holds the lock of a key file until the scope closes. */
-export const hold = (keyFile: string): Effect.Effect<void, UsageError, Scope.Scope> => {
-  const path = `${keyFile}.lock`
+const keyInUse = (file: string, pid: number): UsageError =>
+  usage(
+    "IdentityInUse",
+    `the key ${file} is in use by process ${pid}: stop it, or give this one a key of its own with --identity FILE`
+  )
+
+/** Holds the lock of a key file, or of another one, until the scope closes. */
+export const hold = (file: string, inUse = keyInUse): Effect.Effect<void, UsageError, Scope.Scope> => {
+  const path = `${file}.lock`
   const acquire = Effect.try({
     try: () => {
       fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
       for (let attempt = 0; attempt < 3; attempt++) {
         if (take(path)) return
         const pid = holder(path)
-        if (pid !== undefined) {
-          throw usage(
-            "IdentityInUse",
-            `the key ${keyFile} is in use by process ${pid}: stop it, or give this one a key of its own with --identity FILE`
-          )
-        }
+        if (pid !== undefined) throw inUse(file, pid)
         fs.rmSync(path, { force: true })
       }
       throw new Error("it is taken again and again")
