@@ -9,6 +9,7 @@ import { Identity } from "@parley/core/Identity"
 import { Admission, isNodes, nodesOwn } from "./Admission.ts"
 import { Api, Caller } from "./Api.ts"
 import * as Commands from "./Commands.ts"
+import { FirstLeases } from "./FirstLeases.ts"
 import * as Answers from "./internal/Answers.ts"
 import { matches } from "./internal/AgentFilter.ts"
 import { credentialsOf } from "./internal/Who.ts"
@@ -39,6 +40,7 @@ export const layer = HttpApiBuilder.group(
     const clock = yield* Clock.Clock
     const identity = yield* Identity
     const ledger = yield* Ledger
+    const firstLeases = yield* FirstLeases
     const nodeLeases = yield* NodeLeases
     const presence = yield* Presence
     const store = yield* Store
@@ -70,7 +72,7 @@ export const layer = HttpApiBuilder.group(
         }
         if (isNodes(id) && principal.kind === "local") return yield* Problem.ofAuth(nodesOwn)
         const agent = yield* ledger.commit(Commands.register(manifest))
-        yield* presence.open(id)
+        yield* firstLeases.open(id)
         return written(agent)
       }),
       deregister: Effect.fnUntraced(function* ({ params: { id } }) {
@@ -79,6 +81,7 @@ export const layer = HttpApiBuilder.group(
         }
         yield* ledger.commit(Commands.leave(id))
         nodeLeases.forget(id)
+        yield* firstLeases.end(id)
         yield* presence.drop(id)
         yield* Effect.mapError(admission.revoke(id), () => storeFailed)
         return { status: "deregistered" as const, agent_id: id }

@@ -7,8 +7,8 @@ import { Admission } from "./Admission.ts"
 import { Api } from "./Api.ts"
 import * as Commands from "./Commands.ts"
 import { credentialsOf } from "./internal/Who.ts"
+import { FirstLeases } from "./FirstLeases.ts"
 import { Ledger } from "./Ledger.ts"
-import { Presence } from "./Presence.ts"
 import { Auth } from "./Principal.ts"
 import { ofAuth } from "./Problem.ts"
 import { instant } from "./RecordJson.ts"
@@ -21,7 +21,7 @@ export const layer = HttpApiBuilder.group(
     const admission = yield* Admission
     const auth = yield* Auth
     const ledger = yield* Ledger
-    const presence = yield* Presence
+    const firstLeases = yield* FirstLeases
     return handlers.handleAll({
       token: Effect.fnUntraced(function* ({ payload: { agent_id, secret }, request }) {
         const credentials = credentialsOf(request)
@@ -30,7 +30,7 @@ export const layer = HttpApiBuilder.group(
         const manifest = yield* admission.settle(agent_id, credentials.address)
         if (manifest !== undefined) {
           yield* ledger.commit(Commands.register(manifest))
-          yield* presence.open(agent_id)
+          yield* firstLeases.open(agent_id)
         }
         return { access_token: token, token_type: "bearer" as const }
       }),

@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import { Admission } from "./Admission.ts"
 import { actForOrGranted } from "./Authentication.ts"
 import { addressOf } from "./RateLimits.ts"
+import { FirstLeases } from "./FirstLeases.ts"
 import { errorFrame, refuse } from "./internal/SocketAuth.ts"
 import { Code, type SocketConnection, SocketGone } from "./internal/SocketConnection.ts"
 import * as SocketRoute from "./internal/SocketRoute.ts"
@@ -161,9 +162,11 @@ const serve = Effect.fnUntraced(function* (
   connection: SocketConnection,
   sockets: Sockets["Service"],
   presence: Presence["Service"],
-  registrar: Registrar["Service"]
+  registrar: Registrar["Service"],
+  firstLeases: Option.Option<FirstLeases["Service"]>
 ): Effect.fn.Return<never, SocketGone, Scope.Scope> {
   const lease = yield* Effect.acquireRelease(presence.open(id), (lease) => lease.end)
+  if (Option.isSome(firstLeases)) yield* firstLeases.value.end(id)
   const agent = new Agent(id, lease, registrar)
   const silent = Effect.andThen(
     connection.close(Code.Policy, `no frame for ${SILENT_MS / 1_000} s`),
@@ -216,6 +219,7 @@ export const layer: Layer.Layer<
     const presence = yield* Presence
     const registrar = yield* Registrar
     const sockets = yield* Sockets
+    const firstLeases = yield* Effect.serviceOption(FirstLeases)
     const auth = yield* Auth
     const admission = yield* Admission
     yield* router.add("GET", "/ws/heartbeat/*", (request) => {
@@ -232,7 +236,7 @@ export const layer: Layer.Layer<
           Effect.provideService(Admission, admission)
         ),
         forbids: (who) => (mayActFor(who, id) ? undefined : `You are not ${id}, and may not be it`),
-        serve: (connection) => serve(id, connection, sockets, presence, registrar)
+        serve: (connection) => serve(id, connection, sockets, presence, registrar, firstLeases)
       }).pipe(Effect.provideService(Auth, auth))
     })
   })

@@ -30,6 +30,7 @@ import * as Documentation from "./Documentation.ts"
 import * as EventsSocket from "./EventsSocket.ts"
 import * as EventsSse from "./EventsSse.ts"
 import * as EventStream from "./EventStream.ts"
+import * as FirstLeases from "./FirstLeases.ts"
 import * as HeartbeatSocket from "./HeartbeatSocket.ts"
 import * as HttpBounds from "./HttpBounds.ts"
 import * as Refusals from "./internal/Refusals.ts"
@@ -164,6 +165,7 @@ const knowledge = (options: Options, isOpen: boolean, audiences: () => ReadonlyA
     auth,
     RegistrarLive.layer,
     NodeLeases.layer,
+    FirstLeases.layer,
     DiscoverHandlers.layerDiscovery(options.random),
     Upkeep.layer(options.retention),
     Sockets.layer
