@@ -5,7 +5,7 @@
  * name is kept by browsers for ever; `/`, `/ui` and everything below it is the one page there is.
  */
 import { readdir, readFile } from "node:fs/promises"
-import { join, relative, sep } from "node:path"
+import { basename, join, relative, sep } from "node:path"
 import { gzipSync } from "node:zlib"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -40,23 +40,30 @@ interface File {
   readonly isHashed: boolean
 }
 
+/** Regular files. Links are passed over: Bun's recursive `readdir` would follow those to folders outside. */
+const filesBelow = async function* (folder: string): AsyncGenerator<string> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) yield* filesBelow(path)
+    else if (entry.isFile()) yield path
+  }
+}
+
 const read = async (folder: string): Promise<ReadonlyMap<string, File>> => {
   const files = new Map<string, File>()
   let total = 0
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const path = join(entry.parentPath, entry.name)
+  for await (const path of filesBelow(folder)) {
     const bytes = await readFile(path)
     total += bytes.length
     if (files.size >= MAX_FILES || total > MAX_BYTES) throw new RangeError(`${folder} holds more than a dashboard does`)
-    const type = types[entry.name.slice(entry.name.lastIndexOf(".") + 1)] ?? "application/octet-stream"
+    const type = types[path.slice(path.lastIndexOf(".") + 1)] ?? "application/octet-stream"
     const isText = /^(text|application\/json|image\/svg)/.test(type)
     files.set(`/${relative(folder, path).split(sep).join("/")}`, {
       bytes,
       gzipped: isText && bytes.length >= MIN_COMPRESSED ? gzipSync(bytes) : undefined,
       tag: Answers.tagOf(bytes),
       type,
-      isHashed: /[-.][\w-]{8,}\.\w+$/.test(entry.name)
+      isHashed: /[-.][\w-]{8,}\.\w+$/.test(basename(path))
     })
   }
   return files
