@@ -8,5 +8,5 @@ import * as Theme from "./state/Theme.ts"
 
 Theme.start()
 Router.start()
-Boot.start()
+void Boot.start()
 render(<App />, document.getElementById("app")!)

@@ -23,7 +23,15 @@ interface Props {
   /** What the chart shows, in words. */
   readonly label: string
   readonly height?: number
+  /** Counts have no halves. */
+  readonly integers?: boolean
 }
+
+/** Seconds between two times, and whole steps between two counts. */
+const seconds = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 172_800, 604_800
+]
+const steps = Array.from({ length: 24 }, (_, i) => [1, 2, 5][i % 3]! * 10 ** Math.floor(i / 3))
 
 const withAlpha = (rgb: string, alpha: number): string => rgb.replace(/^rgb\(([^)]*)\)$/, `rgba($1, ${alpha})`)
 
@@ -57,9 +65,16 @@ const plotOf = (props: Props, width: number, tip: HTMLElement): uPlot.Options =>
         grid: { show: false },
         space: 80,
         size: 28,
+        incrs: seconds,
         values: (_, ticks) => ticks.map((at) => Format.time(at * 1000))
       },
-      { ...axis, grid, size: 58, values: (_, ticks) => ticks.map(format) }
+      {
+        ...axis,
+        grid,
+        size: 58,
+        ...(props.integers === true ? { incrs: steps } : {}),
+        values: (_, ticks) => ticks.map(format)
+      }
     ],
     series: [
       {},

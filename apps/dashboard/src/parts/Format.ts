@@ -14,6 +14,7 @@ export const percent = (value: number): string => `${(value * 100).toFixed(value
 
 export const millis = (value: number | undefined): string => {
   if (value === undefined || !Number.isFinite(value)) return UNKNOWN
+  if (value === 0) return "0 ms"
   if (value < 1) return `${value.toFixed(2)} ms`
   if (value < 10) return `${value.toFixed(1)} ms`
   if (value < 1_000) return `${Math.round(value)} ms`

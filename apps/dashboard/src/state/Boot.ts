@@ -1,5 +1,5 @@
 /**
- * Fills the page and keeps it up to date: first the stream, then the state of now, then the events that came meanwhile, so that
+ * Fills the page and keeps it up to date: first where the log ends, then the state of now, then all events from there on, so that
  * nothing falls between.
  */
 import { signal } from "@preact/signals"
@@ -57,9 +57,13 @@ export const refreshStats = async (): Promise<void> => {
   }
 }
 
+/** Traces that were asked for: the stream may bring some of them again. */
+let counted = new Set<string>()
+
 const loadTraces = async (): Promise<void> => {
   try {
     const { items } = await Http.traces({ limit: FIRST_TRACES })
+    counted = new Set(items.map(({ trace_id }) => trace_id))
     Mesh.clearEdges()
     for (const trace of items) Mesh.takeTrace(trace, false)
     tracesSeen.value = items.length
@@ -157,6 +161,7 @@ const apply = (event: RegistryEvent): void => {
     case "trace": {
       const trace = data as unknown as TraceEvent
       if (text(trace.task_id) === undefined || text(trace.from_agent) === undefined) break
+      if (counted.delete(trace.trace_id)) break
       Mesh.takeTrace(trace, Stream.state.peek() === "live")
       if (tracesSeen.peek() !== undefined) tracesSeen.value = tracesSeen.peek()! + 1
       traceVersion.value++
@@ -168,31 +173,47 @@ const apply = (event: RegistryEvent): void => {
   }
 }
 
-let askedForEarlier = false
+/** Shows some of what happened before, once it is known where now is. */
+const showEarlier = async (last: number): Promise<void> => {
+  Log.recordEarlier(await Stream.earlier(last + 1, FIRST_EVENTS))
+}
+
+/** Asks where the log ends, so that the stream begins there, and nothing between is missed. */
+const findBeginning = async (): Promise<void> => {
+  try {
+    const { cursor } = (await Http.health()).parts
+    if (typeof cursor === "number") Stream.begin(cursor)
+  } catch {
+    // It begins where the registry lets it.
+  }
+}
 
 /** Begins, once. */
-export const start = (): void => {
+export const start = async (): Promise<void> => {
+  let askedForEarlier = false
+  setInterval(() => {
+    if (!document.hidden && Stream.state.peek() !== "reconnecting") void refreshStats()
+  }, STATS_MS)
+  await findBeginning()
   // Before the socket opens there is something to see already.
   void load()
   Stream.start({
     opened: (again) => {
       // With a cursor the stream itself brings what was missed; the counts of tasks are the registry's own.
       if (again) void refreshStats()
-      else void load()
+      if (again && tracesSeen.peek() === undefined) void loadTraces()
+      const at = Stream.cursor.peek()
+      if (!askedForEarlier && at !== undefined) {
+        askedForEarlier = true
+        void showEarlier(at)
+      }
     },
     event: (event) => {
       Log.record(event)
-      if (!askedForEarlier) {
-        askedForEarlier = true
-        void Stream.earlier(event.cursor, FIRST_EVENTS).then(Log.recordEarlier)
-      }
       if (held === undefined) apply(event)
       else held.push(event)
       for (const listener of listeners) listener(event)
     },
     gap: () => void load()
   })
-  setInterval(() => {
-    if (!document.hidden && Stream.state.peek() !== "reconnecting") void refreshStats()
-  }, STATS_MS)
 }

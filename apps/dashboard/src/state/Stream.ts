@@ -36,6 +36,11 @@ export interface Handler {
   readonly gap: () => void
 }
 
+/** Where a stream begins whose beginning is not known: at what the registry says is its last event. */
+export const begin = (at: number): void => {
+  cursor.value ??= at
+}
+
 let socket: WebSocket | undefined
 let timer: ReturnType<typeof setTimeout> | undefined
 let quiet: ReturnType<typeof setTimeout> | undefined

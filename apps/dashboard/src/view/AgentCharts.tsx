@@ -52,7 +52,7 @@ export const TrustChart = (props: {
       return times.map((time) => known.get(time) ?? null)
     }
     const series: ReadonlyArray<Series> = [
-      { label: "score", colour: "accent", values: times.map((time) => scores.get(time) ?? null), kind: "line" },
+      { label: "score", colour: "accent", values: times.map((time) => scores.get(time) ?? null), kind: "step" },
       { label: "high", colour: "line-strong", values: at(({ high }) => high) },
       { label: "low", colour: "line-strong", values: at(({ low }) => low) }
     ]
@@ -203,7 +203,8 @@ export const OutcomeChart = ({ error, id, tasks }: Props) => {
           <Chart
             times={times}
             series={series}
-            format={(value) => (Number.isInteger(value) ? count(value) : "")}
+            format={count}
+            integers
             height={150}
             label={`${done} of the last ${plural(all, "traced task")} were done, ${all - done} failed`}
           />

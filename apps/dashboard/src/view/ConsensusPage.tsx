@@ -12,6 +12,12 @@ import { useChecked } from "../verify/Verification.ts"
 
 const PAGE = 100
 
+/** A question on one line: the one text that it holds, else its JSON. */
+const questionOf = (question: Json): string => {
+  const texts = typeof question === "object" && question !== null ? Object.values(question) : []
+  return brief(texts.length === 1 && typeof texts[0] === "string" ? texts[0] : question, 80)
+}
+
 /** The parts of a certificate that are shown, as far as they are there: it is checked apart from this. */
 interface Shown {
   readonly asker?: string
@@ -208,7 +214,7 @@ const Detail = ({
           <Fact
             name="Confidence"
             value={outcome?.confidence === undefined ? UNKNOWN : percent(outcome.confidence)}
-            note="of the invited weight"
+            note="of invited weight"
           />
           <Fact name="Asked" value={count(shown.invited?.length)} />
           <Fact name="Dissent" value={count(outcome?.dissent?.length)} />
@@ -355,7 +361,7 @@ export const ConsensusPage = ({ task }: { readonly task: string | undefined }) =
                       href={href("consensus", verdict.task)}
                       aria-current={verdict.task === chosen ? "true" : undefined}
                     >
-                      <span class="cut">{brief(verdict.question, 80)}</span>
+                      <span class="cut">{questionOf(verdict.question)}</span>
                       <span class="row small">
                         <Pill tone={outcome?.status ?? "none"}>{outcome?.status ?? UNKNOWN}</Pill>
                         <span class="faint cut mono">{verdict.capability}</span>

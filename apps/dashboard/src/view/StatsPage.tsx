@@ -17,21 +17,22 @@ const Rate = () => {
   const turn = logVersion.value
   const drawn = useMemo(() => {
     const now = Math.floor(Date.now() / 1000)
-    const begin = Math.max(since, now - 120)
+    const begin = now - 120
     const counts = new Map(rates)
-    const times = Array.from({ length: Math.max(2, now - begin) }, (_, i) => (begin + i) * 1000)
-    const values = times.map((at) => counts.get(at / 1000) ?? 0)
+    const times = Array.from({ length: 120 }, (_, i) => (begin + i) * 1000)
+    const values = times.map((at) => (at / 1000 < since ? null : (counts.get(at / 1000) ?? 0)))
     const series: ReadonlyArray<Series> = [{ label: "events/s", colour: "accent", values, kind: "line" }]
-    return { times, series, peak: Math.max(0, ...values) }
+    return { times, series, peak: Math.max(0, ...values.map((value) => value ?? 0)) }
   }, [turn])
   return (
-    <Panel title="Events a second" end="since this page is open, two minutes at most">
+    <Panel title="Events a second" end="as this page saw them, the last two minutes">
       <div class="body">
         <Chart
           times={drawn.times}
           series={drawn.series}
           format={count}
           height={150}
+          integers
           label={`Events a second, at most ${drawn.peak}`}
         />
       </div>
