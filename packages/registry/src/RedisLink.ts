@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { Redis, RedisError } from "effect/persistence/Redis"
 import * as References from "effect/References"
@@ -72,6 +73,7 @@ const UNTRIED = "not connected yet"
 interface Guest {
   readonly session: Session
   readonly down: () => void
+  running?: Fiber.Fiber<void>
 }
 
 const reason = (cause: unknown): string => {
@@ -142,15 +144,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const scope = yield* Effect.scope
     const services = yield* Effect.context<never>()
     admit = (guest) => {
-      Effect.runForkWith(services)(
-        Effect.scoped(guest.session(redis)).pipe(
-          Effect.match({
-            onSuccess: () => lose("a session has ended"),
-            onFailure: (error) => lose(reason(error.cause))
-          }),
-          Effect.forkIn(scope)
-        )
+      const session = Effect.scoped(guest.session(redis)).pipe(
+        Effect.match({
+          onSuccess: () => lose("a session has ended"),
+          onFailure: (error) => lose(reason(error.cause))
+        })
       )
+      guest.running = Fiber.runIn(Effect.runForkWith(services)(session), scope)
     }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
@@ -208,12 +208,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       Effect.asVoid(
         Effect.acquireRelease(
           Effect.sync(() => {
-            const guest = { session, down }
+            const guest: Guest = { session, down }
             guests.add(guest)
             admit?.(guest)
             return guest
           }),
-          (guest) => Effect.sync(() => guests.delete(guest))
+          (guest) => {
+            guests.delete(guest)
+            return guest.running === undefined ? Effect.void : Fiber.interrupt(guest.running)
+          }
         )
       ),
     state: () => state,
