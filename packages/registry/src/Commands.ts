@@ -111,10 +111,7 @@ export const report = (
             : "a probe succeeded"
         facts.push({ type: "status.changed", id: agent.id, status: became, why })
       }
-      const standing = (): Standing => {
-        const all = world.reputation.standings(one.agent, now)
-        return all.find((each) => each.capability === one.capability) ?? all[0]!
-      }
+      const standing = (): Standing => world.reputation.standing(one.agent, one.capability, now)
       return done(facts, () => ({ agent: one.agent, score, standing }), named ? [claim] : [])
     }
   }

@@ -34,6 +34,8 @@ export interface Reputation {
   readonly score: (agent: string, capability: string, now: number) => number
   /** What speaks for an agent and against it, in reports' worth; as fast as `score`. */
   readonly evidence: (agent: string, capability: string, now: number) => { readonly good: number; readonly bad: number }
+  /** In one capability; `""`: overall. */
+  readonly standing: (agent: string, capability: string, now: number) => Standing
   /** Overall first, then by capability. */
   readonly standings: (agent: string, now: number) => ReadonlyArray<Standing>
   /** Computes reviewers' weights anew where enough has changed; called now and then, and bounded in time. */

@@ -329,6 +329,17 @@ class Model implements ReputationModel {
     ]
   }
 
+  standing = (id: string, capability: string, now: number): Standing => {
+    const name = capability === "" ? null : capability
+    const agent = this.#agents.get(id)
+    const of = name === null ? agent : agent?.subjects.get(name)
+    if (agent === undefined || of === undefined) {
+      return this.#standing(name, empty(), this.score(id, capability, now), now, 0)
+    }
+    if (agent.epoch !== this.#epoch) this.#refresh(agent)
+    return this.#standing(name, of, this.score(id, capability, now), now, agent.era)
+  }
+
   evidence = (id: string, capability: string, now: number): Evidence => {
     const agent = this.#agents.get(id)
     const of = capability === "" ? agent : agent?.subjects.get(capability)
