@@ -158,7 +158,8 @@ export const faults = (slot: keyof typeof slots, error: Schema.SchemaError, inpu
         type,
         loc: [slots[slot], ...where],
         msg: type === "missing" ? "Field required" : message,
-        ...shown(at(input, where))
+        // As FastAPI: what misses a member is shown, since the member is not there.
+        ...shown(at(input, type === "missing" ? where.slice(0, -1) : where))
       }
     })
 
