@@ -53,5 +53,7 @@ export class Presence extends Context.Service<
     readonly online: () => number
     /** Comings and goings from now on; each is told by exactly one instance. */
     readonly changes: Stream.Stream<Change>
+    /** Whether other instances are seen now; absent where there are none to see. */
+    readonly sharing?: () => "joined" | "cut off"
   }
 >()("@parley/registry/Presence") {}

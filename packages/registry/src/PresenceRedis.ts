@@ -236,7 +236,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       for (const agent of few.agents()) if (many.has(agent)) both++
       return few.online + many.size - both
     },
-    changes: untold.stream
+    changes: untold.stream,
+    sharing: () => (phase === "joined" ? "joined" : "cut off")
   })
 })
 

@@ -98,6 +98,7 @@ export const layerService = HttpApiBuilder.group(
               memory: memory.kind,
               agents: world.size,
               online: presence.online(),
+              ...(presence.sharing === undefined ? {} : { redis: presence.sharing() }),
               cursor: world.cursor,
               waiting,
               commits,
