@@ -230,6 +230,8 @@ export const layer: Layer.Layer<
         request,
         sockets,
         maxFrame: MAX_FRAME_BYTES,
+        // Each socket holds a lease, and an agent has only so many of them.
+        counted: `heartbeat:${id}`,
         without: actForOrGranted(id, { address: addressOf(request) }).pipe(
           Effect.orElseSucceed(() => undefined),
           Effect.provideService(Auth, auth),

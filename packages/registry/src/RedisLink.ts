@@ -122,6 +122,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const redis = Context.get(context, Redis)
     const lost = yield* Deferred.make<never, string>()
     const lose = (why: string): void => {
+      current = undefined
       Deferred.doneUnsafe(lost, Effect.fail(why))
     }
     // Closing waits for commands in flight, and a Redis that hangs would never answer them.

@@ -14,6 +14,7 @@ import type { WebSocketServer } from "@effect/platform-node/NodeWS"
 import type * as Scope from "effect/Scope"
 import { addressOf, counted } from "./RateLimits.ts"
 import { accept, type SocketConnection, type SocketGone, type Times, times } from "./internal/SocketConnection.ts"
+import { MAX_LEASES_OF_AGENT } from "./internal/Leases.ts"
 import { type Bucket, Limits } from "./Limits.ts"
 import * as Problem from "./Problem.ts"
 
@@ -31,8 +32,11 @@ export {
 export const MAX_SOCKETS = 10_000
 /** Most of them from one address (of IPv6: one /64): a machine full of agents, and dashboards behind one router. */
 export const MAX_SOCKETS_OF_ADDRESS = 2_048
-/** Most of them for one identity: an agent that reconnects while its old sockets linger, a few tabs. Nobody in particular has no such bound. */
-export const MAX_SOCKETS_OF_IDENTITY = 64
+/**
+ * Most of them for one identity: a few tabs, and an agent that reconnects while its old sockets linger; as many as it may have leases.
+ * An agent's heartbeats count apart. Nobody in particular, and the operator, have no such bound.
+ */
+export const MAX_SOCKETS_OF_IDENTITY = MAX_LEASES_OF_AGENT
 /** Refused frames in a row until a socket is closed. */
 export const MAX_REFUSED_FRAMES = 100
 

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { Buffer } from "node:buffer"
+import { connect } from "node:net"
 import * as Effect from "effect/Effect"
 import { FRAMES } from "@parley/registry/HeartbeatSocket"
-import { MAX_REFUSED_FRAMES } from "@parley/registry/Sockets"
+import { seeded } from "@parley/core/testing/Seeded"
+import { MAX_REFUSED_FRAMES, MAX_SOCKETS_OF_IDENTITY } from "@parley/registry/Sockets"
+import { raw, statusOf } from "./http.ts"
 import { type Client, live, type Live, open, until, within } from "./live.ts"
 
 const beat = { type: "heartbeat" }
@@ -11,6 +14,23 @@ const traceOf = (fields: object = {}) => ({
   type: "trace",
   payload: { task_id: "t", event_type: "accepted", from_agent: "a", to_agent: "b", payload: {}, ...fields }
 })
+
+/** Upgrades by hand, then sends bytes; tells whether the server closed the connection. With `leave` the client does so. */
+const socketOf = (port: number, handshake: string, bytes: Uint8Array, leave = false) =>
+  within(
+    "the connection to end",
+    new Promise<{ readonly closed: boolean }>((resolve) => {
+      const socket = connect(port, "127.0.0.1")
+      socket.on("error", () => undefined)
+      socket.once("data", () => {
+        socket.write(bytes)
+        if (leave) setImmediate(() => socket.destroy())
+      })
+      socket.on("end", () => socket.end())
+      socket.on("close", () => resolve({ closed: true }))
+      socket.write(handshake)
+    })
+  )
 
 describe("the heartbeat socket", () => {
   let world: Live
@@ -159,6 +179,44 @@ describe("the heartbeat socket", () => {
     await until("its lease has ended", () => !world.presence.view("g").online)
     await settled()
   })
+
+  test("an agent has only so many sockets, so that each has its lease", async () => {
+    const clients: Array<Client> = []
+    for (let n = 0; n < MAX_SOCKETS_OF_IDENTITY; n++) clients.push(await open(`${world.url}/ws/heartbeat/g`))
+    await expect(open(`${world.url}/ws/heartbeat/g`)).rejects.toThrow("HTTP 429")
+    clients[0]!.send(beat)
+    expect(await clients[0]!.next()).toBe(ack)
+    for (const each of clients) each.ws.terminate()
+    await until("its leases have ended", () => !world.presence.view("g").online)
+  })
+
+  test("bytes that are no frames, and handshakes that are none, end that connection alone", async () => {
+    const random = seeded(11)
+    const handshake = (headers: string): string =>
+      `GET /ws/heartbeat/g HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${headers}\r\n`
+    const good = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    for (const headers of ["", "Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n", good.replace("13", "12")]) {
+      const answer = await raw(world.port, handshake(headers))
+      expect([headers, answer.closed, statusOf(answer.text)]).toEqual([headers, true, 400])
+    }
+    const frames: ReadonlyArray<ReadonlyArray<number>> = [
+      [0x81, 0x01, 0x41],
+      [0xc1, 0x80, 0, 0, 0, 0],
+      [0x83, 0x80, 0, 0, 0, 0],
+      [0x89, 0xfe, 0x01, 0x00, 0, 0, 0, 0],
+      [0x80, 0x80, 0, 0, 0, 0],
+      [0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+      [0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28],
+      [0x88, 0x82, 0, 0, 0, 0, 0x00, 0x01]
+    ]
+    for (const frame of frames) {
+      const { closed } = await socketOf(world.port, handshake(good), Uint8Array.from(frame))
+      expect([frame, closed]).toEqual([frame, true])
+    }
+    for (let n = 0; n < 100; n++) await socketOf(world.port, handshake(good), random.bytes(1 + random.int(64)), true)
+    await until("their leases have ended", () => !world.presence.view("g").online)
+    await settled()
+  }, 15_000)
 
   test("tells a flood to wait, and closes it when it goes on, while others are served", async () => {
     const flood = await open(`${world.url}/ws/heartbeat/f`)

@@ -59,6 +59,31 @@ describe("limits over Redis", () => {
   )
 
   skipTest(Redis.unavailable)(
+    "a Redis that hangs holds nobody up for longer than a command may take",
+    () =>
+      Effect.runPromise(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const { limits, link } = yield* instance
+            expect(yield* limits.take("hang", slow)).toBe(0)
+            // Redis answers nobody for a while, and keeps its connections open.
+            yield* link.use((redis) => redis.send("CLIENT", "PAUSE", "2500", "ALL"))
+            const asked = performance.now()
+            expect(yield* limits.take("hang", slow)).toBe(0)
+            expect(performance.now() - asked < RedisLink.COMMAND_MS + 500).toBe(true)
+            while (link.state().isUp) yield* Effect.sleep(1)
+            const again = performance.now()
+            for (let n = 0; n < 100; n++) yield* limits.take(`hang ${n}`, slow)
+            expect(performance.now() - again < 200).toBe(true)
+            while (!link.state().isUp) yield* Effect.sleep(20)
+            expect((yield* limits.take("hang", slow, 2)) > 0).toBe(true)
+          })
+        )
+      ),
+    20_000
+  )
+
+  skipTest(Redis.unavailable)(
     "goes on alone while Redis is gone, and together when it is back",
     () =>
       Effect.runPromise(

@@ -25,6 +25,8 @@ export interface Room {
   readonly without?: Effect.Effect<Principal | undefined>
   /** Why somebody who is known may not; `undefined` when he may. */
   readonly forbids?: (who: Principal) => string | undefined
+  /** Whose connections are counted together; default: those of whoever it is. */
+  readonly counted?: string
   readonly serve: (connection: SocketConnection, who: Principal) => Effect.Effect<void, SocketGone, Scope.Scope>
 }
 
@@ -45,7 +47,7 @@ export const enter = (room: Room): Effect.Effect<HttpServerResponse.HttpServerRe
     if (forbidden !== undefined) return Problem.response(403, forbidden)
     const place = yield* sockets.enter(request)
     if (HttpServerResponse.isHttpServerResponse(place)) return place
-    const identity = early === undefined ? undefined : identityOf(early)
+    const identity = room.counted ?? (early === undefined ? undefined : identityOf(early))
     if (identity !== undefined && !place.claim(identity)) {
       return Problem.tooMany("Too many connections are open for you: close some", 10_000)
     }
@@ -54,7 +56,7 @@ export const enter = (room: Room): Effect.Effect<HttpServerResponse.HttpServerRe
     if (early === undefined) {
       const late = room.forbids?.(who)
       if (late !== undefined) return yield* refuse(connection, Code.Policy, late)
-      const named = identityOf(who)
+      const named = room.counted === undefined ? identityOf(who) : undefined
       if (named !== undefined && !place.claim(named)) {
         return yield* refuse(connection, Code.Policy, "Too many connections are open for you: close some")
       }
