@@ -10,7 +10,9 @@ export const parts: { readonly [name: string]: () => Promise<Part> } = {
   start: async () => (await import("./Start.ts")).start,
   stream: async () => (await import("./Stream.ts")).stream,
   match: async () => (await import("./Match.ts")).match,
-  ask: async () => (await import("./Ask.ts")).ask
+  ask: async () => (await import("./Ask.ts")).ask,
+  reputation: async () => (await import("./Reputation.ts")).reputation,
+  registry: async () => (await import("./Registry.ts")).registry
 }
 
 /** Parts that are run by name alone. */
