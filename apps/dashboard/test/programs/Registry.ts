@@ -1,4 +1,4 @@
-// A registry in a process of its own, with the dashboard's built assets: FILE [PORT [OPERATOR_TOKEN]]
+// A registry in a process of its own, with the dashboard as it is built: FILE [PORT [OPERATOR_TOKEN]]
 // Prints its URL when it serves. It ends when its standard input does, so that it never outlives a test.
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
