@@ -67,7 +67,8 @@ export const middleware = (options: Options = {}) => {
     return Effect.flatMap(HttpServerRequest, (request) => {
       const { host, origin } = request.headers
       if (options.open === true) {
-        const refused = Loopback.refusesRequest(host, origin, origins)
+        const forwarded = request.headers["x-forwarded-for"] ?? request.headers["forwarded"]
+        const refused = Loopback.refusesRequest(host, origin, origins, forwarded)
         if (refused !== undefined) return Effect.succeed(Problem.response(403, refused))
       }
       if (origin === undefined) return app

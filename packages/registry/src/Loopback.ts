@@ -40,12 +40,19 @@ export const refusesOpen = (hosts: ReadonlyArray<string>): string | undefined =>
   )
 }
 
-/** Why a request does not come from this machine's own programs, judged by its `Host` and `Origin`; `undefined` when it may. */
+/**
+ * Why a request does not come from this machine's own programs, judged by its `Host`, its `Origin` and whether a proxy has written
+ * on it for whom it asks; `undefined` when it may.
+ */
 export const refusesRequest = (
   host: string | undefined,
   origin: string | undefined,
-  allowedOrigins: ReadonlySet<string> = new Set()
+  allowedOrigins: ReadonlySet<string> = new Set(),
+  forwarded?: string
 ): string | undefined => {
+  if (forwarded !== undefined) {
+    return "This registry asks nobody who they are, and so serves no proxy: behind one, let it ask for keys"
+  }
   if (host === undefined || !isLoopback(host)) {
     return "This registry asks nobody who they are, and so answers under loopback names only: use http://127.0.0.1"
   }

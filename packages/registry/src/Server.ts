@@ -21,6 +21,7 @@ import type { NodeId } from "@parley/core/NodeId"
 import * as Admission from "./Admission.ts"
 import * as AgentsHandlers from "./AgentsHandlers.ts"
 import { Api } from "./Api.ts"
+import { audiencesAt } from "./Audiences.ts"
 import * as Authentication from "./Authentication.ts"
 import * as AuthHandlers from "./AuthHandlers.ts"
 import * as Cors from "./Cors.ts"
@@ -46,6 +47,7 @@ import * as Pages from "./Pages.ts"
 import type { Presence } from "./Presence.ts"
 import { Auth } from "./Principal.ts"
 import { layerReadable } from "./Problem.ts"
+import * as Proxies from "./Proxies.ts"
 import * as RateLimits from "./RateLimits.ts"
 import * as RegistrarLive from "./RegistrarLive.ts"
 import * as RegistryKey from "./RegistryKey.ts"
@@ -92,6 +94,8 @@ export interface Options {
   readonly operatorToken?: Redacted.Redacted
   /** Origins that this registry is reached under besides the address it listens on: `https://registry.example`. */
   readonly publicUrls?: ReadonlyArray<string>
+  /** Networks of balancers and TLS terminators in front of it, whose `X-Forwarded-For` is believed: `10.0.0.0/8`. */
+  readonly trustedProxies?: ReadonlyArray<string>
   /** Origins whose pages may use it, besides its own. */
   readonly corsOrigins?: ReadonlyArray<string>
   /** Folder of the dashboard's prebuilt assets. */
@@ -121,15 +125,6 @@ export class RegistryServer extends Context.Service<RegistryServer, Running>()(
 ) {}
 
 const bracketed = (host: string): string => (host.includes(":") ? `[${host}]` : host)
-
-/** The origins under which requests may reach a server that listens there. */
-const originsAt = (host: string, port: number): ReadonlyArray<string> => {
-  const hosts = new Set([bracketed(host)])
-  if (Loopback.isLoopback(host) || host === "0.0.0.0" || host === "::") {
-    for (const name of ["127.0.0.1", "localhost", "[::1]"]) hosts.add(name)
-  }
-  return [...hosts].map((each) => `http://${each}:${port}`)
-}
 
 const handlers = Layer.mergeAll(
   AgentsHandlers.layer,
@@ -182,15 +177,21 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const isOpen = mode === "open" && options.agentSecret === undefined
   const refused = isOpen ? Loopback.refusesOpen([host]) : undefined
   if (refused !== undefined) return yield* new ServerRefused({ detail: refused })
-  const { cors, pages } = yield* Effect.try({
-    try: () => ({
-      cors: Cors.middleware({ open: isOpen, origins: options.corsOrigins ?? [] }),
-      pages: Pages.make(options.dashboard)
-    }),
+  const publicUrls = options.publicUrls ?? []
+  const { cors, pages, proxies } = yield* Effect.try({
+    try: () => {
+      audiencesAt(host, 0, publicUrls)
+      return {
+        cors: Cors.middleware({ open: isOpen, origins: options.corsOrigins ?? [] }),
+        pages: Pages.make(options.dashboard),
+        proxies: Proxies.middleware(options.trustedProxies ?? [])
+      }
+    },
     catch: (cause) => new ServerRefused({ detail: cause instanceof Error ? cause.message : String(cause) })
   })
 
-  let audiences: ReadonlyArray<string> = options.publicUrls ?? []
+  // Known in full once the port is.
+  let audiences: ReadonlyArray<string> = []
   const behind = yield* Layer.build(knowledge(options, isOpen, () => audiences))
   const routes = Layer.mergeAll(
     HttpApiBuilder.layer(Api).pipe(Layer.provide(handlers), Layer.provide([Who.layer, layerReadable])),
@@ -214,7 +215,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       return response
     })
   )
-  const app = HttpBounds.middleware(cors(counted)).pipe(Effect.provideContext(built))
+  const app = HttpBounds.middleware(cors(proxies(counted))).pipe(Effect.provideContext(built))
   const http = yield* Layer.build(
     NodeHttpServer.layer(() => HttpBounds.answerRefused(createServer(HttpBounds.serverOptions(options.times))), {
       host,
@@ -225,7 +226,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   yield* Effect.provideContext(HttpServer.serveEffect(app), http)
   const { address } = Context.get(http, HttpServer.HttpServer)
   const port = "port" in address ? address.port : 0
-  audiences = [...originsAt(host, port), ...audiences]
+  audiences = audiencesAt(host, port, publicUrls)
   return {
     url: `http://${bracketed(host)}:${port}`,
     port,

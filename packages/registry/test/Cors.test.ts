@@ -96,6 +96,7 @@ describe("a registry that asks nobody who they are", () => {
       { Host: "evil.example" },
       { Host: "evil.example", Origin: "http://evil.example" },
       { Host: `evil.example:${open.port}` },
+      { Host, "X-Forwarded-For": "198.51.100.7" },
       { Host, Origin: "http://evil.example" },
       { Host, Origin: "null" },
       { Host, ...upgrade, Origin: "http://evil.example" }
