@@ -11,6 +11,9 @@
  * explains (Pearson's chi-squared, a mean above `TOLERATED`) weighs less, by the square of how much farther. So an agent that
  * works well, or a caller that praises the good ones, cannot spend what it earned that way on slander.
  *
+ * Then trust flows again, but not through opinions that the believed contradict: praise for an agent that failed everybody else, by
+ * one lucky task, would let what is honest leak to those who praise it for a living.
+ *
  * All is computed from a copy of the edges, in slices; sums are made in the order of the edges' last reports, so that the same
  * reports give the same bits, in whatever way they came into memory.
  */
@@ -22,12 +25,14 @@ import { NONE } from "./Edges.ts"
 export const RESTART = 0.2
 /** Rounds of the power iteration: what is still to move then is below 0.8^32, a thousandth. */
 export const ROUNDS = 32
+/** Times that all this is done: after the first, opinions that the believed contradict pass nothing on. */
+export const PASSES = 3
 /** Share of its trust that a reviewer passes to those who did well for it; the rest goes to those who say the same. */
 export const PRAISE = 0.5
 /** How far for and against must differ, in reports, to be an opinion: one lucky task is none. */
 export const CHANCE = 1
 /** A reviewer with this share of the typical trust weighs fully. Typical is the sum of squares: what a trusted unit's holder has. */
-export const FULL_SHARE = 0.25
+export const FULL_SHARE = 0.5
 /** Mean squared distance from what others say, in variances, that chance explains. */
 export const TOLERATED = 1
 /** Rounds in which words are compared: each without those who were found off in the one before. */
@@ -59,6 +64,7 @@ export class Weights {
   #earned: Float64Array
   #weights: Float64Array
   #round = 0
+  #pass = 0
 
   constructor(
     edges: Edges,
@@ -82,7 +88,6 @@ export class Weights {
     this.#seeds = seeds
     this.#trust = new Float64Array(sizes.reviewers)
     this.#earned = this.#weights = new Float64Array(sizes.reviewers)
-    for (const seed of seeds) this.#trust[seed] = 1 / seeds.length
     let last = 0
     for (let edge = edges.oldest(true); edge !== NONE; edge = edges.after(edge))
       last = Math.max(last, edges.step[edge]!)
@@ -97,14 +102,9 @@ export class Weights {
       const bad = edges.bad[edge]! * fades
       this.#good[i] = good
       this.#bad[i] = bad
-      const more = good - bad
-      const net = Math.abs(more) > CHANCE ? more - Math.sign(more) * CHANCE : 0
-      this.#net[i] = net
-      this.#opinions[this.#of[i]!]! += Math.abs(net)
-      if (net > 0) this.#forIt[subject]! += net
-      else this.#againstIt[subject]! -= net
       i += 1
     }
+    this.#begin()
   }
 
   /** Does one slice; true when `weights` are ready. */
@@ -115,7 +115,12 @@ export class Weights {
       this.#compare()
     }
     this.#round += 1
-    return this.#round === ROUNDS + COMPARISONS
+    if (this.#round < ROUNDS + COMPARISONS) return false
+    this.#pass += 1
+    if (this.#pass === PASSES) return true
+    this.#round = 0
+    this.#begin()
+    return false
   }
 
   /** How many seeds there were. */
@@ -126,6 +131,31 @@ export class Weights {
   /** By reviewer; once `next` was true. */
   get weights(): Float64Array {
     return this.#weights
+  }
+
+  /** Opinions that pass trust on, and all trust with the seeds. */
+  #begin(): void {
+    const [of, about, good, bad, weights] = [this.#of, this.#about, this.#good, this.#bad, this.#weights]
+    // What those who are believed so far say for each subject, less what they say against it: nothing at first.
+    const balance = new Float64Array(this.#forIt.length)
+    for (let i = 0; i < of.length; i++) balance[about[i]!]! += weights[of[i]!]! * (good[i]! - bad[i]!)
+    this.#opinions.fill(0)
+    this.#forIt.fill(0)
+    this.#againstIt.fill(0)
+    for (let i = 0; i < of.length; i++) {
+      const reviewer = of[i]!
+      const subject = about[i]!
+      const own = good[i]! - bad[i]!
+      const others = balance[subject]! - weights[reviewer]! * own
+      const isContradicted = own * others < 0 && Math.abs(others) > CHANCE
+      const net = Math.abs(own) > CHANCE && !isContradicted ? own - Math.sign(own) * CHANCE : 0
+      this.#net[i] = net
+      this.#opinions[reviewer]! += Math.abs(net)
+      if (net > 0) this.#forIt[subject]! += net
+      else this.#againstIt[subject]! -= net
+    }
+    this.#trust.fill(0)
+    for (const seed of this.#seeds) this.#trust[seed] = 1 / this.#seeds.length
   }
 
   #flow(): void {
