@@ -184,7 +184,8 @@ export class Market {
   #discover(): Agent {
     const first = (trust: TrustOf): Match =>
       this.#matcher.match(query, { now: this.#now, trust, availability: () => idle })[0]!
-    const best = first((node, capability) => this.#policy.score(node, capability, this.#now))
+    const lots = this.#policy.lots?.(this.#random.next)
+    const best = first(lots ?? ((node, capability) => this.#policy.score(node, capability, this.#now)))
     const tries = this.#random.next() < this.#policy.share(best.parts.trust.value)
     const match = tries ? first(newcomersFirst(this.#policy, this.#now, this.#random.next())) : best
     return this.#byId.get(match.node)!

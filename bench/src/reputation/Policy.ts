@@ -7,6 +7,8 @@ export interface Policy extends Known {
   readonly tell: (report: Report, at: number) => void
   /** What is known of all is worked out anew. */
   readonly settle: (now: number) => void
+  /** Where the first is not simply the one with the highest score: what to rank by in one discovery, by a random `draw`. */
+  readonly lots?: (draw: () => number) => (agent: string) => number
   /** In which share of discoveries newcomers come first, by the best that is known. */
   readonly share: (best: number) => number
 }
@@ -48,7 +50,7 @@ const ema = (): Policy => {
 /** What goes back to the seeds in each round, and the rounds. */
 const RESTART = 0.2
 const ROUNDS = 20
-/** "Probabilistic": with a chance of 10 % one is asked that nobody trusts yet (section 4.6). */
+/** With a chance of 10 % one is asked that nobody trusts yet; else each with a chance in proportion to its trust (section 4.6). */
 const TRIED = 0.1
 
 /** EigenTrust (Kamvar, Schlosser and Garcia-Molina, 2003) as published: satisfied less unsatisfied, no receipts, no decay. */
@@ -85,6 +87,8 @@ export const eigentrust = (seeds: ReadonlyArray<string>): Policy => {
       most = Math.max(1e-12, ...agents)
     },
     share: () => TRIED,
+    // Highest of u^(1/trust): drawn in proportion to trust (Efraimidis and Spirakis, 2006).
+    lots: (draw) => (agent) => (score(agent) > 0 ? draw() ** (1 / score(agent)) : 0),
     evidence: (agent) => ({ good: score(agent) > 0 ? EXPLORED : 0, bad: 0 }),
     score
   }
