@@ -253,7 +253,12 @@ export const registry = {
   keys: yes("keys", "Have nodes prove their keys on loopback, too"),
   seed: several("seed", "NODEID", "Node whose reports are believed beforehand"),
   cors: several("cors", "ORIGIN", "Origin whose pages may use the registry, https://app.example"),
-  publicUrl: several("public-url", "URL", "URL that the registry is reached under besides its own, as behind a proxy")
+  publicUrl: several("public-url", "URL", "URL that the registry is reached under besides its own, as behind a proxy"),
+  trustedProxy: several(
+    "trusted-proxy",
+    "NETWORK",
+    "Proxy in front of it whose X-Forwarded-For is believed, 10.0.0.0/8"
+  )
 }
 export type Registry = Infer<typeof registry>
 

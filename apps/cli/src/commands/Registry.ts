@@ -94,7 +94,8 @@ export const run = Effect.fnUntraced(function* (options: Flags.Registry & Flags.
     ...(options.open ? { mode: "open" as const } : options.keys ? { mode: "keys" as const } : {}),
     seeds: options.seed.map((seed) => parse(seed) ?? seed),
     corsOrigins: options.cors,
-    publicUrls: options.publicUrl
+    publicUrls: options.publicUrl,
+    trustedProxies: options.trustedProxy
   })
   const context = yield* Effect.mapError(Layer.build(registry), explain(options))
   const running = Context.get(context, RegistryServer)
