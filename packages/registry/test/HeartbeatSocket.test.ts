@@ -265,6 +265,18 @@ describe("the heartbeat socket where a secret is asked for", () => {
     expect(world.presence.view("a").online).toBe(false)
   })
 
+  test("refuses another agent's token, before the upgrade and after", async () => {
+    const { token } = await Effect.runPromise(
+      world.auth.exchange("b", "a secret of some length", { address: "127.0.0.1" })
+    )
+    await expect(open(`${world.url}/ws/heartbeat/a?token=${token}`)).rejects.toThrow("HTTP 403")
+    const client = await open(`${world.url}/ws/heartbeat/a`)
+    client.send({ type: "auth", token })
+    expect(JSON.parse(await client.next()).detail).toBe("You are not a, and may not be it")
+    expect((await client.closed).code).toBe(1008)
+    expect(world.presence.view("a").online).toBe(false)
+  })
+
   test("lets an agent in without a token from where it has proven the secret, and nobody else", async () => {
     await Effect.runPromise(world.admission.grant("b", "127.0.0.1"))
     const client = await open(`${world.url}/ws/heartbeat/b`)

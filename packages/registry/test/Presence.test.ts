@@ -153,6 +153,16 @@ describe("presence over Redis", () => {
       ),
       (running) => Effect.promise(() => running.end("SIGKILL"))
     )
+  /** The id of the instance at which an agent has its lease. */
+  const holderOf = (link: RedisLink.RedisLink["Service"], agent: string) =>
+    link.use((redis) =>
+      Effect.gen(function* () {
+        for (const id of yield* redis.send<ReadonlyArray<string>>("ZRANGE", `${prefix}presence:instances`, "0", "-1")) {
+          if ((yield* redis.send<number>("HEXISTS", `${prefix}presence:at:${id}`, agent)) === 1) return id
+        }
+        return yield* Effect.die(new Error(`Nobody holds ${agent}`))
+      })
+    )
   const signs = (changes: ReadonlyArray<Change>, agent: string) =>
     changes.flatMap((change) => (change.agent === agent ? [change.online ? "+" : "-"] : [])).join("")
 
@@ -204,6 +214,53 @@ describe("presence over Redis", () => {
           yield* until("it has gone", () => !presence.view("x").online && signs(changes, "x") === "-")
           process.kill(frozen.pid, "SIGCONT")
           yield* until("it is back", () => presence.view("x").online)
+        })
+      ),
+    30_000
+  )
+
+  redisTest(
+    "an instance that was taken for dead by mistake says again what it holds, and it is told",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const one = yield* built(2_000)
+          const two = yield* built(2_000)
+          const changes = yield* heard(one.presence)
+          yield* Effect.forkScoped(
+            Stream.runForEach(two.presence.changes, (change) => Effect.sync(() => changes.push(change))),
+            { startImmediately: true }
+          )
+          yield* one.presence.open("a")
+          yield* until("the other sees it", () => two.presence.view("a").online)
+          // As after a long pause of the one that holds it.
+          const id = yield* holderOf(one.link, "a")
+          yield* one.link.use((redis) => redis.send("ZADD", `${prefix}presence:instances`, "0", id))
+          yield* two.presence.open("b")
+          yield* until("it is told that it went, and is there", () => signs(changes, "a") === "+-+")
+          yield* until("all see it", () => two.presence.view("a").online && one.presence.online() === 2)
+        })
+      ),
+    30_000
+  )
+
+  redisTest(
+    "an instance that has missed a message reads anew what the other holds",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const one = yield* built()
+          const two = yield* built()
+          const lease = yield* one.presence.open("a")
+          yield* until("the other sees it", () => two.presence.view("a").online)
+          const id = yield* holderOf(one.link, "a")
+          const later = JSON.stringify({ i: id, s: 999_999, a: [["ghost", 1, 0]] })
+          yield* one.link.use((redis) => redis.send("PUBLISH", `${prefix}presence:news`, later))
+          yield* lease.taskStarted("t")
+          yield* until("the other sees its load", () => two.presence.view("a").running === 1)
+          expect(two.presence.view("ghost").online).toBe(false)
+          yield* lease.end
+          yield* until("the other sees it go", () => !two.presence.view("a").online)
         })
       ),
     30_000
@@ -293,14 +350,14 @@ describe("presence over Redis", () => {
             if (random.int(8) === 0) yield* Effect.sleep(random.int(12))
           }
           const there = new Set(held.map((lease) => lease.agent))
-          yield* until("all is settled", () =>
+          yield* until(`all is settled (repeat it with PARLEY_SEED=${random.seed})`, () =>
             agents.every(
               (agent) =>
                 (online.get(agent) ?? 0) === (there.has(agent) ? 1 : 0) &&
                 instances.every(({ presence }) => presence.view(agent).online === there.has(agent))
             )
           )
-        }).pipe(Effect.mapError((cause) => new Error(`Repeat it with PARLEY_SEED=${random.seed}`, { cause })))
+        })
       )
     },
     30_000

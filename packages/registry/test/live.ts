@@ -22,6 +22,7 @@ import * as EventsSse from "@parley/registry/EventsSse"
 import * as HeartbeatSocket from "@parley/registry/HeartbeatSocket"
 import * as LimitsMemory from "@parley/registry/LimitsMemory"
 import { Presence } from "@parley/registry/Presence"
+import { Auth } from "@parley/registry/Principal"
 import * as PresenceMemory from "@parley/registry/PresenceMemory"
 import { Unavailable } from "@parley/registry/Problem"
 import { Registrar } from "@parley/registry/Registrar"
@@ -48,6 +49,7 @@ export interface Live {
   readonly store: Store["Service"]
   readonly sockets: Sockets.Sockets["Service"]
   readonly admission: Admission.Admission["Service"]
+  readonly auth: Auth["Service"]
   /** Commits facts and tells them. */
   readonly commit: (facts: ReadonlyArray<Fact>) => Promise<ReadonlyArray<Event>>
   readonly close: () => Promise<void>
@@ -147,6 +149,7 @@ export const live = async (options: Options = {}): Promise<Live> => {
     store,
     sockets: Context.get(context, Sockets.Sockets),
     admission: Context.get(context, Admission.Admission),
+    auth: Context.get(context, Auth),
     commit: async (facts) => {
       const committed = await Effect.runPromise(
         store.append([], (missed) => {
