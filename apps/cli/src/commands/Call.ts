@@ -10,7 +10,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Call & Flags.Comm
   const input = yield* Input.read(options.input, options.field)
   const { call } = yield* Placing.options(options)
   const answered = yield* Joined.asker({ ...options, kind: "call" }, (node, nameOf) =>
-    node.request(options.capability, input, { ...call(nameOf), receipt: options.receipt })
+    node.request(options.capability, input, { ...call(nameOf), ...(options.receipt ? { receipt: true } : {}) })
   )
   const { output } = answered
   yield* Output.result(options, answered, typeof output === "string" ? output : JSON.stringify(output, undefined, 2))
