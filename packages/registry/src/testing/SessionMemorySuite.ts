@@ -154,12 +154,15 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
 
     law("a value ends with its time to live, and leaves no trace; one set anew lives on", (memory) =>
       Effect.gen(function* () {
-        yield* memory.set("brief", "k", "brief", 150)
+        const started = performance.now()
+        yield* memory.set("brief", "k", "brief", 300)
         yield* memory.set("both", "brief", "brief", 150)
         yield* memory.set("both", "long", "long")
         yield* memory.set("anew", "k", "brief", 150)
         yield* memory.set("anew", "k", "long", 60_000)
-        expect((yield* memory.sessions({ limit: 10 })).length).toBe(3)
+        const early = yield* memory.sessions({ limit: 10 })
+        // Where the machine was slow, it may be gone already.
+        if (performance.now() - started < 250) expect(early).toEqual(["anew", "both", "brief"])
         const gone = memory.sessions({ limit: 10 }).pipe(
           Effect.repeat({
             schedule: Schedule.spaced(20),

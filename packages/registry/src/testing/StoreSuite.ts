@@ -120,6 +120,17 @@ export const suite = (api: TestApi, harness: Harness): void => {
       })
     )
 
+    lawOfOne(
+      "traces are found by their own time: from the first moment that is asked for to before the last",
+      (store) =>
+        Effect.gen(function* () {
+          const second = (n: number) => `2026-11-21T06:00:0${n}Z`
+          yield* write(store, ...[1, 0, 2, 3].map((n) => traced({ task_id: `t${n}`, timestamp: second(n) })))
+          const found = yield* store.traces({ since: Date.parse(second(1)), until: Date.parse(second(3)), limit: 10 })
+          expect(found.map(({ task_id }) => task_id)).toEqual(["t2", "t1"])
+        })
+    )
+
     lawOfOne("events of some types are read alone, in order", (store) =>
       Effect.gen(function* () {
         const random = seeded(42)
