@@ -51,6 +51,8 @@ export const SWAY = 0.1
 export const CARRIED = 0.5
 /** Who stands in for seeds where none are configured: the first so many that showed a receipt. */
 export const FOUNDERS = 8
+/** Most seeds: an operator's own nodes and those of a few friends; every statement names them. */
+export const MAX_SEEDS = 64
 /** Reports of one reviewer about one agent within `WINDOW_MS` (an hour), three a second: past it they are refused. */
 export const REPORTS_PER_WINDOW = 10_000
 export const WINDOW_MS = 3_600_000
@@ -207,6 +209,11 @@ class Model implements ReputationModel {
   constructor(options: Options) {
     this.#seeds = [...new Set(options.seeds ?? [])]
     this.#areFounders = this.#seeds.length === 0
+    if (this.#seeds.length > MAX_SEEDS) {
+      throw new RangeError(
+        `${this.#seeds.length} seeds are configured, at most ${MAX_SEEDS} may be: name those you know best`
+      )
+    }
     this.#max = {
       attested: options.maxAttestedEdges ?? MAX_ATTESTED_EDGES,
       unattested: options.maxUnattestedEdges ?? MAX_UNATTESTED_EDGES,
@@ -695,5 +702,5 @@ const special = (agent: Agent, subject: Subject | undefined, fades: number): num
   return subject === undefined ? prior : mean(subject, fades, prior)
 }
 
-/** A reputation that knows nothing yet. */
+/** A reputation that knows nothing yet. Throws a `RangeError` for more seeds than `MAX_SEEDS`. */
 export const make = (options: Options = {}): ReputationModel => new Model(options)

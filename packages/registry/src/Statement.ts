@@ -15,7 +15,7 @@ import { NodeId } from "@parley/core/NodeId"
 import * as SignedBytes from "@parley/core/SignedBytes"
 import { Head } from "./Chain.ts"
 import { AgentId, MAX_ID_LENGTH, MAX_LIST, Standing } from "./Model.ts"
-import type { ReputationModel } from "./ReputationModel.ts"
+import { MAX_SEEDS, type ReputationModel } from "./ReputationModel.ts"
 
 /** Longest statement read from text, in bytes: 64 capabilities of the longest names several times. */
 export const MAX_BYTES = 65_536
@@ -24,8 +24,6 @@ export const DEFAULT_LIFETIME_MS = 86_400_000
 export const MAX_LIFETIME_MS = 30 * 86_400_000
 /** How far clocks may differ, in milliseconds: five minutes, as for agent records. */
 export const CLOCK_SKEW_MS = 300_000
-/** Most seeds that a registry names. */
-export const MAX_SEEDS = 64
 
 /** A signed statement as it travels. */
 export const Statement = Schema.Struct({
