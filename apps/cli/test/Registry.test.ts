@@ -211,7 +211,7 @@ describe("registry", () => {
         [["--port", "0", "--host", "0.0.0.0", "--open"], {}, 2, "listen on 127.0.0.1"],
         [["--port", "0", "--seed", "ada"], {}, 2, "is no NodeId"],
         [["--port", "0", "--open", "--keys"], {}, 2, "leave one out"],
-        [["--port", "0"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" }, 3, "database"]
+        [["--port", "0"], { DATABASE_URL: "postgres://127.0.0.1:1/none" }, 3, "database"]
       ]
       for (const [args, env, code, what] of cases) {
         const refused = await home.run(["registry", ...args], { env: { ...own, ...env } })
