@@ -96,7 +96,7 @@ export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | EventStrea
             return Problem.tooMany("Too many connections are open for you: close some", 10_000)
           }
           const reader = yield* events.read(wanted)
-          return HttpServerResponse.stream(chunks(request, reader, sockets.times), {
+          return HttpServerResponse.stream(Stream.interruptWhen(chunks(request, reader, sockets.times), sockets.stopping), {
             contentType: "text/event-stream",
             headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
           })

@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import type { WebSocketServer } from "@effect/platform-node/NodeWS"
 import type * as Scope from "effect/Scope"
@@ -67,6 +68,10 @@ export class Sockets extends Context.Service<
     ) => Effect.Effect<SocketConnection, SocketGone, Scope.Scope>
     /** Milliseconds until one more frame of this kind may come from somebody; 0: now. */
     readonly frame: (kind: string, who: string, bucket: Bucket) => Effect.Effect<number>
+    /** Says goodbye to all (1001), and to whoever still comes; does not wait for their answers. A server that stops does so first. */
+    readonly stop: Effect.Effect<void>
+    /** Waits for `stop`. */
+    readonly stopping: Effect.Effect<void>
     /** How many are open. */
     readonly open: () => number
     readonly times: Times
@@ -98,6 +103,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const addresses = new Counts()
   const identities = new Counts()
   const servers = new Map<number, WebSocketServer>()
+  const stopping = Latch.makeUnsafe()
   let open = 0
 
   const enter = (request: HttpServerRequest) =>
@@ -156,6 +162,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     upgrade: (request, maxFrame) =>
       Effect.flatMap(serverOf(maxFrame), (server) => accept(server, request.source as IncomingMessage, patience)),
     frame: (kind, who, bucket) => limits.take(`frame:${kind}:${who}`, bucket),
+    stop: Effect.sync(() => stopping.openUnsafe()),
+    stopping: stopping.await,
     open: () => open,
     times: patience
   })

@@ -308,9 +308,22 @@ describe("slow readers, and many", () => {
     const world = await live()
     const client = await open(`${world.url}/ws/events`)
     const beating = await open(`${world.url}/ws/heartbeat/a`)
+    const stream = await sse(`${world.url}/events`)
+    const ended = new Promise<void>((resolve) => stream.response.once("end", resolve))
+    // Before anything is cut.
+    await Effect.runPromise(world.sockets.stop)
+    await until("all have gone", () => world.sockets.open() === 0)
+    await within("the stream's end", ended)
     await world.close()
     expect((await client.closed).code).toBe(1001)
     expect((await beating.closed).code).toBe(1001)
+  })
+
+  test("a registry that is cut off still says goodbye with 1001", async () => {
+    const world = await live()
+    const client = await open(`${world.url}/ws/events`)
+    await world.close()
+    expect((await client.closed).code).toBe(1001)
   })
 
   test("a client that answers no pings is gone after two", async () => {

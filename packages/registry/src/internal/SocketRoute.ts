@@ -52,16 +52,20 @@ export const enter = (room: Room): Effect.Effect<HttpServerResponse.HttpServerRe
       return Problem.tooMany("Too many connections are open for you: close some", 10_000)
     }
     const connection = yield* sockets.upgrade(request, room.maxFrame)
-    const who = early ?? (yield* introduced(connection, addressOf(request)))
-    if (early === undefined) {
-      const late = room.forbids?.(who)
-      if (late !== undefined) return yield* refuse(connection, Code.Policy, late)
-      const named = room.counted === undefined ? identityOf(who) : undefined
-      if (named !== undefined && !place.claim(named)) {
-        return yield* refuse(connection, Code.Policy, "Too many connections are open for you: close some")
+    const served = Effect.gen(function* () {
+      const who = early ?? (yield* introduced(connection, addressOf(request)))
+      if (early === undefined) {
+        const late = room.forbids?.(who)
+        if (late !== undefined) return yield* refuse(connection, Code.Policy, late)
+        const named = room.counted === undefined ? identityOf(who) : undefined
+        if (named !== undefined && !place.claim(named)) {
+          return yield* refuse(connection, Code.Policy, "Too many connections are open for you: close some")
+        }
       }
-    }
-    yield* room.serve(connection, who)
+      yield* room.serve(connection, who)
+    })
+    const stopped = Effect.andThen(sockets.stopping, connection.close(Code.GoingAway, "the registry is stopping"))
+    yield* Effect.raceFirst(served, stopped)
     return HttpServerResponse.empty()
   }).pipe(
     // What is left of it is closed by the scope; there is nothing to answer any more.
