@@ -213,9 +213,11 @@ export class Nodes extends HttpApiGroup.make("nodes")
       params: node,
       payload: M.SignedRecord,
       success: M.NodeKept,
-      error: [BadRequest, Forbidden, Conflict, Unprocessable, TooLarge, TooMany, Unavailable]
+      error: [BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Unprocessable, TooLarge, TooMany, Unavailable]
     }).annotateMerge(
-      describe("Keep a node's signed record and its lease; its signature is the permission. A tombstone leaves")
+      describe(
+        "Keep a node's signed record; its signature is the permission. With its token, renew its lease. A tombstone leaves"
+      )
     ),
     HttpApiEndpoint.get("get", "/nodes/:node", {
       params: node,

@@ -82,9 +82,10 @@ interface Login {
   readonly renewAt: number
 }
 
-/** Endpoints that ask for nobody's name. */
+/** Endpoints that ask for nobody's name; who keeps a node's lease is asked. */
 const isOpenTo = (method: string, path: string): boolean =>
-  /^\/(nodes|auth|discover|\.well-known)(\/|$|\?)/.test(path) ||
+  (method !== "PUT" && path.startsWith("/nodes")) ||
+  /^\/(auth|discover|\.well-known)(\/|$|\?)/.test(path) ||
   (method === "GET" && !/^\/(traces|memory)(\/|$|\?)/.test(path))
 
 /** What may be done twice, for the second time changes nothing. */

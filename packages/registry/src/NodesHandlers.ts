@@ -2,10 +2,12 @@
  * The handlers of nodes: signed records, kept and found.
  *
  * A record's own signature is the permission to keep it. The higher `seq` wins; a tombstone takes the node out, and its `seq` is
- * remembered, so that an older record that is still alive does not bring the node back.
+ * remembered, so that an older record that is still alive does not bring the node back. The same record again renews the lease,
+ * which wants the node's token: everybody can read a record, and could keep a node that is gone alive with it.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as AgentRecord from "@parley/core/AgentRecord"
 import { NodeId } from "@parley/core/NodeId"
@@ -16,10 +18,12 @@ import * as Commands from "./Commands.ts"
 import { Discovery, scoreOf } from "./DiscoverHandlers.ts"
 import * as Answers from "./internal/Answers.ts"
 import { placeOf } from "./internal/Sorted.ts"
+import { credentialsOf } from "./internal/Who.ts"
 import { Ledger } from "./Ledger.ts"
 import * as NodeManifest from "./NodeManifest.ts"
 import { NodeLeases } from "./NodeLeases.ts"
 import { LEASE_MS, Presence } from "./Presence.ts"
+import { Auth, mayActFor } from "./Principal.ts"
 import * as Problem from "./Problem.ts"
 import { Store } from "./Store.ts"
 import { World } from "./World.ts"
@@ -54,6 +58,7 @@ export const layer = HttpApiBuilder.group(
   Api,
   "nodes",
   Effect.fnUntraced(function* (handlers) {
+    const auth = yield* Auth
     const clock = yield* Clock.Clock
     const finder = yield* Discovery
     const ledger = yield* Ledger
@@ -63,8 +68,17 @@ export const layer = HttpApiBuilder.group(
     const world = yield* World
     const now = (): number => clock.currentTimeMillisUnsafe()
 
+    /** Only the node says that it is still there; in open mode everybody is believed. */
+    const itself = Effect.fnUntraced(function* (node: string, request: HttpServerRequest) {
+      const credentials = credentialsOf(request)
+      if (auth.mode === "open" && credentials.token === undefined) return
+      const principal = yield* Effect.mapError(auth.identify(credentials), Problem.ofAuth)
+      if (mayActFor(principal, node)) return
+      return yield* new Problem.Forbidden({ detail: `The token is not ${node}'s, which alone renews its lease` })
+    })
+
     return handlers.handleAll({
-      put: Effect.fnUntraced(function* ({ params: { node }, payload }) {
+      put: Effect.fnUntraced(function* ({ params: { node }, payload, request }) {
         if (!isNodeId(node)) return yield* new Problem.Unprocessable({ detail: "The path names no NodeId: z6Mk…" })
         const agent = world.get(node)
         const known = agent?.isNode === true ? agent.record : undefined
@@ -88,6 +102,7 @@ export const layer = HttpApiBuilder.group(
             })
           }
         }
+        if (record === known) yield* itself(node, request)
         // The same record again renews the lease, and nothing is written.
         const seq = record === known ? record.seq : yield* ledger.commit(Commands.keep(NodeManifest.of(record), record))
         yield* leases.renew(node)

@@ -143,6 +143,14 @@ describe("registering what is not one's own", () => {
     const first = record(victim.identity)
     const second = record(victim.identity)
     expect((await ask(at, "PUT", `/nodes/${victim.id}`, { body: second })).status).toBe(200)
+    // Its record can be read by everybody; that it is still there, only the node says.
+    refused("kept alive by nobody", await ask(at, "PUT", `/nodes/${victim.id}`, { body: second }), 401)
+    refused(
+      "kept alive by another",
+      await ask(at, "PUT", `/nodes/${victim.id}`, { token: thief.token, body: second }),
+      403
+    )
+    expect((await ask(at, "PUT", `/nodes/${victim.id}`, { token: victim.token, body: second })).status).toBe(200)
     refused("by an older record", await ask(at, "PUT", `/nodes/${victim.id}`, { body: first }), 409)
     const grave = AgentRecord.tombstone(thief.identity, seq++, Date.now())
     refused("by another's tombstone", await ask(at, "PUT", `/nodes/${victim.id}`, { body: grave }), 403)
