@@ -56,12 +56,12 @@ export const signIn = (text: string): void => {
   }
 }
 
-/** Forgets the token. */
+/** Forgets the token, and what was seen with it. */
 export const signOut = (): void => {
-  token.value = undefined
   try {
     sessionStorage.removeItem(key)
   } catch {
     // There was none.
   }
+  location.reload()
 }

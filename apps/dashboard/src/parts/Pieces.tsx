@@ -153,7 +153,12 @@ export const Panel = (props: {
 }) => {
   const id = `panel-${props.title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-")}`
   return (
-    <section class={`panel ${props.class ?? ""}`} aria-labelledby={id}>
+    <section
+      class={`panel ${props.class ?? ""}`}
+      aria-labelledby={id}
+      // What is wider than the screen is scrolled with the arrow keys as well.
+      tabIndex={props.class?.includes("scroll") === true ? 0 : undefined}
+    >
       <header>
         <h2 id={id}>{props.title}</h2>
         {props.end === undefined ? null : <div class="end">{props.end}</div>}

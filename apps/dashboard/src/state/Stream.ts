@@ -158,12 +158,16 @@ const connect = (): void => {
   })
 }
 
+/** Connects, after asking whether a token is wanted: a socket without one would be let in, and wait. */
+const knock = (): void => {
+  if (token.peek() === undefined) void diagnose(connect)
+  else connect()
+}
+
 /** Begins, once. */
 export const start = (to: Handler): void => {
   handler = to
-  // A registry that wants a token would let a socket without one wait.
-  if (token.peek() === undefined) void diagnose(connect)
-  else connect()
+  knock()
   let before = token.peek()
   token.subscribe((now) => {
     if (now === before) return
@@ -185,7 +189,10 @@ export const reconnect = (): void => {
   tries = 0
   if (state.peek() === "signed-out") state.value = "connecting"
   if (cursor.peek() !== undefined) lostAt.value ??= Date.now()
-  connect()
+  const old = socket
+  socket = undefined
+  old?.close()
+  knock()
 }
 
 /**

@@ -137,7 +137,7 @@ export const TaskTable = ({ tasks }: { readonly tasks: ReadonlyArray<Task> }) =>
             </a>
             {task.capability === undefined ? null : <div class="small faint">{task.capability}</div>}
           </td>
-          <td>
+          <td class="said">
             <Who task={task} />
           </td>
           <td>
