@@ -43,8 +43,8 @@ export interface Snapshot {
   readonly agents: ReadonlyArray<StoredAgent & { readonly completed: number; readonly failed: number }>
   /** What those who have left did: it stays with their ids. */
   readonly departed?: ReadonlyArray<{ readonly id: string; readonly completed: number; readonly failed: number }>
-  /** The last `edge` of each (agent, capability, reviewer), in no order, with the report it came with. */
-  readonly edges: ReadonlyArray<Schema.Json>
+  /** The last `edge` of each (agent, capability, reviewer), in no order; made anew by each walk. */
+  readonly edges: Iterable<Schema.Json>
   /** The evidence chain's last link; `{ seq: 0, hash: "" }` where there is none. */
   readonly link: { readonly seq: number; readonly hash: string }
 }

@@ -103,29 +103,25 @@ const load = (database: Postgres.Postgres): Effect.Effect<Snapshot, StoreError> 
     Effect.gen(function* () {
       const [log] = yield* run("SELECT cursor, trimmed FROM parley_log")
       const [last] = yield* run("SELECT seq, hash FROM parley_reports ORDER BY seq DESC LIMIT 1")
-      const pages = <A>(
-        sql: string,
-        first: ReadonlyArray<string>,
-        columns: ReadonlyArray<string>,
-        decode: (row: Rows.Row) => A
-      ) =>
+      const pages = (sql: string, columns: ReadonlyArray<string>, take: (rows: ReadonlyArray<Rows.Row>) => void) =>
         Effect.gen(function* () {
-          const found: Array<A> = []
-          for (let after = first; ;) {
+          for (let after = columns.map(() => ""); ;) {
             const page = yield* run(sql, ...after, Queries.PAGE)
-            yield* Postgres.attempt("load", () => {
-              for (const row of page) found.push(decode(row))
-            })
+            yield* Postgres.attempt("load", () => take(page))
             const end = page.at(-1)
-            if (end === undefined || page.length < Queries.PAGE) return found
+            if (end === undefined || page.length < Queries.PAGE) return
             after = columns.map((column) => String(end[column]))
           }
         })
+      const { agents, departed, edges, into } = Rows.gathering()
+      yield* pages(Queries.AGENTS_PAGE, ["id"], into.agents)
+      yield* pages(Queries.DEPARTED_PAGE, ["agent"], into.departed)
+      yield* pages(Queries.EDGES_PAGE, ["agent", "capability", "reviewer"], into.edges)
       return {
         cursor: head(log).cursor,
-        agents: yield* pages(Queries.AGENTS_PAGE, [""], ["id"], Rows.agent),
-        departed: yield* pages(Queries.DEPARTED_PAGE, [""], ["agent"], Rows.departed),
-        edges: yield* pages(Queries.EDGES_PAGE, ["", "", ""], ["agent", "capability", "reviewer"], Rows.edge),
+        agents,
+        departed,
+        edges,
         link: last === undefined ? { seq: 0, hash: "" } : { seq: Number(last["seq"]), hash: String(last["hash"]) }
       }
     })

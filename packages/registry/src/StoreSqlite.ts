@@ -58,31 +58,29 @@ const load = (database: Sqlite.Sqlite): Effect.Effect<Snapshot, StoreError> =>
         database.get("SELECT seq, hash FROM parley_reports ORDER BY seq DESC LIMIT 1")
       )
       /** Reads page after page, so that a large registry does not stand still while one is loaded. */
-      const pages = <A>(
-        sql: string,
-        first: ReadonlyArray<string>,
-        columns: ReadonlyArray<string>,
-        decode: (row: Rows.Row) => A
-      ) =>
+      const pages = (sql: string, columns: ReadonlyArray<string>, take: (rows: ReadonlyArray<Rows.Row>) => void) =>
         Effect.gen(function* () {
-          const found: Array<A> = []
-          for (let after = first; ;) {
+          for (let after = columns.map(() => ""); ;) {
             const page = yield* database.attempt("load", () => {
               const rows = database.all(sql, ...after, Queries.PAGE)
-              for (const row of rows) found.push(decode(row))
+              take(rows)
               return rows
             })
             const end = page.at(-1)
-            if (end === undefined || page.length < Queries.PAGE) return found
+            if (end === undefined || page.length < Queries.PAGE) return
             after = columns.map((column) => String(end[column]))
             yield* Effect.yieldNow
           }
         })
+      const { agents, departed, edges, into } = Rows.gathering()
+      yield* pages(Queries.AGENTS_PAGE, ["id"], into.agents)
+      yield* pages(Queries.DEPARTED_PAGE, ["agent"], into.departed)
+      yield* pages(Queries.EDGES_PAGE, ["agent", "capability", "reviewer"], into.edges)
       return {
         cursor,
-        agents: yield* pages(Queries.AGENTS_PAGE, [""], ["id"], Rows.agent),
-        departed: yield* pages(Queries.DEPARTED_PAGE, [""], ["agent"], Rows.departed),
-        edges: yield* pages(Queries.EDGES_PAGE, ["", "", ""], ["agent", "capability", "reviewer"], Rows.edge),
+        agents,
+        departed,
+        edges,
         link: last === undefined ? { seq: 0, hash: "" } : { seq: Number(last["seq"]), hash: String(last["hash"]) }
       }
     })

@@ -116,13 +116,13 @@ export const event = (row: Row): Event => ({
   fact: parsed(row, "fact") as Fact
 })
 
-export const agent = (row: Row): StoredAgent & { readonly completed: number; readonly failed: number } => ({
+const agent = (row: Row): StoredAgent & { readonly completed: number; readonly failed: number } => ({
   ...(parsed(row, "agent") as StoredAgent),
   completed: number(row, "completed"),
   failed: number(row, "failed")
 })
 
-export const departed = (row: Row) => ({
+const departed = (row: Row) => ({
   id: text(String(row["agent"])),
   completed: number(row, "completed"),
   failed: number(row, "failed")
@@ -137,7 +137,39 @@ export const missed = (found: ReadonlyArray<Row>, seen: number, cursor: number):
   return found.map(event)
 }
 
-export const edge = (row: Row): Schema.Json => parsed(row, "edge") as Schema.Json
+/** Edges as text, a page in one piece: a million of them as values would take five times the room until they are taken in. */
+export class Edges implements Iterable<Schema.Json> {
+  readonly #pages: Array<string> = []
+
+  add(rows: ReadonlyArray<Row>): void {
+    if (rows.length > 0) this.#pages.push(`[${rows.map((row) => String(row["edge"])).join(",")}]`)
+  }
+
+  *[Symbol.iterator](): Generator<Schema.Json> {
+    for (const page of this.#pages) yield* JSON.parse(page) as ReadonlyArray<Schema.Json>
+  }
+}
+
+/** Takes a snapshot's rows in, page by page. */
+export const gathering = () => {
+  const agents: Array<ReturnType<typeof agent>> = []
+  const left: Array<ReturnType<typeof departed>> = []
+  const edges = new Edges()
+  return {
+    agents,
+    departed: left,
+    edges,
+    into: {
+      agents: (page: ReadonlyArray<Row>) => {
+        for (const row of page) agents.push(agent(row))
+      },
+      departed: (page: ReadonlyArray<Row>) => {
+        for (const row of page) left.push(departed(row))
+      },
+      edges: (page: ReadonlyArray<Row>) => edges.add(page)
+    }
+  }
+}
 
 export const trace = (row: Row): TraceEvent & { readonly cursor: number } => ({
   ...(parsed(row, "trace") as TraceEvent),
