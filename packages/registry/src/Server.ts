@@ -224,6 +224,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     })
   )
   yield* Effect.provideContext(HttpServer.serveEffect(app), http)
+  // First of all when it stops: the server then waits for no socket.
+  yield* Effect.addFinalizer(() => Context.get(behind, Sockets.Sockets).stop)
   const { address } = Context.get(http, HttpServer.HttpServer)
   const port = "port" in address ? address.port : 0
   audiences = audiencesAt(host, port, publicUrls)
