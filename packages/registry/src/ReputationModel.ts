@@ -19,45 +19,50 @@
 import type * as Schema from "effect/Schema"
 import { interval } from "./BetaInterval.ts"
 import type { Report } from "./Event.ts"
-import { grown, left, STEPS, stepOf } from "./internal/Decay.ts"
+import { grown, left, stepOf } from "./internal/Decay.ts"
 import { Edges, NONE } from "./internal/Edges.ts"
 import { type Row, rowOf, toJson } from "./internal/EdgeRow.ts"
+import {
+  add,
+  type Agent,
+  average,
+  type Averages,
+  empty,
+  eraOf,
+  INITIAL,
+  overall,
+  PRIOR,
+  qualityOf,
+  REMEMBERED,
+  SCALE,
+  special,
+  strangersPart,
+  type Subject,
+  type Sums
+} from "./internal/Evidence.ts"
+import { ReportWindows } from "./internal/ReportWindows.ts"
+import { Reviewers } from "./internal/Reviewers.ts"
 import { Weights } from "./internal/Weights.ts"
 import type { Standing } from "./Model.ts"
 import type { Applied, Refusal, Reputation } from "./Reputation.ts"
 
 export { HALF_LIFE_MS } from "./internal/Decay.ts"
+export {
+  CARRIED,
+  FAILURE_PENALTY,
+  INITIAL,
+  PRIOR,
+  RATE,
+  REVIEWER_CAP,
+  STRANGER,
+  STRANGERS_TOTAL,
+  SWAY,
+  UNATTESTED,
+  UNATTESTED_CAP
+} from "./internal/Evidence.ts"
+export { MAX_WINDOWS, REPORTS_PER_WINDOW, WINDOW_MS } from "./internal/ReportWindows.ts"
+export { FOUNDERS, MAX_SEEDS } from "./internal/Reviewers.ts"
 
-/** Score of an agent of which nothing is known, as in AgentMesh. */
-export const INITIAL = 0.5
-/** How far one report moves AgentMesh's average. */
-export const RATE = 0.1
-/** What a failure costs besides, as in AgentMesh. */
-export const FAILURE_PENALTY = 0.3
-/** Reports' worth of doubt that evidence has to outweigh: the uniform prior, Beta(1, 1). */
-export const PRIOR = 2
-/** Most that one reviewer's word about one agent weighs, in reports: alone it moves a newcomer from 0.5 to at most 0.83. */
-export const REVIEWER_CAP = 4
-/** What a report without a receipt weighs: the reviewer is known, that there was a task is not. */
-export const UNATTESTED = 0.2
-/** Most that a reviewer's reports without receipts add, in reports. */
-export const UNATTESTED_CAP = REVIEWER_CAP * UNATTESTED
-/** What a stranger's report with a receipt weighs, and all strangers' together, in reports: they move 0.5 by at most a tenth. */
-export const STRANGER = 0.1
-export const STRANGERS_TOTAL = 0.5
-/** How far reports without receipts move the prior together, once receipts are known in the registry. */
-export const SWAY = 0.1
-/** How much of what an agent earned in its other capabilities counts where it has no record yet. */
-export const CARRIED = 0.5
-/** Who stands in for seeds where none are configured: the first so many that showed a receipt. */
-export const FOUNDERS = 8
-/** Most seeds: an operator's own nodes and those of a few friends; every statement names them. */
-export const MAX_SEEDS = 64
-/** Reports of one reviewer about one agent within `WINDOW_MS` (an hour), three a second: past it they are refused. */
-export const REPORTS_PER_WINDOW = 10_000
-export const WINDOW_MS = 3_600_000
-/** Most (agent, reviewer) pairs of which reports are counted for that; the oldest window is forgotten first. */
-export const MAX_WINDOWS = 65_536
 /** Most edges with receipts, and most without, in memory: about 120 bytes each. The one longest not renewed goes. */
 export const MAX_ATTESTED_EDGES = 500_000
 export const MAX_UNATTESTED_EDGES = 250_000
@@ -70,13 +75,6 @@ export const SLICE_MS = 8
 /** Weights are settled anew when this share of the edges' number has come in reports, or `SETTLE_MS` after any report. */
 export const SETTLE_SHARE = 1 / 16
 export const SETTLE_MS = 30_000
-
-/** Effective number of reports that AgentMesh's average remembers: (2 - RATE) / RATE. */
-const REMEMBERED = (2 - RATE) / RATE
-/** Evidence is added up in whole numbers of this part of a report, so that sums do not depend on their order. */
-const SCALE = 2 ** 24
-/** Half-lives that pass between two beginnings of the sums' clock: 2^8 × 2^24 × 4 × 100,000 reviewers stay exact. */
-const ERA = 8 * STEPS
 
 /** What may be set. */
 export interface Options {
@@ -119,81 +117,16 @@ export interface ReputationModel extends Reputation {
   readonly size: () => { readonly agents: number; readonly reviewers: number; readonly edges: number }
 }
 
-/** Plain averages and counts, of an agent or of one of its capabilities. */
-interface Averages {
-  /** AgentMesh's average, over all reports and over those without a receipt. */
-  ema: number
-  unattestedEma: number
-  reports: number
-  attested: number
-}
-
-/** Evidence, in 1 / SCALE reports as of the era's beginning. */
-interface Sums {
-  good: number
-  bad: number
-  strangersGood: number
-  strangersBad: number
-}
-
-interface Subject extends Averages, Sums {
-  readonly agent: Agent
-  readonly capability: string
-  readonly index: number
-}
-
-interface Agent extends Averages, Sums {
-  readonly id: string
-  readonly subjects: Map<string, Subject>
-  /** By reviewer: the first of its edges. */
-  readonly edges: Map<number, number>
-  /** The last report's step, and the beginning of the era it falls in. */
-  last: number
-  era: number
-  /** Which weights the sums were made with. */
-  epoch: number
-}
-
-const clamp = (value: number, low: number, high: number): number => (value < low ? low : value > high ? high : value)
-/** What a report says of the work, 0 to 1. */
-const qualityOf = (report: Report): number => {
-  const quality = report.quality >= 0 ? Math.min(report.quality, 1) : 0
-  return report.success ? quality : Math.max(0, quality - FAILURE_PENALTY)
-}
-const average = (of: Averages, quality: number, isAttested: boolean): void => {
-  of.ema = clamp(of.ema + RATE * (quality - of.ema), 0, 1)
-  of.reports += 1
-  if (isAttested) of.attested += 1
-  else of.unattestedEma = clamp(of.unattestedEma + RATE * (quality - of.unattestedEma), 0, 1)
-}
-const empty = (): Averages & Sums => ({
-  ema: INITIAL,
-  unattestedEma: INITIAL,
-  reports: 0,
-  attested: 0,
-  good: 0,
-  bad: 0,
-  strangersGood: 0,
-  strangersBad: 0
-})
-const swayed = (unattestedEma: number): number => clamp(unattestedEma, INITIAL - SWAY, INITIAL + SWAY)
-
 class Model implements ReputationModel {
   readonly #agents = new Map<string, Agent>()
-  /** Subjects and reviewers have numbers, which are used again. */
+  /** By number; numbers are used again. */
   readonly #subjects: Array<Subject | undefined> = []
   readonly #freeSubjects: Array<number> = []
-  readonly #reviewers = new Map<string, number>()
-  readonly #names: Array<string | undefined> = []
-  readonly #freeReviewers: Array<number> = []
-  /** Edges of each reviewer. */
-  readonly #uses: Array<number> = []
+  readonly #reviewers: Reviewers
   readonly #edges = new Edges()
-  readonly #seeds: Array<string>
-  readonly #areFounders: boolean
-  readonly #windows = new Map<string, { since: number; count: number }>()
+  readonly #windows = new ReportWindows()
   readonly #max: { readonly attested: number; readonly unattested: number; readonly agents: number }
-  #weights = new Float64Array(64)
+  /** Counts weights that came into effect. */
   #epoch = 0
   #reports = 0
   #settled = 0
@@ -201,25 +134,14 @@ class Model implements ReputationModel {
   #hasReceipts = false
   #isFresh = true
   #work: Weights | undefined
-  /** Weights of former times may come into effect: no number is used again. */
-  #keepsNumbers = false
-  /** Numbers given up while weights are computed: used again only afterwards. */
-  #givenUp: Array<number> = []
 
   constructor(options: Options) {
-    this.#seeds = [...new Set(options.seeds ?? [])]
-    this.#areFounders = this.#seeds.length === 0
-    if (this.#seeds.length > MAX_SEEDS) {
-      throw new RangeError(
-        `${this.#seeds.length} seeds are configured, at most ${MAX_SEEDS} may be: name those you know best`
-      )
-    }
+    this.#reviewers = new Reviewers(options.seeds ?? [])
     this.#max = {
       attested: options.maxAttestedEdges ?? MAX_ATTESTED_EDGES,
       unattested: options.maxUnattestedEdges ?? MAX_UNATTESTED_EDGES,
       agents: options.maxAgents ?? MAX_AGENTS
     }
-    for (const seed of this.#seeds) this.#trustBeforehand(seed)
   }
 
   // Reports
@@ -227,18 +149,8 @@ class Model implements ReputationModel {
   admit = (report: Report, now: number): Refusal | undefined => {
     const { agent, receipt, reviewer } = report
     if (reviewer === agent || (receipt !== undefined && receipt.executor === reviewer)) return { _tag: "SelfReview" }
-    const key = `${reviewer}\n${agent}`
-    const window = this.#windows.get(key)
-    if (window === undefined || now >= window.since + WINDOW_MS || now < window.since) {
-      this.#windows.delete(key)
-      this.#windows.set(key, { since: now, count: 1 })
-      if (this.#windows.size > MAX_WINDOWS)
-        for (const oldest of this.#windows.keys()) return void this.#windows.delete(oldest)
-      return undefined
-    }
-    if (window.count >= REPORTS_PER_WINDOW) return { _tag: "OverCap", retryAfterMs: window.since + WINDOW_MS - now }
-    window.count += 1
-    return undefined
+    const retryAfterMs = this.#windows.take(reviewer, agent, now)
+    return retryAfterMs > 0 ? { _tag: "OverCap", retryAfterMs } : undefined
   }
 
   apply = (report: Report, at: number): Applied => {
@@ -251,13 +163,14 @@ class Model implements ReputationModel {
     average(agent, quality, isAttested)
     average(subject, quality, isAttested)
 
-    const reviewer = this.#reviewerOf(report.reviewer)
-    const founder = isAttested ? this.#found(report.reviewer) : this.#founderOf(report.reviewer)
+    // What a founder said before, without receipts, counts from now on.
+    if (isAttested && this.#reviewers.found(report.reviewer)) this.#epoch += 1
+    const reviewer = this.#reviewers.numberOf(report.reviewer)
     this.#advance(agent, Math.max(stepOf(report.at ?? at), agent.last))
     if (agent.epoch !== this.#epoch) this.#refresh(agent)
     this.#count(agent, reviewer, -1)
     const edge = this.#edgeOf(agent, subject, reviewer, isAttested)
-    this.#learn(edge, quality, isAttested, agent.last)
+    this.#edges.learn(edge, quality, isAttested, agent.last)
     this.#count(agent, reviewer, 1)
     this.#makeRoom(agent)
 
@@ -272,7 +185,7 @@ class Model implements ReputationModel {
       bad: bad[edge]!,
       reports: reports[edge]!,
       attested: attested[edge]!,
-      founder,
+      founder: this.#reviewers.founder(report.reviewer),
       ofSubject: subject,
       ofAgent: agent
     }
@@ -292,7 +205,7 @@ class Model implements ReputationModel {
       if (row.ofAgent.attested > 0) this.#hasReceipts = true
       if (row.founder !== undefined) founders[row.founder] = row.reviewer
       this.#reports = row.report
-      const reviewer = this.#reviewerOf(row.reviewer)
+      const reviewer = this.#reviewers.numberOf(row.reviewer)
       const edge = this.#edgeOf(agent, subject, reviewer, row.attested > 0)
       const edges = this.#edges
       edges.good[edge] = row.good
@@ -304,7 +217,7 @@ class Model implements ReputationModel {
       agent.epoch = -1
       this.#makeRoom(agent)
     }
-    if (this.#areFounders) for (const founder of founders) if (founder !== undefined) this.#found(founder)
+    for (const founder of founders) if (founder !== undefined) this.#reviewers.found(founder)
     for (const agent of this.#agents.values()) agent.era = eraOf(agent.last)
     this.#isFresh = true
   }
@@ -322,18 +235,8 @@ class Model implements ReputationModel {
   }
 
   standings = (id: string, now: number): ReadonlyArray<Standing> => {
-    const agent = this.#agents.get(id)
-    if (agent === undefined) return [this.#standing(null, empty(), INITIAL, now, 0)]
-    if (agent.epoch !== this.#epoch) this.#refresh(agent)
-    const named = [...agent.subjects.values()]
-      .filter(({ capability }) => capability !== "")
-      .sort((a, b) => (a.capability < b.capability ? -1 : 1))
-    return [
-      this.#standing(null, agent, this.score(id, "", now), now, agent.era),
-      ...named.map((subject) =>
-        this.#standing(subject.capability, subject, this.score(id, subject.capability, now), now, agent.era)
-      )
-    ]
+    const named = [...(this.#agents.get(id)?.subjects.keys() ?? [])].filter((name) => name !== "").sort()
+    return ["", ...named].map((capability) => this.standing(id, capability, now))
   }
 
   standing = (id: string, capability: string, now: number): Standing => {
@@ -407,7 +310,8 @@ class Model implements ReputationModel {
   }
 
   prepare = (): (() => void) => {
-    this.#keepsNumbers = true
+    // They may come into effect at any time.
+    this.#reviewers.hold()
     const work = this.#begin()
     while (!work.next());
     return () => this.#take(work)
@@ -417,53 +321,43 @@ class Model implements ReputationModel {
   #step(now: number): boolean {
     if (this.#work === undefined) {
       this.#settledAt = now
+      this.#reviewers.hold()
       this.#work = this.#begin()
       return false
     }
     if (!this.#work.next()) return false
     this.#take(this.#work)
     this.#work = undefined
-    if (!this.#keepsNumbers) this.#freeReviewers.push(...this.#givenUp)
-    this.#givenUp = []
+    this.#reviewers.letGo()
     return true
   }
 
   #begin(): Weights {
+    const reviewers = this.#reviewers
     const agentOf = Int32Array.from(this.#subjects, (subject) =>
-      subject === undefined ? NONE : (this.#reviewers.get(subject.agent.id) ?? NONE)
+      subject === undefined ? NONE : (reviewers.find(subject.agent.id) ?? NONE)
     )
     return new Weights(
       this.#edges,
-      { reviewers: this.#names.length, subjects: this.#subjects.length, reports: this.#reports },
+      { reviewers: reviewers.count, subjects: this.#subjects.length, reports: this.#reports },
       agentOf,
-      this.#seeds.map((seed) => this.#reviewers.get(seed)!)
+      reviewers.seeds.map((seed) => reviewers.numberOf(seed))
     )
   }
 
-  /** Puts weights into effect. Whoever came after they were begun is a stranger until the next time, founders aside. */
   #take(work: Weights): void {
-    const weights = new Float64Array(Math.max(this.#weights.length, this.#names.length))
-    weights.set(work.weights)
-    for (let reviewer = 0; reviewer < this.#names.length; reviewer++)
-      if (this.#names[reviewer] === undefined) weights[reviewer] = 0
-    for (const seed of this.#founded(work)) weights[this.#reviewers.get(seed)!] = 1
-    this.#weights = weights
+    this.#reviewers.weigh(work.weights, work.seeds)
     this.#settled = work.reports
     this.#epoch += 1
   }
 
-  /** Founders that were none when the weights were begun. */
-  #founded(work: Weights): ReadonlyArray<string> {
-    return this.#seeds.slice(work.seeds)
-  }
-
   reports = (): number => this.#reports
   settled = (): number => this.#settled
-  seeds = (): ReadonlyArray<string> => [...this.#seeds]
-  configuredSeeds = (): ReadonlyArray<string> => (this.#areFounders ? [] : [...this.#seeds])
+  seeds = (): ReadonlyArray<string> => [...this.#reviewers.seeds]
+  configuredSeeds = (): ReadonlyArray<string> => (this.#reviewers.areFounders ? [] : this.seeds())
   weightOf = (reviewer: string): number => {
-    const index = this.#reviewers.get(reviewer)
-    return index === undefined ? 0 : this.#weights[index]!
+    const number = this.#reviewers.find(reviewer)
+    return number === undefined ? 0 : this.#reviewers.weight(number)
   }
   size = () => ({
     agents: this.#agents.size,
@@ -493,46 +387,6 @@ class Model implements ReputationModel {
     return subject
   }
 
-  #reviewerOf(name: string): number {
-    const known = this.#reviewers.get(name)
-    if (known !== undefined) return known
-    const index = this.#freeReviewers.pop() ?? this.#names.length
-    this.#reviewers.set(name, index)
-    this.#names[index] = name
-    this.#uses[index] = 0
-    if (index >= this.#weights.length) {
-      const more = new Float64Array(this.#weights.length * 2)
-      more.set(this.#weights)
-      this.#weights = more
-    }
-    this.#weights[index] = 0
-    return index
-  }
-
-  #trustBeforehand(name: string): void {
-    const index = this.#reviewerOf(name)
-    // Never forgotten, whatever becomes of its edges.
-    this.#uses[index]! += 1
-    this.#weights[index] = 1
-  }
-
-  #founderOf(name: string): number | undefined {
-    const place = this.#areFounders ? this.#seeds.indexOf(name) : NONE
-    return place === NONE ? undefined : place
-  }
-
-  /** Its place among the founders; the first ones become some. */
-  #found(name: string): number | undefined {
-    const place = this.#founderOf(name)
-    if (place !== undefined || !this.#areFounders || this.#seeds.length >= FOUNDERS) return place
-    this.#seeds.push(name)
-    const hadEdges = this.#reviewers.has(name)
-    this.#trustBeforehand(name)
-    // What it said before, without receipts, counts from now on.
-    if (hadEdges) this.#epoch += 1
-    return this.#seeds.length - 1
-  }
-
   // Edges
 
   #edgeOf(agent: Agent, subject: Subject, reviewer: number, isAttested: boolean): number {
@@ -547,23 +401,8 @@ class Model implements ReputationModel {
     const edge = edges.add(subject.index, reviewer, isAttested)
     edges.sibling[edge] = first
     agent.edges.set(reviewer, edge)
-    this.#uses[reviewer]! += 1
+    this.#reviewers.use(reviewer)
     return edge
-  }
-
-  #learn(edge: number, quality: number, isAttested: boolean, step: number): void {
-    const edges = this.#edges
-    const weight = isAttested ? 1 : UNATTESTED
-    const fades = left(step - edges.step[edge]!)
-    if (isAttested) edges.attested[edge]! += 1
-    edges.reports[edge]! += 1
-    const good = edges.good[edge]! * fades + weight * quality
-    const bad = edges.bad[edge]! * fades + weight * (1 - quality)
-    const most = Math.min(REVIEWER_CAP, edges.attested[edge]! + UNATTESTED_CAP)
-    const shrinks = good + bad > most ? most / (good + bad) : 1
-    edges.good[edge] = good * shrinks
-    edges.bad[edge] = bad * shrinks
-    edges.step[edge] = step
   }
 
   /** Adds what a reviewer says of an agent to the sums, or takes it out. */
@@ -571,17 +410,8 @@ class Model implements ReputationModel {
     const edges = this.#edges
     const first = agent.edges.get(reviewer) ?? NONE
     if (first === NONE) return
-    let share = 1
-    if (edges.sibling[first] !== NONE) {
-      let last = 0
-      let total = 0
-      for (let edge = first; edge !== NONE; edge = edges.sibling[edge]!) last = Math.max(last, edges.step[edge]!)
-      // Siblings stand in the order in which they came to be, not in that of their reports: whole numbers do not mind.
-      for (let edge = first; edge !== NONE; edge = edges.sibling[edge]!)
-        total += Math.round((edges.good[edge]! + edges.bad[edge]!) * left(last - edges.step[edge]!) * SCALE)
-      share = Math.min(1, (REVIEWER_CAP * SCALE) / total)
-    }
-    const weight = this.#weights[reviewer]!
+    const share = edges.share(first)
+    const weight = this.#reviewers.weight(reviewer)
     for (let edge = first; edge !== NONE; edge = edges.sibling[edge]!) {
       const since = edges.step[edge]! - agent.era
       const scale = share * (since >= 0 ? grown(since) : left(-since)) * SCALE
@@ -640,7 +470,7 @@ class Model implements ReputationModel {
     }
     edges.remove(edge)
     agent.epoch = -1
-    this.#release(reviewer)
+    this.#reviewers.release(reviewer)
   }
 
   #dropAgent(agent: Agent): void {
@@ -648,7 +478,7 @@ class Model implements ReputationModel {
       for (let edge = first; edge !== NONE;) {
         const next = this.#edges.sibling[edge]!
         this.#edges.remove(edge)
-        this.#release(reviewer)
+        this.#reviewers.release(reviewer)
         edge = next
       }
     }
@@ -658,48 +488,6 @@ class Model implements ReputationModel {
     }
     this.#agents.delete(agent.id)
   }
-
-  #release(reviewer: number): void {
-    this.#uses[reviewer]! -= 1
-    if (this.#uses[reviewer]! > 0) return
-    this.#reviewers.delete(this.#names[reviewer]!)
-    this.#names[reviewer] = undefined
-    this.#weights[reviewer] = 0
-    if (this.#work === undefined && !this.#keepsNumbers) this.#freeReviewers.push(reviewer)
-    else this.#givenUp.push(reviewer)
-  }
-}
-
-const eraOf = (step: number): number => step - (step % ERA)
-
-const add = (subject: Subject, what: keyof Sums, amount: number): void => {
-  subject.agent[what] += amount
-  subject[what] += amount
-}
-
-/** How much of what strangers say counts. */
-const strangersPart = (of: Sums, fades: number): number => {
-  const said = (of.strangersGood + of.strangersBad) * fades
-  return said > 0 ? Math.min(STRANGER, STRANGERS_TOTAL / said) : 0
-}
-
-/** The mean of the Beta distribution over a prior. */
-const mean = (of: Sums, fades: number, prior: number): number => {
-  const part = strangersPart(of, fades)
-  const good = (of.good + part * of.strangersGood) * fades
-  const bad = (of.bad + part * of.strangersBad) * fades
-  return clamp((PRIOR * prior + good) / (PRIOR + good + bad), 0, 1)
-}
-
-const overall = (agent: Agent, fades: number): number => mean(agent, fades, swayed(agent.unattestedEma))
-
-/** In one capability: what is known of the others is where it begins. */
-const special = (agent: Agent, subject: Subject | undefined, fades: number): number => {
-  const good = agent.good - (subject?.good ?? 0)
-  const bad = agent.bad - (subject?.bad ?? 0)
-  const others = (PRIOR * INITIAL + good * fades) / (PRIOR + (good + bad) * fades)
-  const prior = swayed((subject ?? agent).unattestedEma) + CARRIED * (others - INITIAL)
-  return subject === undefined ? prior : mean(subject, fades, prior)
 }
 
 /** A reputation that knows nothing yet. Throws a `RangeError` for more seeds than `MAX_SEEDS`. */

@@ -5,6 +5,8 @@
  * Two rings keep them in the order of their last report, those with a receipt and those without one: each kind gives up its own
  * oldest where there is no room, so that words without receipts push out none that have one.
  */
+import { left } from "./Decay.ts"
+import { REVIEWER_CAP, SCALE, UNATTESTED, UNATTESTED_CAP } from "./Evidence.ts"
 
 /** No edge. */
 export const NONE = -1
@@ -59,6 +61,33 @@ export class Edges {
   touch(edge: number, hadReceipt: boolean, withReceipt: boolean): void {
     this.#leave(edge, ringOf(hadReceipt))
     this.#join(edge, ringOf(withReceipt))
+  }
+
+  /** Takes a report in. More than the cap makes what was said before count less. */
+  learn(edge: number, quality: number, isAttested: boolean, step: number): void {
+    const weight = isAttested ? 1 : UNATTESTED
+    const fades = left(step - this.step[edge]!)
+    if (isAttested) this.attested[edge]! += 1
+    this.reports[edge]! += 1
+    const good = this.good[edge]! * fades + weight * quality
+    const bad = this.bad[edge]! * fades + weight * (1 - quality)
+    const most = Math.min(REVIEWER_CAP, this.attested[edge]! + UNATTESTED_CAP)
+    const shrinks = good + bad > most ? most / (good + bad) : 1
+    this.good[edge] = good * shrinks
+    this.bad[edge] = bad * shrinks
+    this.step[edge] = step
+  }
+
+  /** The share of a reviewer's edges about one agent that counts, by the first of them: the cap is for all together. */
+  share(first: number): number {
+    if (this.sibling[first] === NONE) return 1
+    let last = 0
+    for (let edge = first; edge !== NONE; edge = this.sibling[edge]!) last = Math.max(last, this.step[edge]!)
+    let total = 0
+    // Siblings stand in the order in which they came to be, not in that of their reports: whole numbers do not mind.
+    for (let edge = first; edge !== NONE; edge = this.sibling[edge]!)
+      total += Math.round((this.good[edge]! + this.bad[edge]!) * left(last - this.step[edge]!) * SCALE)
+    return Math.min(1, (REVIEWER_CAP * SCALE) / total)
   }
 
   remove(edge: number): void {
