@@ -120,6 +120,13 @@ const endpointOf = (host: string, port: number): string => {
   return `ws://${reached.includes(":") ? `[${reached}]` : reached}:${port}`
 }
 
+/** How often, and after how many milliseconds, a changed registration is tried again while the old one still stands. */
+const AGAIN = 20
+const AGAIN_MS = 100
+
+const isConflict = (registered: Result.Result<void, AgentMeshError>): boolean =>
+  Result.isFailure(registered) && registered.failure.code === "Conflict"
+
 /** Whether trying again may help. */
 const passes = (error: AgentMeshError): boolean => error.code === "Unreachable" || error.code === "Conflict"
 
@@ -209,13 +216,23 @@ const inbound = Effect.fnUntraced(function* (
 
   let failures = 0
   let known = false
+  /** What the registry shows of us. */
+  let shown: string | undefined
   const round = Effect.gen(function* () {
     offer = yield* look
-    const registered = yield* Effect.result(register)
-    // Known to the registry from before, and not yet taken for offline there: the heartbeat is what counts.
-    if (Result.isFailure(registered) && !(known && registered.failure.code === "Conflict")) {
+    const offered = JSON.stringify(Inbound.capabilitiesOf(offer))
+    let registered = yield* Effect.result(register)
+    // The registry may not have seen yet that the last connection has ended.
+    const times = known && offered !== shown ? AGAIN : 0
+    for (let again = 0; again < times && isConflict(registered); again++) {
+      yield* Effect.sleep(AGAIN_MS)
+      registered = yield* Effect.result(register)
+    }
+    // Known to the registry as it is, and not yet taken for offline there: the heartbeat is what counts.
+    if (Result.isFailure(registered) && !(isConflict(registered) && offered === shown)) {
       return yield* registered.failure
     }
+    shown = offered
     known = true
     failures = 0
     emit({ _tag: "Away", why: yield* stay })

@@ -201,6 +201,8 @@ export const make = (options: Options): Effect.Effect<Outbound, never, Scope.Sco
     const askOne = (group: Group, member: Member, input: { readonly [key: string]: Schema.Json }, task: Task) => {
       const { id } = member.callee
       const onEvent = trace(id)
+      /** It has taken the task; and while it works on it, under which id. */
+      let began = false
       let taken: string | undefined
       member.running += 1
       return caller
@@ -210,6 +212,7 @@ export const make = (options: Options): Effect.Effect<Outbound, never, Scope.Sco
           deadlineMs: Math.max(1, task.deadline - now()),
           context: `parley caller ${task.caller} task ${task.id}`,
           onEvent: (event, taskId, payload) => {
+            began ||= event === "accepted"
             taken = event === "accepted" ? taskId : event === "completed" || event === "failed" ? undefined : taken
             onEvent(event, taskId, payload)
           }
@@ -224,10 +227,10 @@ export const make = (options: Options): Effect.Effect<Outbound, never, Scope.Sco
               )
             )
           ),
-          Effect.tapError((error) =>
+          Effect.tapError(() =>
             Effect.sync(() => {
               // As the SDK: whoever took the task and did not do it has failed; whoever refused it has not.
-              if (error.code === "Failed" || taken !== undefined) report(id, false, 0)
+              if (began) report(id, false, 0)
             })
           ),
           Effect.onInterrupt(() =>
