@@ -117,6 +117,42 @@ describe("the demo", () => {
     expect(demo.left()).toEqual([])
   }, 40_000)
 
+  test("has a registry beside it that saw all of it, and trusts the liar least; then everything ends", async () => {
+    const demo = start(["--registry", "--json"])
+    const ended = await demo.ended
+    expect(ended.stderr).toContain("All of it happened")
+    expect(ended.code).toBe(0)
+    const { registry } = last(ended)
+    expect(registry).toMatchObject({ published: true })
+    expect(registry.online).toBeGreaterThanOrEqual(7)
+    expect(registry.traces).toBeGreaterThan(10)
+    const { standings } = registry as {
+      readonly standings: ReadonlyArray<{ readonly name: string; readonly score: number; readonly attested: number }>
+    }
+    expect(standings.every(({ attested }) => attested > 0)).toBe(true)
+    expect(standings.at(-1)?.name).toBe("carol")
+    expect(standings.at(-1)?.score).toBeLessThan(0.5)
+    expect(demo.left()).toEqual([])
+  }, 40_000)
+
+  test("keeps the registry's page and its agents up until it is interrupted, where that is asked for", async () => {
+    const demo = start(["--registry", "--keep"])
+    const text = await demo.said(/The page: http:\/\/127\.0\.0\.1:\d+\/[^]*Ctrl-C ends it/)
+    const url = /The page: (\S+)/.exec(text)?.[1] ?? ""
+    const pids = [...text.matchAll(/process (\d+)/g)].map(([, pid]) => Number(pid))
+    const page = await fetch(url)
+    expect(page.status).toBe(200)
+    expect(await page.text()).toContain("<html")
+    const agents: unknown = await (await fetch(`${url}agents`)).json()
+    expect(Array.isArray(agents) && agents.length).toBe(8)
+    process.kill(demo.child.pid!, "SIGINT")
+    const { code, stdout } = await demo.ended
+    expect(code).toBe(0)
+    expect(stdout).toContain("Every process has ended.")
+    expect(pids.some(isAlive)).toBe(false)
+    expect(demo.left()).toEqual([])
+  }, 40_000)
+
   test("tells of a table that nobody here wrote, with other agents in the roles", async () => {
     const demo = start(["--csv", file("odd.csv", odd), "--seed", "7"])
     const { code, stderr, stdout } = await demo.ended
