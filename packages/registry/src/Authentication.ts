@@ -69,7 +69,7 @@ const invalidProof = error(
 )
 const usedUp = error("Invalid", "This challenge was answered before; ask for a new one")
 
-const digest = (text: string): Uint8Array => createHash("sha256").update(text).digest()
+const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 
 const limited = (waitMs: number) =>
   new AuthError({
@@ -123,10 +123,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const identify = (credentials: Credentials): Effect.Effect<Principal, AuthError> => {
     const { token } = credentials
     if (token === undefined || token === "") return mode === "open" ? local : Effect.fail(missing)
-    if (operatorDigest !== undefined && token.length <= Tokens.MAX_TOKEN_LENGTH) {
-      if (timingSafeEqual(digest(token), operatorDigest)) return operator
-    }
-    return Effect.flatMap(tokens, (each) => each.verify(token))
+    const hashed = token.length <= Tokens.MAX_TOKEN_LENGTH ? digest(token) : undefined
+    if (hashed !== undefined && operatorDigest !== undefined && timingSafeEqual(hashed, operatorDigest)) return operator
+    return Effect.flatMap(tokens, (each) => each.verify(token, hashed))
   }
 
   const asNode = (node: string) => {

@@ -5,6 +5,7 @@
  * `answerRefused` makes problems of what it refuses; `middleware` bounds the rest before a body is read.
  */
 import type { Server, ServerOptions } from "node:http"
+import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
@@ -77,8 +78,16 @@ const refusal = (code: string | undefined): string => {
 }
 
 /** Answers with a problem what node:http refuses, and bounds its connections. Gives the server back. */
-export const answerRefused = <S extends Server>(server: S): S => {
-  server.maxConnections = MAX_CONNECTIONS
+export const answerRefused = <S extends Server>(server: S, maxConnections: number = MAX_CONNECTIONS): S => {
+  // Counted here: Bun knows no `server.maxConnections`. It tells of a connection with its first bytes; time ends silent ones.
+  let open = 0
+  server.on("connection", (socket: Socket) => {
+    open += 1
+    socket.once("close", () => {
+      open -= 1
+    })
+    if (open > maxConnections) socket.destroy()
+  })
   server.maxRequestsPerSocket = MAX_REQUESTS_OF_CONNECTION
   server.on("clientError", (error: Error & { readonly code?: string }, socket: Duplex) => {
     if (error.code === "ECONNRESET" || !socket.writable) socket.destroy()

@@ -107,6 +107,23 @@ describe("how long it may take", () => {
   }, 15_000)
 })
 
+test("more connections than there is room for are closed, and room comes back", async () => {
+  const small = await serve(HttpBounds.middleware(echo), times, 5)
+  const hold = () => raw(small.port, "GET / HTTP/1.1\r\nHost: x\r\n", { waitMs: 300 })
+  const ends = await Promise.all(Array.from({ length: 12 }, hold))
+  expect(ends.filter(({ closed }) => closed).length).toBe(7)
+  // Those that had a place were let go of above.
+  let status = 0
+  for (let i = 0; i < 50 && status !== 200; i++) {
+    status = await fetch(small.url).then(
+      (response) => response.status,
+      () => 0
+    )
+  }
+  expect(status).toBe(200)
+  await small.close()
+})
+
 describe("tokens in URLs", () => {
   test("stand in Authorization afterwards, and in no log", async () => {
     const one = (await (await fetch(`${served.url}/ws/events?cursor=5&token=very-secret-1`)).json()) as unknown

@@ -21,10 +21,11 @@ export interface Served {
 /** Serves an app on loopback with the registry's bounds. */
 export const serve = async (
   app: Effect.Effect<HttpServerResponse, unknown, HttpServerRequest | Scope.Scope>,
-  times: HttpBounds.Times = {}
+  times: HttpBounds.Times = {},
+  maxConnections?: number
 ): Promise<Served> => {
   const scope = Scope.makeUnsafe()
-  const server = HttpBounds.answerRefused(createServer(HttpBounds.serverOptions(times)))
+  const server = HttpBounds.answerRefused(createServer(HttpBounds.serverOptions(times)), maxConnections)
   const layer = HttpServer.serve(app).pipe(
     Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 0 }))
   )
