@@ -87,6 +87,8 @@ const exitCodeOf = (tag: string, reason: string | undefined): number => {
       return ExitCode.Usage
     case "StoreError":
       return reason === "Unavailable" ? ExitCode.NoPeer : ExitCode.Usage
+    case "AgentMeshError":
+      return reason === "Unreachable" ? ExitCode.NoPeer : ExitCode.TaskFailed
     case "RegistryError":
       return reason === "Unreachable" || reason === "Unavailable"
         ? ExitCode.NoPeer
