@@ -113,15 +113,15 @@ const load = (database: Postgres.Postgres): Effect.Effect<Snapshot, StoreError> 
             after = columns.map((column) => String(end[column]))
           }
         })
-      const { agents, departed, edges, into } = Rows.gathering()
-      yield* pages(Queries.AGENTS_PAGE, ["id"], into.agents)
-      yield* pages(Queries.DEPARTED_PAGE, ["agent"], into.departed)
-      yield* pages(Queries.EDGES_PAGE, ["agent", "capability", "reviewer"], into.edges)
+      const all = new Rows.Gathering()
+      yield* pages(Queries.COUNTS_PAGE, ["agent"], all.takeCounts)
+      yield* pages(Queries.AGENTS_PAGE, ["id"], all.takeAgents)
+      yield* pages(Queries.EDGES_PAGE, ["agent", "capability", "reviewer"], all.takeEdges)
       return {
         cursor: head(log).cursor,
-        agents,
-        departed,
-        edges,
+        agents: all.agents,
+        departed: all.departed(),
+        edges: all.edges,
         link: last === undefined ? { seq: 0, hash: "" } : { seq: Number(last["seq"]), hash: String(last["hash"]) }
       }
     })

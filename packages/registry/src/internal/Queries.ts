@@ -100,10 +100,8 @@ export const chain = (seq: number, limit: number): Query => ({
 })
 
 /** The rows of a snapshot, page by page in the order of their primary keys. */
-export const AGENTS_PAGE =
-  "SELECT a.id, a.agent, coalesce(c.completed, 0) AS completed, coalesce(c.failed, 0) AS failed FROM parley_agents a LEFT JOIN parley_counts c ON c.agent = a.id WHERE a.id > ? ORDER BY a.id LIMIT ?"
-export const DEPARTED_PAGE =
-  "SELECT c.agent, c.completed, c.failed FROM parley_counts c WHERE c.agent > ? AND NOT EXISTS (SELECT 1 FROM parley_agents a WHERE a.id = c.agent) ORDER BY c.agent LIMIT ?"
+export const COUNTS_PAGE = "SELECT agent, completed, failed FROM parley_counts WHERE agent > ? ORDER BY agent LIMIT ?"
+export const AGENTS_PAGE = "SELECT id, agent FROM parley_agents WHERE id > ? ORDER BY id LIMIT ?"
 export const EDGES_PAGE =
   "SELECT agent, capability, reviewer, edge FROM parley_edges WHERE (agent, capability, reviewer) > (?, ?, ?) ORDER BY agent, capability, reviewer LIMIT ?"
 /** Rows of a page of a snapshot. */

@@ -2,7 +2,7 @@
 import type * as Schema from "effect/Schema"
 import type { Event, Fact, PublishedVerdict, Report, StoredAgent } from "../Event.ts"
 import type { TraceEvent } from "../Model.ts"
-import { type HistoryPoint, StoreError } from "../Store.ts"
+import { type HistoryPoint, type Snapshot, StoreError } from "../Store.ts"
 import { key, text } from "./Keys.ts"
 
 /** Largest fact, in UTF-16 units of its JSON: a certificate of 8 MiB and its question, with room. */
@@ -116,18 +116,6 @@ export const event = (row: Row): Event => ({
   fact: parsed(row, "fact") as Fact
 })
 
-const agent = (row: Row): StoredAgent & { readonly completed: number; readonly failed: number } => ({
-  ...(parsed(row, "agent") as StoredAgent),
-  completed: number(row, "completed"),
-  failed: number(row, "failed")
-})
-
-const departed = (row: Row) => ({
-  id: text(String(row["agent"])),
-  completed: number(row, "completed"),
-  failed: number(row, "failed")
-})
-
 export const secret = (row: Row): string => parsed(row, "value") as string
 
 /** The events between what an instance has seen and where the log stands. Throws where they are not all there. */
@@ -150,26 +138,34 @@ export class Edges implements Iterable<Schema.Json> {
   }
 }
 
-/** Takes a snapshot's rows in, page by page. */
-export const gathering = () => {
-  const agents: Array<ReturnType<typeof agent>> = []
-  const left: Array<ReturnType<typeof departed>> = []
-  const edges = new Edges()
-  return {
-    agents,
-    departed: left,
-    edges,
-    into: {
-      agents: (page: ReadonlyArray<Row>) => {
-        for (const row of page) agents.push(agent(row))
-      },
-      departed: (page: ReadonlyArray<Row>) => {
-        for (const row of page) left.push(departed(row))
-      },
-      edges: (page: ReadonlyArray<Row>) => edges.add(page)
+/** Takes a snapshot's rows in, page by page: counts, then agents, then edges. */
+export class Gathering {
+  readonly agents: Array<Snapshot["agents"][number]> = []
+  readonly edges = new Edges()
+  readonly #counts = new Map<string, { readonly completed: number; readonly failed: number }>()
+
+  readonly takeCounts = (page: ReadonlyArray<Row>): void => {
+    for (const row of page)
+      this.#counts.set(String(row["agent"]), { completed: number(row, "completed"), failed: number(row, "failed") })
+  }
+
+  readonly takeAgents = (page: ReadonlyArray<Row>): void => {
+    for (const row of page) {
+      const id = String(row["id"])
+      this.agents.push({ ...(parsed(row, "agent") as StoredAgent), ...(this.#counts.get(id) ?? none) })
+      this.#counts.delete(id)
     }
   }
+
+  readonly takeEdges = (page: ReadonlyArray<Row>): void => this.edges.add(page)
+
+  /** Whose agents there are not. */
+  departed(): NonNullable<Snapshot["departed"]> {
+    return Array.from(this.#counts, ([id, counts]) => ({ id: text(id), ...counts }))
+  }
 }
+
+const none = { completed: 0, failed: 0 }
 
 export const trace = (row: Row): TraceEvent & { readonly cursor: number } => ({
   ...(parsed(row, "trace") as TraceEvent),
