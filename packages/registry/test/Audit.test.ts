@@ -317,4 +317,4 @@ describe("a statement", () => {
   })
 })
 
-const SAME_EVERYWHERE = "d7c1cba539f561c6e10d77cd787ce5606f873a4136830910d58c745fd21b93d3"
+const SAME_EVERYWHERE = "fa97c458f27c5e0b514aeb912388937963edf6495a6d018cadf112684da1101d"
