@@ -47,9 +47,9 @@ export interface Match {
   readonly parts: { readonly semantic: Part; readonly trust: Part; readonly availability: Part; readonly cost: Part }
 }
 
-/** Local trust, 0 to 1, in a node's capability. */
+/** Local trust, 0 to 1, in a node's capability; `record` is the capability's, as it was put in. */
 export interface TrustOf {
-  (node: NodeId, capability: string): number
+  (node: NodeId, capability: string, record?: CapabilityRecord): number
   /**
    * The nodes that trust may tell apart. Every other node has `rest`, whatever the capability, so that the best of many
    * matches are found without looking at each. Where either is absent, each is looked at.

@@ -13,7 +13,7 @@ import type { Command } from "./Ledger.ts"
 import { type AgentStatus, MAX_TASK_ID_LENGTH, type Manifest, type Standing, type TraceEvent } from "./Model.ts"
 import { Conflict, NotFound, TooMany, Unavailable } from "./Problem.ts"
 import type { Refusal } from "./Reputation.ts"
-import { type Agent, type Knowledge, MAX_AGENTS } from "./World.ts"
+import type { Agent, Knowledge } from "./World.ts"
 
 const done = <A>(facts: ReadonlyArray<Fact>, value: (world: Knowledge) => A, claims: ReadonlyArray<string> = []) =>
   Result.succeed({ facts, value, claims })
@@ -21,7 +21,17 @@ const done = <A>(facts: ReadonlyArray<Fact>, value: (world: Knowledge) => A, cla
 /** The refusal for an agent that is not registered, in AgentMesh's words. */
 export const notFound = (id: string): NotFound => new NotFound({ detail: `Agent ${id} not found` })
 
-const full = new Unavailable({ detail: `This registry holds ${MAX_AGENTS} agents, and takes no more` })
+/** What makes room for one more agent; `undefined` where everybody looked at is online. */
+const roomFor = (world: Knowledge, isKnown: boolean, now: number): ReadonlyArray<Fact> | undefined => {
+  if (isKnown || world.size < world.maxAgents) return []
+  const away = world.dispensable(now)
+  return away === undefined ? undefined : [{ type: "agent.left", id: away.id }]
+}
+
+const full = (world: Knowledge): Result.Result<never, Unavailable> =>
+  Result.fail(
+    new Unavailable({ detail: `This registry holds ${world.maxAgents} agents that are online, and takes no more` })
+  )
 
 /** Registers an agent that is not there, or is offline. */
 export const register = (manifest: Manifest): Command<Agent, Conflict | Unavailable> => ({
@@ -31,8 +41,11 @@ export const register = (manifest: Manifest): Command<Agent, Conflict | Unavaila
     if (known !== undefined && world.isOnline(known, now)) {
       return Result.fail(new Conflict({ detail: `Agent ${id} already registered` }))
     }
-    if (known === undefined && world.size >= MAX_AGENTS) return Result.fail(full)
-    return done([{ type: "agent.registered", agent: { manifest, registeredAt: now } }], (after) => after.get(id)!)
+    const room = roomFor(world, known !== undefined, now)
+    if (room === undefined) return full(world)
+    return done([...room, { type: "agent.registered", agent: { manifest, registeredAt: now } }], (after) =>
+      after.get(id)!
+    )
   }
 })
 
@@ -47,10 +60,11 @@ export const keep = (manifest: Manifest, record: NodeRecord): Command<number, Co
             new Conflict({ detail: `A record with seq ${known.record.seq} is known: issue one with a higher seq` })
           )
     }
-    if (known === undefined && world.size >= MAX_AGENTS) return Result.fail(full)
+    const room = roomFor(world, known !== undefined, now)
+    if (room === undefined) return full(world)
     // A renewal is no new registration.
     const registeredAt = known?.registeredAt ?? now
-    return done([{ type: "agent.registered", agent: { manifest, record, registeredAt } }], () => record.seq)
+    return done([...room, { type: "agent.registered", agent: { manifest, record, registeredAt } }], () => record.seq)
   }
 })
 

@@ -159,8 +159,8 @@ export class Finder {
     const scale = maxLatencyMs !== undefined && maxLatencyMs > 0 ? maxLatencyMs : LATENCY_SCALE_MS
     const nobodyIsBusy = world.busy() === 0
     const isFull = (agent: Agent): boolean => !nobodyIsBusy && world.running(agent) >= agent.maxConcurrent
-    const admits = (node: NodeId, capability: CapabilityRecord): boolean => {
-      const agent = world.byNode(node)
+    const admits = (_node: NodeId, capability: CapabilityRecord): boolean => {
+      const agent = world.ownerOf(capability)?.agent
       if (agent === undefined || (nodesOnly && !agent.isNode) || found.has(agent.id)) return false
       const isOpen = circuits.state(agent.id, capability.name, now) === "open"
       const its: Tier = isOpen ? "open" : isFull(agent) ? "full" : "free"
@@ -173,11 +173,14 @@ export class Finder {
       now,
       trust:
         draw === undefined
-          ? (node, capability) => reputation.score(idOf(node), capability, now)
+          ? (_node, name, capability) => {
+              const owned = capability === undefined ? undefined : world.ownerOf(capability)
+              return owned === undefined ? 0 : world.scoreOf(owned, name, now)
+            }
           : Exploration.newcomersFirst(reputation, now, draw, idOf),
       admits,
-      availability: (node, capability) => {
-        const agent = world.byNode(node)
+      availability: (_node, capability) => {
+        const agent = world.ownerOf(capability)?.agent
         if (agent === undefined) return { value: 0, why: "gone" }
         const running = nobodyIsBusy ? 0 : world.running(agent)
         const free = Math.max(0, 1 - running / agent.maxConcurrent) * (tier === "open" ? OPEN_SHARE : 1)

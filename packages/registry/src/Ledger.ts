@@ -24,6 +24,7 @@ export const MAX_BATCH = 1_024
 export const MAX_WAITING = 16_384
 /** How many of the last events circuits and latencies are recalled from after a restart. */
 export const RECALLED = 20_000
+const RECALLED_TYPES = ["trust.changed", "task.ended", "status.changed"] as const
 /** Events read at once while following other instances. */
 const PAGE = 1_000
 /** Pause before the world is loaded anew when that failed, in milliseconds. */
@@ -85,19 +86,17 @@ const make = Effect.gen(function* () {
   const load = Effect.gen(function* () {
     const snapshot = yield* store.load
     world.load(snapshot, clock.currentTimeMillisUnsafe())
-    const recent = yield* store
-      .eventsAfter(Math.max(0, snapshot.cursor - RECALLED), RECALLED, ["trust.changed", "task.ended"])
-      .pipe(
-        Effect.catchIf(
-          (error) => error.code === "Corrupt",
-          () => recallWhatIsLeft(snapshot.cursor)
-        )
+    const recent = yield* store.eventsAfter(Math.max(0, snapshot.cursor - RECALLED), RECALLED, RECALLED_TYPES).pipe(
+      Effect.catchIf(
+        (error) => error.code === "Corrupt",
+        () => recallWhatIsLeft(snapshot.cursor)
       )
+    )
     world.recall(recent.filter((event) => event.cursor <= snapshot.cursor))
   })
   const recallWhatIsLeft = (cursor: number) =>
     Effect.flatMap(store.bounds, ({ first }) =>
-      store.eventsAfter(Math.max(first - 1, cursor - RECALLED), RECALLED, ["trust.changed", "task.ended"])
+      store.eventsAfter(Math.max(first - 1, cursor - RECALLED), RECALLED, RECALLED_TYPES)
     )
 
   const tell = (events: ReadonlyArray<Event>): void => {

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Commands from "./Commands.ts"
 import { Ledger } from "./Ledger.ts"
-import { Presence } from "./Presence.ts"
+import { LEASE_MS, Presence } from "./Presence.ts"
 import { Store } from "./Store.ts"
 import { World } from "./World.ts"
 
@@ -54,6 +54,19 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, Ledger |
               startImmediately: true
             })
           })
+        ),
+        Effect.forkScoped
+      )
+      // Who was there before a restart has this long to come back.
+      yield* Effect.sleep(LEASE_MS).pipe(
+        Effect.andThen(
+          Effect.suspend(() =>
+            Effect.forEach(
+              world.missing(now()),
+              (id) => Effect.ignore(ledger.commit(Commands.presence(id, false, "not back after a restart"))),
+              { concurrency: 64, discard: true }
+            )
+          )
         ),
         Effect.forkScoped
       )

@@ -23,12 +23,30 @@ import type { Applied } from "./Reputation.ts"
 import type { ReputationModel } from "./ReputationModel.ts"
 import type { Snapshot } from "./Store.ts"
 
-/** Most agents registered: about 6 KiB each with five capabilities. One more is refused. */
+/** Most agents registered: about 8 KiB each with five capabilities. One more takes the place of one that is away. */
 export const MAX_AGENTS = 100_000
+/** How many are looked at for one that is away. */
+const SAMPLE = 64
 /** How long an agent that has just registered counts as online without a lease, in milliseconds: its lease is opened meanwhile. */
 export const ARRIVAL_MS = 2_000
 /** When a record never expires, for the matcher. */
 const NEVER = Number.MAX_SAFE_INTEGER
+
+/** Where a capability's record, as the matcher holds it, keeps whose it is: a look-up by name for each of many candidates is slow. */
+export const OWNER: unique symbol = Symbol("owner")
+
+/** Whose a capability is, and what its score was. */
+export interface Owned {
+  readonly agent: Agent
+  score: number
+  /** For as long as nothing was reported, weights are the same, and no second has passed. */
+  scoredAt: number
+  reports: number
+  settled: number
+}
+
+/** How long a score is taken as unchanged by time alone, in milliseconds; evidence halves in a month. */
+const SCORE_MS = 1_000
 
 /** An agent that is registered. */
 export interface Agent {
@@ -45,6 +63,8 @@ export interface Agent {
   readonly tags: ReadonlyArray<string>
   readonly maxConcurrent: number
   readonly registeredAt: number
+  /** Reports that have come in since it registered. */
+  reports: number
   /** When it came, for as long as it has not left since; 0 after a restart. */
   arrivedAt: number
   /** Whether it stands in the matcher. */
@@ -97,6 +117,7 @@ const agentOf = ({ manifest, record, registeredAt }: StoredAgent, arrivedAt: num
     tags: manifest.tags,
     maxConcurrent: manifest.max_concurrent_tasks,
     registeredAt,
+    reports: 0,
     arrivedAt,
     isListed: false,
     shown: undefined
@@ -108,6 +129,8 @@ export interface Parts {
   readonly presence: Presence["Service"]
   /** An empty one; made anew when the world is loaded again. */
   readonly reputation: () => ReputationModel
+  /** Default `MAX_AGENTS`. */
+  readonly maxAgents?: number
 }
 
 /** Everything the registry knows. */
@@ -134,7 +157,12 @@ export class Knowledge {
   /** Counts changes to agents; what was made under one revision holds until the next. */
   revision = 0
 
-  constructor({ presence, reputation }: Parts) {
+  readonly maxAgents: number
+  /** How agents are by the last event that said so. */
+  readonly #told = new Map<string, AgentStatus>()
+
+  constructor({ maxAgents = MAX_AGENTS, presence, reputation }: Parts) {
+    this.maxAgents = maxAgents
     this.#presence = presence
     this.#makeReputation = reputation
     this.reputation = reputation()
@@ -150,6 +178,24 @@ export class Knowledge {
 
   byNode(node: NodeId.NodeId): Agent | undefined {
     return this.#byNode.get(node)
+  }
+
+  /** Whose a capability is that the matcher has found. */
+  ownerOf(capability: CapabilityRecord): Owned | undefined {
+    return (capability as { readonly [OWNER]?: Owned })[OWNER]
+  }
+
+  /** An agent's score in a capability. */
+  scoreOf(owned: Owned, capability: string, now: number): number {
+    const { agent } = owned
+    const settled = this.reputation.settled()
+    if (owned.reports !== agent.reports || owned.settled !== settled || now - owned.scoredAt >= SCORE_MS) {
+      owned.score = this.reputation.score(agent.id, capability, now)
+      owned.scoredAt = now
+      owned.reports = agent.reports
+      owned.settled = settled
+    }
+    return owned.score
   }
 
   all(): Iterable<Agent> {
@@ -198,6 +244,28 @@ export class Knowledge {
     return this.circuits.isDegraded(agent.id) ? "degraded" : "healthy"
   }
 
+  /** Agents that are away, though the log does not say so: they did not come back after a restart. */
+  missing(now: number): ReadonlyArray<string> {
+    const missing: Array<string> = []
+    for (const [id, status] of this.#told) {
+      const agent = this.#agents.get(id)
+      if (status !== "offline" && agent !== undefined && !this.isOnline(agent, now)) missing.push(id)
+    }
+    return missing
+  }
+
+  /** One that has been away, if there is one among some: nobody has reported on it, or it is the one longest away. */
+  dispensable(now: number): Agent | undefined {
+    let best: Agent | undefined
+    const rank = (agent: Agent): number => this.lastHeartbeat(agent) + (this.isTried(agent.id) ? now : 0)
+    for (let i = 0; i < SAMPLE; i++) {
+      const agent = this.#agents.get(this.ids[Math.floor(Math.random() * this.ids.length)]!)
+      if (agent === undefined || this.isOnline(agent, now)) continue
+      if (best === undefined || rank(agent) < rank(best)) best = agent
+    }
+    return best
+  }
+
   /** Begins with what is stored. */
   load(snapshot: Snapshot, now: number): void {
     for (const agent of this.#agents.values()) this.#unlist(agent)
@@ -205,6 +273,7 @@ export class Knowledge {
     this.#byNode.clear()
     this.#counters.clear()
     this.#busy.clear()
+    this.#told.clear()
     this.circuits.clear()
     this.latencies.clear()
     this.completed = this.failed = 0
@@ -228,7 +297,7 @@ export class Knowledge {
       if (fact.type === "trust.changed") this.#measure(fact.report, at)
       else if (fact.type === "task.ended" && fact.elapsedMs !== undefined) {
         this.latencies.add(fact.id, "", fact.elapsedMs)
-      }
+      } else if (fact.type === "status.changed") this.#told.set(fact.id, fact.status)
     }
   }
 
@@ -247,6 +316,8 @@ export class Knowledge {
         const agent = this.#agents.get(fact.id)
         if (agent === undefined) return
         this.#unlist(agent)
+        this.#told.delete(agent.id)
+        this.#busy.delete(agent.id)
         this.#agents.delete(agent.id)
         this.#byNode.delete(agent.node)
         const place = placeOf(this.ids, agent.id)
@@ -257,6 +328,7 @@ export class Knowledge {
       case "status.changed": {
         const agent = this.#agents.get(fact.id)
         if (agent === undefined) return
+        this.#told.set(agent.id, fact.status)
         if (fact.status === "offline") {
           agent.arrivedAt = 0
           this.#busy.delete(fact.id)
@@ -289,6 +361,8 @@ export class Knowledge {
   /** Counts a report in everything but the chain. */
   report(report: Report, at: number): Applied & { readonly became: "degraded" | "healthy" | undefined } {
     const applied = this.reputation.apply(report, at)
+    const agent = this.#agents.get(report.agent)
+    if (agent !== undefined) agent.reports++
     this.#count(report.agent, report.success ? 1 : 0, report.success ? 0 : 1)
     return { ...applied, became: this.#measure(report, at) }
   }
@@ -325,6 +399,11 @@ export class Knowledge {
     if (before !== undefined) {
       this.#unlist(before)
       this.#byNode.delete(before.node)
+    }
+    for (const capability of agent.record.capabilities) {
+      const owned: Owned = { agent, score: 0, scoredAt: 0, reports: -1, settled: -1 }
+      // Symbols are not part of a record's JSON.
+      Object.defineProperty(capability, OWNER, { value: owned, configurable: true, writable: true })
     }
     this.#agents.set(agent.id, agent)
     this.#byNode.set(agent.node, agent)

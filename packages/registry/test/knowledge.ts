@@ -49,7 +49,7 @@ export const query = (more: Partial<DiscoveryQuery>): DiscoveryQuery => ({
 })
 
 /** A world; `set` says who is there, `apply` what has happened. */
-export const world = () => {
+export const world = (maxAgents?: number) => {
   const there = new Map<string, number>()
   const presence: Presence["Service"] = {
     open: () => Effect.die("no leases here"),
@@ -58,7 +58,11 @@ export const world = () => {
     online: () => there.size,
     changes: Stream.empty
   }
-  const knowledge = new Knowledge({ presence, reputation: () => ReputationModel.make() })
+  const knowledge = new Knowledge({
+    presence,
+    reputation: () => ReputationModel.make(),
+    ...(maxAgents === undefined ? {} : { maxAgents })
+  })
   const apply = (fact: Fact, at = NOW): void => knowledge.apply({ cursor: knowledge.cursor + 1, at, fact })
   return {
     knowledge,

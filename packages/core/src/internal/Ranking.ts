@@ -70,7 +70,7 @@ export class Ranking {
     const best = this.#best
     const { definition, node } = offer
     if (offer.expiresAt <= context.now) return
-    const trust = this.#rest ?? clamp(context.trust(node, definition.name))
+    const trust = this.#rest ?? clamp(context.trust(node, definition.name, offer.capability))
     if (this.#minTrust !== undefined && trust < this.#minTrust) return
     if (best.isFull && best.isBelow(this.#bound(semantic, trust, cost))) return
     if (context.admits !== undefined && !context.admits(node, offer.capability)) return
