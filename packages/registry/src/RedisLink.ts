@@ -68,6 +68,8 @@ export interface Options {
   readonly prefix?: string
 }
 
+/** Never with the address, which holds a password. */
+const UNUSABLE = "its client cannot be made; is the address redis://… or rediss://…?"
 const UNTRIED = "not connected yet"
 
 interface Guest {
@@ -171,8 +173,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   yield* connection.pipe(
     Effect.catchCause((cause) => {
       const failure = cause.reasons.find((each) => each._tag === "Fail")?.error
-      const why =
-        typeof failure === "string" ? failure : failure === undefined ? "it could not be loaded" : reason(failure.cause)
+      const why = typeof failure === "string" ? failure : failure === undefined ? UNUSABLE : reason(failure.cause)
       return turn(false, why)
     }),
     Effect.andThen(Deferred.succeed(tried, undefined)),

@@ -40,6 +40,20 @@ describe("limits in memory", () => {
     ))
 })
 
+test("an address that is none is said to be, without what it holds", () =>
+  Effect.runPromise(
+    Effect.scoped(
+      Effect.gen(function* () {
+        for (const url of ["http://user:hunter2@127.0.0.1", "redis://user:hunter2@127.0.0.1:port", "hunter2"]) {
+          const link = yield* RedisLink.make({ url })
+          expect(link.state().isUp).toBe(false)
+          expect(link.state().detail.includes("redis://…")).toBe(true)
+          expect(link.state().detail.includes("hunter2")).toBe(false)
+        }
+      })
+    )
+  ))
+
 describe("limits over Redis", () => {
   let server: Redis.Redis | undefined
   beforeAll(async () => {
