@@ -205,17 +205,16 @@ describe("registry", () => {
       const at = await registry([], "taken.db")
       const port = new URL(at.url).port
       const data = join(home.path, "taken.db")
-      const cases: ReadonlyArray<readonly [ReadonlyArray<string>, NodeJS.ProcessEnv, number, string]> = [
-        [["--port", port], {}, 2, `port ${port} of 127.0.0.1 is in use`],
-        [["--port", "0", "--data", data], {}, 2, `is in use by process ${at.pid}`],
-        [["--port", "0", "--host", "0.0.0.0", "--open"], {}, 2, "listen on 127.0.0.1"],
-        [["--port", "0", "--seed", "ada"], {}, 2, "is no NodeId"],
-        [["--port", "0", "--open", "--keys"], {}, 2, "leave one out"],
-        [["--port", "0"], { DATABASE_URL: "postgres://127.0.0.1:1/none" }, 3, "database"]
+      const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+        [["--port", port], `port ${port} of 127.0.0.1 is in use`],
+        [["--port", "0", "--data", data], `is in use by process ${at.pid}`],
+        [["--port", "0", "--host", "0.0.0.0", "--open"], "listen on 127.0.0.1"],
+        [["--port", "0", "--seed", "ada"], "is no NodeId"],
+        [["--port", "0", "--open", "--keys"], "leave one out"]
       ]
-      for (const [args, env, code, what] of cases) {
-        const refused = await home.run(["registry", ...args], { env: { ...own, ...env } })
-        expect({ args, code: refused.code, stdout: refused.stdout }).toEqual({ args, code, stdout: "" })
+      for (const [args, what] of cases) {
+        const refused = await home.run(["registry", ...args], { env: own })
+        expect({ args, code: refused.code, stdout: refused.stdout }).toEqual({ args, code: 2, stdout: "" })
         expect(refused.stderr).toContain(what)
       }
       await end(at)
