@@ -1,6 +1,6 @@
 /**
  * The registry that `Registry.ts` asks, in a process of its own: over a file, with durable commits, as `parley registry` serves it; only
- * that nobody is asked less often.
+ * that programs of this machine may ask as often as they like.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -10,56 +10,64 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { RegistryServer } from "@parley/registry/Server"
-import * as Server from "@parley/registry/Server"
 import * as LimitsMemory from "@parley/registry/LimitsMemory"
 import * as PresenceMemory from "@parley/registry/PresenceMemory"
-import * as StoreSqlite from "@parley/registry/StoreSqlite"
 import { Presence } from "@parley/registry/Presence"
+import * as Server from "@parley/registry/Server"
+import { Store } from "@parley/registry/Store"
+import * as StoreSqlite from "@parley/registry/StoreSqlite"
 import { obey } from "./Obey.ts"
 import { manifestOf } from "./RegistryWorld.ts"
 
-/** What it is told: register so many agents, and keep them online. Answered by null. */
+/** What it is told: start anew, with so many agents that are online. Answered by a `Started`. */
 export interface RegistryOrder {
-  readonly _tag: "Fill"
-  readonly from: number
-  readonly to: number
+  readonly _tag: "Start"
+  readonly agents: number
+}
+
+/** The registry serves. */
+export interface Started {
+  readonly url: string
+  /** From the order until it listens, the agents being in the file. */
+  readonly startMs: number
 }
 
 const ONE_HOUR_MS = 3_600_000
-const LANES = 64
+const BATCH = 1_000
 
 const folder = mkdtempSync(join(tmpdir(), "parley-bench-"))
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
-const scope = Scope.makeUnsafe()
-const served = Server.layer({ port: 0, rates: { exemptLoopback: true } }).pipe(
-  Layer.provideMerge(
-    Layer.mergeAll(StoreSqlite.layer(join(folder, "registry.db")), PresenceMemory.layer, LimitsMemory.layer)
-  )
-)
-const context = await Effect.runPromise(Layer.buildWithScope(served, scope))
-const { url } = Context.get(context, RegistryServer)
+const parts = Layer.mergeAll(StoreSqlite.layer(join(folder, "registry.db")), PresenceMemory.layer, LimitsMemory.layer)
+const context = await Effect.runPromise(Layer.buildWithScope(parts, Scope.makeUnsafe()))
+const store = Context.get(context, Store)
 const presence = Context.get(context, Presence)
 
-const register = async (agent: number): Promise<void> => {
-  const manifest = manifestOf(agent)
-  const response = await fetch(`${url}/agents/register`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(manifest)
-  })
-  await response.arrayBuffer()
-  if (response.status !== 200) throw new Error(`registering ${manifest.agent_id}: ${response.status}`)
-  await Effect.runPromise(presence.open(manifest.agent_id, ONE_HOUR_MS))
+let registered = 0
+let serving: Scope.Closeable | undefined
+
+const fill = async (agents: number): Promise<void> => {
+  for (; registered < agents; registered += BATCH) {
+    const manifests = Array.from({ length: Math.min(BATCH, agents - registered) }, (_, i) => manifestOf(registered + i))
+    const registeredAt = Date.now()
+    const facts = manifests.map((manifest) => ({
+      type: "agent.registered" as const,
+      agent: { manifest, registeredAt }
+    }))
+    await Effect.runPromise(store.append([], () => ({ facts, claims: [] })))
+    for (const { agent_id } of manifests) await Effect.runPromise(presence.open(agent_id, ONE_HOUR_MS))
+  }
 }
 
-await obey<RegistryOrder>({ url }, async ({ from, to }) => {
-  let next = from
-  await Promise.all(
-    Array.from({ length: LANES }, async () => {
-      while (next < to) await register(next++)
-    })
+await obey<RegistryOrder>({}, async ({ agents }): Promise<Started> => {
+  if (serving !== undefined) await Effect.runPromise(Scope.close(serving, Exit.void))
+  await fill(agents)
+  const begun = performance.now()
+  serving = Scope.makeUnsafe()
+  const { url } = await Effect.runPromise(
+    Server.make({ port: 0, rates: { exemptLoopback: true } }).pipe(
+      Effect.provideContext(context),
+      Scope.provide(serving)
+    )
   )
-  return null
+  return { url, startMs: performance.now() - begun }
 })
-await Effect.runPromise(Scope.close(scope, Exit.void))

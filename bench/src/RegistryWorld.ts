@@ -20,6 +20,9 @@ const pick = (all: ReadonlyArray<string>, at: number): string => all[at % all.le
 const nameOf = (at: number): string => `${pick(subjects, at)}.${pick(verbs, Math.floor(at / subjects.length))}`
 const NAMES = subjects.length * verbs.length
 
+/** Agents run the same software: what they say of a capability comes in so many versions. */
+const VERSIONS = 100
+
 /** Where an agent's capability stands among the names. */
 const placeOf = (agent: number, k: number): number => (agent * 7 + k * 131 + (agent % 13) * k * k) % NAMES
 
@@ -31,11 +34,12 @@ export const manifestOf = (agent: number): Manifest => ({
   description: "An agent of the bench",
   capabilities: Array.from({ length: EACH }, (_, k) => {
     const at = placeOf(agent, k)
+    const version = (agent * 31 + k) % VERSIONS
     return {
       name: nameOf(at),
       description:
-        `Can ${pick(verbs, at + agent)} a ${pick(subjects, at)} and ${pick(verbs, at + k + 3)} its ` +
-        `${pick(subjects, agent + k)} for agent ${agent}`,
+        `Can ${pick(verbs, at + version)} a ${pick(subjects, at)} and ${pick(verbs, at + version + 3)} its ` +
+        `${pick(subjects, version)}, in version ${version}`,
       input_schema: { type: "object", properties: { text: { type: "string" } }, required: ["text"] },
       output_schema: { type: "object", properties: { answer: { type: "string" } } },
       avg_latency_ms: 50 + ((agent * 17 + k) % 400),
@@ -45,7 +49,7 @@ export const manifestOf = (agent: number): Manifest => ({
   mcp_servers: [],
   max_concurrent_tasks: 3,
   endpoint: `ws://127.0.0.1:${9_000 + (agent % 50_000)}`,
-  tags: [pick(["eu", "us", "asia"], agent), pick(verbs, agent)]
+  tags: [pick(["eu", "us", "asia"], agent)]
 })
 
 /** What is asked of the registry. */
