@@ -11,6 +11,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import * as Sqlite from "../src/internal/Sqlite.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "parley-sqlite-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -29,6 +30,16 @@ scoped(
     const files = readdirSync(join(folder, "deep", "er"))
     expect(files.toSorted()).toEqual(["registry.db", "registry.db-shm", "registry.db-wal"])
     for (const each of files) expect(statSync(join(folder, "deep", "er", each)).mode & 0o077).toBe(0)
+  })
+)
+
+scoped(
+  "a commit is on the disk when it returns: WAL, synced every time",
+  Effect.gen(function* () {
+    const database = yield* Sqlite.open(join(folder, "synced.db"))
+    expect(database.get("PRAGMA journal_mode")?.["journal_mode"]).toBe("wal")
+    // 2 is FULL: https://www.sqlite.org/pragma.html#pragma_synchronous
+    expect(database.get("PRAGMA synchronous")?.["synchronous"]).toBe(2)
   })
 )
 

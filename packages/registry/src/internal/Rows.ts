@@ -125,7 +125,7 @@ export const missed = (found: ReadonlyArray<Row>, seen: number, cursor: number):
   return found.map(event)
 }
 
-/** Edges as text, a page in one piece: a million of them as values would take five times the room until they are taken in. */
+/** Edges as text, a page in one piece, until they are taken in: a million of them take 160 MB so. */
 export class Edges implements Iterable<Schema.Json> {
   readonly #pages: Array<string> = []
 
@@ -137,6 +137,8 @@ export class Edges implements Iterable<Schema.Json> {
     for (const page of this.#pages) yield* JSON.parse(page) as ReadonlyArray<Schema.Json>
   }
 }
+
+const none = { completed: 0, failed: 0 }
 
 /** Takes a snapshot's rows in, page by page: counts, then agents, then edges. */
 export class Gathering {
@@ -164,8 +166,6 @@ export class Gathering {
     return Array.from(this.#counts, ([id, counts]) => ({ id: text(id), ...counts }))
   }
 }
-
-const none = { completed: 0, failed: 0 }
 
 export const trace = (row: Row): TraceEvent & { readonly cursor: number } => ({
   ...(parsed(row, "trace") as TraceEvent),
