@@ -66,6 +66,8 @@ export interface SeededAgent {
   readonly id: string
   readonly name: string
   readonly capability: string
+  /** Tasks that it takes at a time. */
+  readonly most: number
 }
 
 /** Registers so many agents. */
@@ -78,17 +80,18 @@ export const agents = async (url: string, count: number, random: () => number): 
       name,
       capability: trade[0],
       trade,
-      other: trades[Math.floor(random() * trades.length)]!
+      other: trades[Math.floor(random() * trades.length)]!,
+      most: 1 + Math.floor(random() * 8)
     }
   })
-  const register = ({ capability, id, name, other, trade }: (typeof all)[number]) =>
+  const register = ({ capability, id, most, name, other, trade }: (typeof all)[number]) =>
     request(url, "POST", "/agents/register", {
       agent_id: id,
       name,
       version: "1.2.0",
       description: `${trade[1]}.`,
       endpoint: "ws://127.0.0.1:9000",
-      max_concurrent_tasks: 1 + Math.floor(random() * 8),
+      max_concurrent_tasks: most,
       tags: [...new Set([...trade[2], ...other[2]])],
       capabilities: [trade, ...(other[0] === capability ? [] : [other])].map(([capability, description]) => ({
         name: capability,

@@ -21,7 +21,10 @@ export const GraphView = () => {
   const [kind, setKind] = useState<Renderer["kind"]>("webgl")
 
   useEffect(() => {
-    const scene = new Scene(() => drawn.current?.refresh())
+    const scene = new Scene((settled) => {
+      host.current!.dataset["settled"] = String(settled)
+      drawn.current?.refresh()
+    })
     const on = {
       open: (id: string) => go(href("agents", id)),
       hover: (id: string | undefined) => {

@@ -56,16 +56,14 @@ const mixed = (rgb: string, alpha: number): string => rgb.replace(/^rgb\(([^)]*)
 
 export class Scene {
   readonly graph: Mesh = new UndirectedGraph<NodeLook, EdgeLook>()
-  /** Counts the frames whose positions came from the layout. */
-  settled = false
   #palette: Palette
   readonly #layout: ReturnType<typeof startLayout>
   #generation = 0
   #order: ReadonlyArray<string> = []
   #asked = ""
-  readonly #onMove: () => void
+  readonly #onMove: (settled: boolean) => void
 
-  constructor(onMove: () => void) {
+  constructor(onMove: (settled: boolean) => void) {
     this.#onMove = onMove
     this.#palette = this.#readPalette()
     this.#layout = startLayout((answer) => {
@@ -74,8 +72,7 @@ export class Scene {
         if (!this.graph.hasNode(id)) return
         this.graph.mergeNodeAttributes(id, { x: answer.positions[2 * i]!, y: answer.positions[2 * i + 1]! })
       })
-      this.settled = answer.settled
-      this.#onMove()
+      this.#onMove(answer.settled)
     })
   }
 
@@ -160,7 +157,6 @@ export class Scene {
       return
     this.#asked = asked
     this.#order = ids
-    this.settled = false
     this.#layout.ask({
       generation: ++this.#generation,
       ids,

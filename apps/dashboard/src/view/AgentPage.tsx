@@ -120,7 +120,7 @@ const Standings = ({ trust }: { readonly trust: AgentTrust }) => (
       <thead>
         <tr>
           <th scope="col">Capability</th>
-          <th scope="col" style={{ width: "30%" }}>
+          <th scope="col" style={{ width: "24%" }}>
             Interval
           </th>
           <th scope="col" class="num">
@@ -315,10 +315,10 @@ export const AgentPage = ({ id }: { readonly id: string }) => {
       <Head agent={agent} id={id} />
       <Facts agent={agent} trust={trust.value} />
       <div class="grid">
-        <div class="w7">
+        <div class="w6">
           <TrustChart id={id} history={history.value} trust={trust.value} error={history.error} />
         </div>
-        <div class="w5">{trust.value === undefined ? null : <Standings trust={trust.value} />}</div>
+        <div class="w6">{trust.value === undefined ? null : <Standings trust={trust.value} />}</div>
         <div class="w6">
           <LatencyChart id={id} tasks={tasks} history={history.value} error={traces.error} />
         </div>
