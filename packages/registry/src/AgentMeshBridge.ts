@@ -242,8 +242,10 @@ const inbound = Effect.fnUntraced(function* (
       Effect.catch(round, (error) =>
         Effect.gen(function* () {
           if (!passes(error) && !known) yield* Deferred.fail(first, error)
-          if (failures === 0) yield* Effect.logWarning(`not registered at ${registry.at} yet: ${error.detail}`)
-          emit({ _tag: "Away", why: error.detail })
+          if (failures === 0) {
+            yield* Effect.logWarning(`not registered at ${registry.at} yet: ${error.detail}`)
+            emit({ _tag: "Away", why: error.detail })
+          }
           // Whoever waits for the bridge waits for one answer, not for the registry.
           yield* Deferred.succeed(first, undefined)
           yield* Effect.sleep(PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? 30_000)

@@ -68,7 +68,9 @@ export const run = Effect.fnUntraced(function* (options: Flags.Bridge & Flags.Co
     }),
     (started) => Effect.promise(() => started.close())
   )
-  const admitted = yield* admission(options, identity)
+  // A registry that knows the node by its record needs another id for the agent beside it.
+  const known = settings.registry !== undefined && new URL(settings.registry.at).origin === new URL(options.url).origin
+  const admitted = yield* admission(options, known ? identity.replace(/(\.json)?$/, ".agentmesh.json") : identity)
   const bridge = AgentMeshBridge.layer({
     at: options.url,
     ...admitted,
