@@ -96,10 +96,13 @@ export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | EventStrea
             return Problem.tooMany("Too many connections are open for you: close some", 10_000)
           }
           const reader = yield* events.read(wanted)
-          return HttpServerResponse.stream(Stream.interruptWhen(chunks(request, reader, sockets.times), sockets.stopping), {
-            contentType: "text/event-stream",
-            headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
-          })
+          return HttpServerResponse.stream(
+            Stream.interruptWhen(chunks(request, reader, sockets.times), sockets.stopping),
+            {
+              contentType: "text/event-stream",
+              headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
+            }
+          )
         }).pipe(
           Effect.orElseSucceed(() =>
             Problem.response(503, "The registry's database does not answer: try again", { "retry-after": "2" })
