@@ -25,7 +25,7 @@ const help = `Options of reputation:
 
 const contestants: ReadonlyArray<readonly [PolicyName, string]> = [
   ["parley", "Parley"],
-  ["ema", "moving average (AgentMesh)"],
+  ["ema", "AgentMesh's average"],
   ["eigentrust", "EigenTrust (2003)"]
 ]
 const quiet: Partial<Terms> = { sybils: 0, attackFrom: Infinity }

@@ -327,6 +327,13 @@ describe("strangers", () => {
     for (let i = 0; i < 20; i++) founded.apply(attested("ada", `caller-${i}`, 1), START)
     expect(founded.seeds()).toEqual(Array.from({ length: ReputationModel.FOUNDERS }, (_, i) => `caller-${i}`))
     expect(founded.configuredSeeds()).toEqual([])
+    // One that comes while weights are worked out is one all the same.
+    const late = ReputationModel.make()
+    const take = late.prepare()
+    late.apply(attested("ada", "first", 1), START)
+    late.apply(report("ada", "nobody", 1), START)
+    take()
+    expect([late.weightOf("first"), late.weightOf("nobody"), late.settled()]).toEqual([1, 0, 0])
     expect(model().seeds()).toEqual(seeds)
   })
 })
