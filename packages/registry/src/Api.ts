@@ -153,17 +153,17 @@ export class Memory extends HttpApiGroup.make("memory")
     HttpApiEndpoint.get("session", "/memory/:session", {
       params: session,
       success: M.Session,
-      error: Unavailable
+      error: [Unprocessable, Unavailable]
     }).annotateMerge(describe("Everything of a session; empty where there is none")),
     HttpApiEndpoint.delete("clear", "/memory/:session", {
       params: session,
       success: M.Cleared,
-      error: Unavailable
+      error: [Unprocessable, Unavailable]
     }).annotateMerge(describe("Forget a session")),
     HttpApiEndpoint.get("value", "/memory/:session/:key", {
       params: entry,
       success: M.Value,
-      error: [NotFound, Unavailable]
+      error: [Unprocessable, NotFound, Unavailable]
     }).annotateMerge(describe("One value")),
     HttpApiEndpoint.put("set", "/memory/:session/:key", {
       params: entry,
@@ -174,7 +174,7 @@ export class Memory extends HttpApiGroup.make("memory")
     HttpApiEndpoint.delete("remove", "/memory/:session/:key", {
       params: entry,
       success: M.KeyDone,
-      error: Unavailable
+      error: [Unprocessable, Unavailable]
     }).annotateMerge(describe("Forget a value"))
   )
   .middleware(Identified)

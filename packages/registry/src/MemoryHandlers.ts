@@ -37,14 +37,17 @@ export const layer = HttpApiBuilder.group(
         return Answers.json(JSON.stringify({ sessions, count: sessions.length }), { headers })
       }),
       session: Effect.fnUntraced(function* ({ params: { session } }) {
+        yield* fit(session)
         const data = yield* Effect.mapError(memory.all(session), () => storeFailed)
         return { session_id: session, keys: Object.keys(data), data }
       }),
       clear: Effect.fnUntraced(function* ({ params: { session } }) {
+        yield* fit(session)
         yield* Effect.mapError(memory.clear(session), () => storeFailed)
         return { session_id: session, cleared: true as const }
       }),
       value: Effect.fnUntraced(function* ({ params: { key, session } }) {
+        yield* fit(session, key)
         const value = yield* Effect.mapError(memory.get(session, key), () => storeFailed)
         if (value === undefined) {
           return yield* new Problem.NotFound({ detail: `Session ${session} has nothing under ${key}` })
@@ -68,6 +71,7 @@ export const layer = HttpApiBuilder.group(
         return { session_id: session, key }
       }),
       remove: Effect.fnUntraced(function* ({ params: { key, session } }) {
+        yield* fit(session, key)
         yield* Effect.mapError(memory.remove(session, key), () => storeFailed)
         return { session_id: session, key }
       })
