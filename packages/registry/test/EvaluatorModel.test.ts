@@ -20,16 +20,14 @@ const asked: Array<Asked> = []
 /** What the endpoint does; a model's name chooses. */
 const models: { [model: string]: (response: ServerResponse) => void } = {}
 const says = (content: unknown) => (response: ServerResponse) =>
-  response
-    .setHeader("content-type", "application/json")
-    .end(
-      JSON.stringify({
-        id: "x",
-        object: "chat.completion",
-        choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
-        usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
-      })
-    )
+  response.setHeader("content-type", "application/json").end(
+    JSON.stringify({
+      id: "x",
+      object: "chat.completion",
+      choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
+      usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
+    })
+  )
 const status =
   (code: number, body = "{}") =>
   (response: ServerResponse) =>
