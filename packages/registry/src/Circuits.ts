@@ -49,9 +49,7 @@ export class Circuits {
     if (circuit === undefined && success) return undefined
     // A report that comes in while a circuit is open and its time is over tells of the probe that followed.
     const current =
-      circuit?._tag === "Open" && now >= circuit.until
-        ? step(circuit, "probe", now, this.#policy)
-        : (circuit ?? closed)
+      circuit?._tag === "Open" && now >= circuit.until ? step(circuit, "probe", now, this.#policy) : (circuit ?? closed)
     this.#set(agent, capability, step(current, success ? "success" : "failure", now, this.#policy))
     const after = this.isDegraded(agent)
     return before === after ? undefined : after ? "degraded" : "healthy"
