@@ -149,7 +149,7 @@ describe("the dashboard's views", () => {
           before
         )
         await page.getByRole("button", { name: "Ask for it" }).click()
-        await page.locator('[data-valid="true"], .panel .notice').first().waitFor()
+        await page.locator('[data-valid="true"]').waitFor()
       }),
     TIMEOUT
   )

@@ -22,7 +22,7 @@ export const GraphView = () => {
 
   useEffect(() => {
     const scene = new Scene((settled) => {
-      host.current!.dataset["settled"] = String(settled)
+      host.current?.setAttribute("data-settled", String(settled))
       drawn.current?.refresh()
     })
     const on = {

@@ -12,7 +12,7 @@ interface Interval {
   readonly high: number
 }
 
-/** Intervals as they were told while the page was open: the registry keeps scores, not how sure it was of them. */
+/** Intervals as they were told while the page was open: of earlier reports the registry keeps the score, not how sure it was of it. */
 const useIntervals = (trust: AgentTrust | undefined): ReadonlyArray<Interval> => {
   const kept = useRef<{ readonly of: AgentTrust | undefined; readonly intervals: ReadonlyArray<Interval> }>({
     of: undefined,
@@ -48,7 +48,13 @@ export const TrustChart = (props: {
     if (overall !== undefined) scores.set(now, overall.score)
     const at = (pick: (one: Interval) => number) => {
       const known = new Map(intervals.map((one) => [one.at, pick(one)]))
-      if (overall !== undefined) known.set(now, pick({ at: now, low: overall.low, high: overall.high }))
+      if (overall !== undefined) {
+        const own = pick({ at: now, low: overall.low, high: overall.high })
+        // Nothing was reported since the last point: what is known now is known since then.
+        const last = points.at(-1)?.at
+        if (last !== undefined && !known.has(last)) known.set(last, own)
+        known.set(now, own)
+      }
       return times.map((time) => known.get(time) ?? null)
     }
     const series: ReadonlyArray<Series> = [
@@ -68,7 +74,7 @@ export const TrustChart = (props: {
             <i /> score after each report
           </span>
           <span>
-            <i class="area" /> 90 % interval, since this page is open
+            <i class="area" /> 90 % interval
           </span>
         </span>
       }

@@ -383,7 +383,10 @@ export const Palette = () => {
       class="palette"
       ref={dialog}
       aria-label="Search or do"
-      onClose={() => (open.value = false)}
+      onClose={() => {
+        // Told late: it may have been opened again.
+        if (!dialog.current!.open) open.value = false
+      }}
       onClick={(event) => event.target === dialog.current && (open.value = false)}
     >
       {open.value ? <Inner /> : null}

@@ -40,7 +40,14 @@ export const SignIn = () => {
   }
 
   return (
-    <dialog ref={dialog} aria-labelledby="sign-in-title" onClose={() => (open.value = false)}>
+    <dialog
+      ref={dialog}
+      aria-labelledby="sign-in-title"
+      onClose={() => {
+        // Told late: it may have been opened again.
+        if (!dialog.current!.open) open.value = false
+      }}
+    >
       <form class="form" onSubmit={(event) => void submit(event)} autocomplete="off">
         <h2 id="sign-in-title">Sign in to this registry</h2>
         <p class="soft small">
