@@ -103,6 +103,8 @@ const join = Effect.fn("RegistryDiscovery.join")(function* (
   const newcomers = yield* Queue.sliding<NodeId>(MAX_NEWCOMERS)
   const nudge = yield* Queue.sliding<void>(1)
   let advertised = false
+  /** The registry may hold the record, as far as this node knows: no goodbye has been noted. */
+  let isHeld = false
   let renewAt = Number.POSITIVE_INFINITY
   let failures = 0
   let cursor: number | undefined
@@ -128,6 +130,7 @@ const join = Effect.fn("RegistryDiscovery.join")(function* (
       return Effect.fail(refuse(`the record is of ${record.node}, and this node is ${host.nodeId}`))
     }
     advertised = !AgentRecord.isTombstone(record)
+    isHeld ||= advertised
     return inTime(put(record)).pipe(
       Effect.matchEffect({
         onFailure: (error) =>
@@ -141,6 +144,7 @@ const join = Effect.fn("RegistryDiscovery.join")(function* (
         onSuccess: ({ lease_ms }) =>
           Effect.sync(() => {
             failures = 0
+            if (!advertised) isHeld = false
             const lease = Math.min(Math.max(lease_ms, MIN_LEASE_MS), MAX_LEASE_MS)
             // Twice within a lease, and not when everybody else does.
             wakeAt(advertised ? now() + lease * (0.3 + 0.2 * Math.random()) : Number.POSITIVE_INFINITY)
@@ -219,7 +223,7 @@ const join = Effect.fn("RegistryDiscovery.join")(function* (
   )
 
   yield* Effect.addFinalizer(() => {
-    if (!advertised) return Effect.void
+    if (!isHeld) return Effect.void
     const record = host.record()
     if (!AgentRecord.isTombstone(record) && client.nodeId !== host.nodeId) return Effect.void
     const farewell = AgentRecord.isTombstone(record)
