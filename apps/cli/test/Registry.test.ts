@@ -167,7 +167,7 @@ describe("registry", () => {
           probe.close(() => resolve(free))
         })
       )
-      const first = await registry([], "restart.db", port)
+      const first = await registry(["--keys"], "restart.db", port)
       const agents = await Promise.all(
         ["erin", "frank", "grace"].map((name) => home.serve(name, [...echo, "--registry", first.url]))
       )
@@ -178,7 +178,7 @@ describe("registry", () => {
       expect(before.map(({ trust_score: score }: { trust_score: number }) => score > 0.5)).toEqual([true, true, true])
       first.signal("SIGKILL")
       await first.ended
-      const second = await registry([], "restart.db", port)
+      const second = await registry(["--keys"], "restart.db", port)
       const began = performance.now()
       const after = await until(
         "three agents are back",
