@@ -6,6 +6,7 @@ import { signOut, token } from "../api/Session.ts"
 import type { AgentRecord, CapabilitySummary } from "../api/Types.ts"
 import { plural } from "../parts/Format.ts"
 import { Icon, type IconName } from "../parts/Icons.tsx"
+import { useDialog } from "../parts/Dialog.ts"
 import { copy } from "../parts/Pieces.tsx"
 import { go, href, route } from "../Router.ts"
 import { filtered } from "../state/Filter.ts"
@@ -374,19 +375,13 @@ export const Palette = () => {
     addEventListener("keydown", onKey)
     return () => removeEventListener("keydown", onKey)
   }, [])
-  useEffect(() => {
-    if (open.value && !dialog.current!.open) dialog.current!.showModal()
-    if (!open.value) dialog.current!.close()
-  }, [open.value])
+  const onClose = useDialog(dialog, open)
   return (
     <dialog
       class="palette"
       ref={dialog}
       aria-label="Search or do"
-      onClose={() => {
-        // Told late: it may have been opened again.
-        if (!dialog.current!.open) open.value = false
-      }}
+      onClose={onClose}
       onClick={(event) => event.target === dialog.current && (open.value = false)}
     >
       {open.value ? <Inner /> : null}

@@ -3,6 +3,7 @@ import { signal } from "@preact/signals"
 import { useEffect, useRef, useState } from "preact/hooks"
 import * as Http from "../api/Http.ts"
 import { signIn } from "../api/Session.ts"
+import { useDialog } from "../parts/Dialog.ts"
 import { Notice, say } from "../parts/Pieces.tsx"
 
 const open = signal(false)
@@ -14,12 +15,8 @@ export const SignIn = () => {
   const dialog = useRef<HTMLDialogElement>(null)
   const [problem, setProblem] = useState<string | undefined>(undefined)
   const [way, setWay] = useState<"token" | "secret">("token")
-  useEffect(() => {
-    if (open.value) {
-      setProblem(undefined)
-      dialog.current?.showModal()
-    } else dialog.current?.close()
-  }, [open.value])
+  const onClose = useDialog(dialog, open)
+  useEffect(() => setProblem(undefined), [open.value])
 
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault()
@@ -40,14 +37,7 @@ export const SignIn = () => {
   }
 
   return (
-    <dialog
-      ref={dialog}
-      aria-labelledby="sign-in-title"
-      onClose={() => {
-        // Told late: it may have been opened again.
-        if (!dialog.current!.open) open.value = false
-      }}
-    >
+    <dialog ref={dialog} aria-labelledby="sign-in-title" onClose={onClose}>
       <form class="form" onSubmit={(event) => void submit(event)} autocomplete="off">
         <h2 id="sign-in-title">Sign in to this registry</h2>
         <p class="soft small">
