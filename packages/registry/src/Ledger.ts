@@ -156,7 +156,8 @@ const make = Effect.gen(function* () {
             answers.push(Effect.succeed(result.success.value(world)))
           }
           return { facts: decided, claims }
-        }
+        },
+        world.cursor
       )
     )
     if (Exit.isSuccess(exit)) {

@@ -88,11 +88,12 @@ export class Store extends Context.Service<
     /**
      * Commits facts. `decide` gets what was committed since this instance's last event, in order, and which of `claims` are taken;
      * it is synchronous, runs inside the transaction, and is called once at most: it changes the caller's state. Calls are made one after another by the one caller there is (the
-     * ledger), which gathers what came in meanwhile.
+     * ledger), which gathers what came in meanwhile. `seen` is the caller's last event where it has read on with `eventsAfter`.
      */
     readonly append: (
       claims: ReadonlyArray<string>,
-      decide: (missed: ReadonlyArray<Event>, taken: ReadonlySet<string>) => Decided
+      decide: (missed: ReadonlyArray<Event>, taken: ReadonlySet<string>) => Decided,
+      seen?: number
     ) => Effect.Effect<ReadonlyArray<Event>, StoreError>
     /** Events after a cursor, in order; empty at the end. Fails with `Corrupt`, never skips, where retention took some of them. */
     readonly eventsAfter: (

@@ -150,7 +150,7 @@ const listen = (url: Redacted.Redacted, me: string): Effect.Effect<Queue.Dequeue
 const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>): Store["Service"] => {
   /** The last event that this instance has seen, by loading, missing or committing it. */
   let seen = 0
-  const missed = (run: Postgres.Run, cursor: number) =>
+  const missed = (run: Postgres.Run, seen: number, cursor: number) =>
     cursor === seen
       ? Effect.succeed([])
       : Effect.flatMap(
@@ -196,13 +196,13 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
   return {
     kind: "postgres",
     load: Effect.tap(load(database), ({ cursor }) => Effect.sync(() => void (seen = cursor))),
-    append: (claims, decide) =>
+    append: (claims, decide, from = seen) =>
       Effect.map(
         database.write("append", (run, now) =>
           Effect.gen(function* () {
             const [log] = yield* run("SELECT cursor, trimmed FROM parley_log FOR UPDATE")
             const { cursor } = head(log)
-            const news = yield* missed(run, cursor)
+            const news = yield* missed(run, from, cursor)
             const used = yield* taken(run, claims)
             const decided = yield* Postgres.attempt("append", () => decide(news, used))
             if (decided.claims.length > 0)

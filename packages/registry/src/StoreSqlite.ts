@@ -89,7 +89,7 @@ const load = (database: Sqlite.Sqlite): Effect.Effect<Snapshot, StoreError> =>
 const make = (database: Sqlite.Sqlite): Store["Service"] => {
   /** The last event that this instance has seen, by loading, missing or committing it. */
   let seen = 0
-  const missed = (cursor: number) => {
+  const missed = (seen: number, cursor: number) => {
     if (cursor === seen) return []
     const found = database.all(
       "SELECT cursor, at, fact FROM parley_events WHERE cursor > ? ORDER BY cursor LIMIT ?",
@@ -120,7 +120,7 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
   return {
     kind: "sqlite",
     load: Effect.tap(load(database), ({ cursor }) => Effect.sync(() => void (seen = cursor))),
-    append: (claims, decide) =>
+    append: (claims, decide, from = seen) =>
       Effect.map(
         database.write("append", (now) => {
           const { cursor } = head(database)
@@ -128,7 +128,7 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
           const taken = new Set<string>()
           for (const [claim, digest] of digests)
             if (database.get("SELECT 1 FROM parley_claims WHERE digest = ?", digest) !== undefined) taken.add(claim)
-          const decided = decide(missed(cursor), taken)
+          const decided = decide(missed(from, cursor), taken)
           for (const claim of decided.claims)
             database.run("INSERT INTO parley_claims (digest) VALUES (?)", digests.get(claim) ?? Keys.claim(claim))
           if (decided.facts.length === 0) return { events: [], cursor }

@@ -52,8 +52,8 @@ export const overRedis: Layer.Layer<Store, never, Store | RedisLink> = Layer.eff
     )
     return Store.of({
       ...store,
-      append: (claims, decide) =>
-        Effect.tap(store.append(claims, decide), (events) =>
+      append: (claims, decide, seen) =>
+        Effect.tap(store.append(claims, decide, seen), (events) =>
           Effect.sync(() => {
             const last = events.at(-1)
             if (last === undefined) return

@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Commands from "@parley/registry/Commands"
 import * as EventStream from "@parley/registry/EventStream"
@@ -109,20 +110,46 @@ test(
 )
 
 test(
+  "what an instance has followed is not taken in once more when it writes",
+  inFolder((file) =>
+    Effect.gen(function* () {
+      const news = yield* Queue.unbounded<void>()
+      const one = yield* instance(file)
+      const two = yield* instance(file, (store) => ({ ...store, news: Queue.take(news) }))
+      yield* one.ledger.commit(Commands.register(manifest("ada", ["a"])))
+      for (let round = 0; round < 3; round++) {
+        for (let n = 0; n < 5; n++) yield* one.ledger.commit(report("ada", { task: `one ${round} ${n}` }))
+        yield* Queue.offer(news, undefined)
+        while (two.world.cursor < one.world.cursor) yield* Effect.sleep("1 millis")
+        yield* two.ledger.commit(report("ada", { task: `two ${round}` }))
+      }
+      yield* one.ledger.commit(report("ada", { task: "last" }))
+      const now = yield* Clock.currentTimeMillis
+      const later = yield* instance(file)
+      const state = ({ world }: typeof one) => [world.counters("ada"), world.reputation.standing("ada", "a", now)]
+      expect(two.world.counters("ada")).toEqual({ completed: 18, failed: 0 })
+      expect(one.world.counters("ada")).toEqual({ completed: 19, failed: 0 })
+      yield* two.ledger.commit(Commands.taskStarted("ada", "t"))
+      expect([state(one), state(two)]).toEqual([state(later), state(later)])
+    })
+  )
+)
+
+test(
   "where the store fails nothing of it was done, who waits hears so, and the next goes on",
   inFolder((file) =>
     Effect.gen(function* () {
       let failures = 0
       const { ledger, stream, world } = yield* instance(file, (store) => ({
         ...store,
-        append: (claims, decide) =>
+        append: (claims, decide, seen) =>
           failures-- > 0
             ? Effect.suspend(() => {
                 // It has decided, and then the disk is full.
                 decide([], new Set())
                 return Effect.fail(new StoreError({ code: "Unavailable", operation: "append", detail: "disk full" }))
               })
-            : store.append(claims, decide)
+            : store.append(claims, decide, seen)
       }))
       yield* ledger.commit(Commands.register(manifest("ada", ["a"])))
       failures = 1
