@@ -109,6 +109,8 @@ export interface ReputationModel extends Reputation {
   readonly evidence: (agent: string, capability: string, now: number) => Evidence
   /** How much a reviewer's word weighs, 0 to 1. */
   readonly weightOf: (reviewer: string) => number
+  /** Whether any report with a receipt was ever taken. */
+  readonly hasReceipts: () => boolean
   /** Who is trusted beforehand, or stands in for that. */
   readonly seeds: () => ReadonlyArray<string>
   /** Who was configured to be; none where founders stand in. */
@@ -359,6 +361,7 @@ class Model implements ReputationModel {
     const number = this.#reviewers.find(reviewer)
     return number === undefined ? 0 : this.#reviewers.weight(number)
   }
+  hasReceipts = (): boolean => this.#hasReceipts
   size = () => ({
     agents: this.#agents.size,
     reviewers: this.#reviewers.size,

@@ -373,7 +373,18 @@ export class Knowledge {
     else this.#unlist(agent)
   }
 
+  /**
+   * Whether a report tells how an agent is at present. Keys cost nothing: once there are receipts, a node that nobody believes
+   * wants one. Who is no node knows AgentMesh's secret, or asks on this machine.
+   */
+  #isHeard({ receipt, reviewer }: Report): boolean {
+    const { reputation } = this
+    if (receipt !== undefined || !reputation.hasReceipts() || reputation.weightOf(reviewer) > 0) return true
+    return NodeId.parse(reviewer) === undefined
+  }
+
   #measure(report: Report, at: number): "degraded" | "healthy" | undefined {
+    if (!this.#isHeard(report)) return undefined
     if (report.latencyMs !== undefined) {
       this.latencies.add(report.agent, report.capability, report.latencyMs)
       const agent = this.#agents.get(report.agent)

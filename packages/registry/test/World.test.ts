@@ -1,6 +1,9 @@
 /** Verifies: what a full registry does, and whom it misses after a restart. */
 import { expect, test } from "bun:test"
 import * as Result from "effect/Result"
+import * as CanonicalJson from "@parley/core/CanonicalJson"
+import * as Identity from "@parley/core/Identity"
+import * as Receipt from "@parley/core/Receipt"
 import * as Commands from "@parley/registry/Commands"
 import { manifest, NOW, world } from "./knowledge.ts"
 
@@ -50,4 +53,51 @@ test("who was online before a restart and did not come back is missed, and nobod
   knowledge.load({ cursor: 9, agents, edges: [], link: { seq: 0, hash: "" } }, NOW)
   knowledge.recall([said("back", "healthy"), said("gone", "healthy"), said("left", "offline")])
   expect(knowledge.missing(NOW)).toEqual(["gone"])
+})
+
+test("once there are receipts, a node that nobody believes neither opens an agent's circuit nor heals it, nor makes it slow", () => {
+  const { apply, knowledge, register } = world()
+  const [executor, caller] = [Identity.generate(), Identity.generate()]
+  const hash = CanonicalJson.hash({ a: 1 })
+  let task = 0
+  const say = (reviewer: string, success: boolean, latencyMs: number, isAttested = false) => {
+    const id = String(++task).padStart(32, "0")
+    const receipt = Receipt.make(executor, {
+      task: id,
+      capability: "a@1.0.0",
+      caller: caller.nodeId,
+      inputHash: hash,
+      outputHash: hash,
+      startedAt: NOW - 5,
+      finishedAt: NOW
+    })
+    const report = { agent: executor.nodeId, capability: "a", reviewer, task: id, success, quality: 1, latencyMs }
+    apply({
+      type: "trust.changed",
+      report: isAttested ? { ...report, receipt } : report,
+      score: 0,
+      ema: 0,
+      edge: null,
+      link: { seq: task, hash: "" }
+    })
+  }
+  const stranger = () => Identity.generate().nodeId
+  register(manifest(executor.nodeId, ["a"]))
+  say(caller.nodeId, true, 10, true)
+  for (let n = 0; n < 30; n++) say(stranger(), false, 600_000)
+  expect(knowledge.status(knowledge.get(executor.nodeId)!, NOW)).toBe("healthy")
+  expect(knowledge.latencies.of(executor.nodeId, "a")).toEqual({ mean: 10, p50: 10, p95: 10, samples: 1 })
+  // The first who showed a receipt is believed, whatever it says without one.
+  for (let n = 0; n < 3; n++) say(caller.nodeId, false, 20)
+  expect(knowledge.status(knowledge.get(executor.nodeId)!, NOW)).toBe("degraded")
+  for (let n = 0; n < 3; n++) say(stranger(), true, 1)
+  expect(knowledge.status(knowledge.get(executor.nodeId)!, NOW)).toBe("degraded")
+  // AgentMesh's agents show no receipts, and are no strangers: they know the secret.
+  const agent = { agent: "ada", capability: "a", reviewer: "bob", success: false, quality: 0 }
+  register(manifest("ada", ["a"]))
+  for (let n = 0; n < 3; n++) {
+    const link = { seq: ++task, hash: "" }
+    apply({ type: "trust.changed", report: { ...agent, task: `t${n}` }, score: 0, ema: 0, edge: null, link })
+  }
+  expect(knowledge.status(knowledge.get("ada")!, NOW)).toBe("degraded")
 })
