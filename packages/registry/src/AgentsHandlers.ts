@@ -12,8 +12,8 @@ import * as Commands from "./Commands.ts"
 import { FirstLeases } from "./FirstLeases.ts"
 import * as Answers from "./internal/Answers.ts"
 import { matches } from "./internal/AgentFilter.ts"
+import * as Listing from "./internal/Listing.ts"
 import { credentialsOf } from "./internal/Who.ts"
-import { placeOf } from "./internal/Sorted.ts"
 import { Ledger } from "./Ledger.ts"
 import type { Manifest } from "./Model.ts"
 import { NodeLeases } from "./NodeLeases.ts"
@@ -45,6 +45,7 @@ export const layer = HttpApiBuilder.group(
     const presence = yield* Presence
     const store = yield* Store
     const world = yield* World
+    const list = Listing.make(world)
     const now = (): number => clock.currentTimeMillisUnsafe()
     const find = (id: string): Effect.Effect<Agent, Problem.NotFound> => {
       const agent = world.get(id)
@@ -86,29 +87,16 @@ export const layer = HttpApiBuilder.group(
         yield* Effect.mapError(admission.revoke(id), () => storeFailed)
         return { status: "deregistered" as const, agent_id: id }
       }),
-      list: ({ query, request }) =>
-        Effect.sync(() => {
-          const at = now()
-          const { limit } = query
-          const rows: Array<string> = []
-          let last: string | undefined
-          let headers = {}
-          const { ids } = world
-          const wanted = matches(world, query, at)
-          let place = query.cursor === undefined ? 0 : placeOf(ids, query.cursor)
-          if (query.cursor !== undefined && ids[place] === query.cursor) place++
-          for (; place < ids.length; place++) {
-            const agent = world.get(ids[place]!)
-            if (agent === undefined || !wanted(agent)) continue
-            if (limit !== undefined && rows.length === limit) {
-              headers = Answers.nextLink(request, last!)
-              break
-            }
-            rows.push(recordJson(world, agent, at))
-            last = agent.id
-          }
-          return Answers.tagged(request, `[${rows.join(",")}]`, headers)
-        }),
+      list: Effect.fnUntraced(function* ({ query, request }) {
+        const at = now()
+        const { next, rows } = yield* list({
+          cursor: query.cursor,
+          limit: query.limit,
+          wants: matches(world, query, at),
+          row: (agent) => recordJson(world, agent, at)
+        })
+        return Answers.tagged(request, `[${rows.join(",")}]`, next === undefined ? {} : Answers.nextLink(request, next))
+      }),
       get: ({ params }) => Effect.map(find(params.id), written),
       trustHistory: Effect.fnUntraced(function* ({ params, query }) {
         const { id } = yield* find(params.id)

@@ -49,6 +49,11 @@ interface Summary {
   online: number
 }
 
+/** So many agents are counted anew each time; what there is of more holds for `SUMMARIES_MS`. */
+const FEW_AGENTS = 1_000
+/** How long capabilities of many agents hold, in milliseconds: each agent is looked at for them. */
+export const SUMMARIES_MS = 1_000
+
 /** The capabilities there are, by name. */
 const summaries = (world: Knowledge, now: number): ReadonlyMap<string, Summary> => {
   const found = new Map<string, Summary>()
@@ -76,6 +81,13 @@ export const layer = HttpApiBuilder.group(
     const clock = yield* Clock.Clock
     const finder = yield* Discovery
     const world = yield* World
+    let counted: { readonly at: number; readonly all: ReadonlyMap<string, Summary> } | undefined
+    const current = (now: number): ReadonlyMap<string, Summary> => {
+      if (counted === undefined || now - counted.at >= SUMMARIES_MS || world.size <= FEW_AGENTS) {
+        counted = { at: now, all: summaries(world, now) }
+      }
+      return counted.all
+    }
     return handlers.handleAll({
       discover: ({ payload }) =>
         Effect.sync(() => {
@@ -85,7 +97,7 @@ export const layer = HttpApiBuilder.group(
       capabilities: ({ query, request }) =>
         Effect.sync(() => {
           const words = (query.q ?? "").toLowerCase().split(/\s+/).filter(Boolean)
-          const all = [...summaries(world, clock.currentTimeMillisUnsafe())].filter(([name, { description }]) => {
+          const all = [...current(clock.currentTimeMillisUnsafe())].filter(([name, { description }]) => {
             const text = `${name}\n${description}`.toLowerCase()
             return words.every((word) => text.includes(word))
           })

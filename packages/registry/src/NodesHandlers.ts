@@ -17,7 +17,7 @@ import { Api } from "./Api.ts"
 import * as Commands from "./Commands.ts"
 import { Discovery, scoreOf } from "./DiscoverHandlers.ts"
 import * as Answers from "./internal/Answers.ts"
-import { placeOf } from "./internal/Sorted.ts"
+import * as Listing from "./internal/Listing.ts"
 import { credentialsOf } from "./internal/Who.ts"
 import { Ledger } from "./Ledger.ts"
 import * as NodeManifest from "./NodeManifest.ts"
@@ -66,6 +66,7 @@ export const layer = HttpApiBuilder.group(
     const presence = yield* Presence
     const store = yield* Store
     const world = yield* World
+    const list = Listing.make(world)
     const now = (): number => clock.currentTimeMillisUnsafe()
 
     /** Only the node says that it is still there; in open mode everybody is believed. */
@@ -115,29 +116,16 @@ export const layer = HttpApiBuilder.group(
             ? Effect.succeed(Answers.tagged(request, JSON.stringify(agent.record)))
             : Effect.fail(new Problem.NotFound({ detail: `Node ${node} is not known here` }))
         }),
-      list: ({ query, request }) =>
-        Effect.sync(() => {
-          const at = now()
-          const limit = query.limit ?? DEFAULT_NODES
-          const rows: Array<string> = []
-          let last: string | undefined
-          let headers = {}
-          const { ids } = world
-          let place = query.cursor === undefined ? 0 : placeOf(ids, query.cursor)
-          if (query.cursor !== undefined && ids[place] === query.cursor) place++
-          for (; place < ids.length; place++) {
-            const agent = world.get(ids[place]!)
-            if (agent?.isNode !== true) continue
-            if (query.active !== undefined && world.isOnline(agent, at) !== query.active) continue
-            if (rows.length === limit) {
-              headers = Answers.nextLink(request, last!)
-              break
-            }
-            rows.push(JSON.stringify(agent.record))
-            last = agent.id
-          }
-          return Answers.tagged(request, `[${rows.join(",")}]`, headers)
-        }),
+      list: Effect.fnUntraced(function* ({ query, request }) {
+        const at = now()
+        const { next, rows } = yield* list({
+          cursor: query.cursor,
+          limit: query.limit ?? DEFAULT_NODES,
+          wants: (agent) => agent.isNode && (query.active === undefined || world.isOnline(agent, at) === query.active),
+          row: (agent) => JSON.stringify(agent.record)
+        })
+        return Answers.tagged(request, `[${rows.join(",")}]`, next === undefined ? {} : Answers.nextLink(request, next))
+      }),
       search: Effect.fnUntraced(function* ({ payload }) {
         const wrong = Query.check(payload)
         if (wrong !== undefined) return yield* new Problem.Unprocessable({ detail: wrong })
