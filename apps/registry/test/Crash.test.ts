@@ -4,60 +4,18 @@
  * absent.
  */
 import { expect, test } from "bun:test"
-import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { fromSeed } from "@parley/core/testing/Seeded"
-import { command } from "../../../test-support/Runtime.ts"
+import { freePort } from "../../../test-support/Throwaway.ts"
+import * as Process from "./Process.ts"
 
 const ROUNDS = Number(process.env["PARLEY_CRASH_ROUNDS"] ?? 5)
 const seed = Number(process.env["PARLEY_SEED"] ?? Date.now() % 1_000_000)
 const AGENTS = 8
 const CLIENTS = 16
 const BACK_MS = 5_000
-const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject(address)))
-    })
-  })
-
-/** Starts a registry, and waits until it says where it is. */
-const start = async (file: string, port: number): Promise<ChildProcess> => {
-  const [runtime, ...words] = command(main)
-  const child = spawn(runtime, words, {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: {
-      ...process.env,
-      PARLEY_PORT: String(port),
-      PARLEY_FILE: file,
-      AGENT_SECRET: "",
-      DATABASE_URL: "",
-      REDIS_URL: ""
-    }
-  })
-  let error = ""
-  child.stderr.on("data", (chunk: Buffer) => void (error += chunk.toString()))
-  await new Promise<void>((resolve, reject) => {
-    child.stdout.on("data", (chunk: Buffer) => chunk.toString().includes("registry at") && resolve())
-    child.once("close", () => reject(new Error(`the registry ended by itself (seed ${seed}): ${error}`)))
-  })
-  return child
-}
-
-const kill = (child: ChildProcess): Promise<void> =>
-  new Promise((resolve) => {
-    child.once("close", () => resolve())
-    child.kill("SIGKILL")
-  })
 
 const answerOf = async (url: string, method: string, body?: unknown) => {
   const response = await fetch(url, {
@@ -115,7 +73,7 @@ test(
     /** Reports that were answered with 200, by agent. */
     const acknowledged = Array.from({ length: AGENTS }, () => 0)
     let sent = 0
-    let child = await start(file, port)
+    let child = await Process.start(file, port, `seed ${seed}`)
     for (let i = 0; i < AGENTS; i++) {
       await answerOf(`${url}/agents/register`, "POST", { agent_id: `agent-${i}`, name: "a", endpoint: "ws://a" })
     }
@@ -138,12 +96,12 @@ test(
           }
         })
         await enough.promise
-        await kill(child)
+        await Process.kill(child)
         state.isUp = false
         await Promise.all(clients)
 
         const downAt = performance.now()
-        child = await start(file, port)
+        child = await Process.start(file, port, `seed ${seed}`)
         for (let i = 0; i < AGENTS; i++) {
           const { body } = await answerOf(`${url}/agents/agent-${i}`, "GET")
           const counted = body["tasks_completed"] as number
@@ -166,7 +124,7 @@ test(
       expect([seed, cursors.filter((each, i) => each !== i + 1).slice(0, 5)]).toEqual([seed, []])
     } finally {
       await listener.end()
-      await kill(child)
+      await Process.kill(child)
       rmSync(folder, { recursive: true })
     }
   },
