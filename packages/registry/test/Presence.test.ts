@@ -235,10 +235,20 @@ describe("presence over Redis", () => {
           yield* until("the other sees it", () => two.presence.view("a").online)
           // As after a long pause of the one that holds it.
           const id = yield* holderOf(one.link, "a")
-          yield* one.link.use((redis) => redis.send("ZADD", `${prefix}presence:instances`, "0", id))
-          yield* two.presence.open("b")
+          // It may say just then that it lives: then it was no mistake, and is made again.
+          let tries = 0
+          while (!signs(changes, "a").startsWith("+-") && tries < 20) {
+            yield* one.link.use((redis) => redis.send("ZADD", `${prefix}presence:instances`, "0", id))
+            yield* two.presence.open(`b${tries++}`)
+            yield* Effect.ignore(
+              Effect.timeout(
+                until("it went", () => signs(changes, "a").startsWith("+-")),
+                400
+              )
+            )
+          }
           yield* until("it is told that it went, and is there", () => signs(changes, "a") === "+-+")
-          yield* until("all see it", () => two.presence.view("a").online && one.presence.online() === 2)
+          yield* until("all see it", () => two.presence.view("a").online && one.presence.online() === 1 + tries)
         })
       ),
     30_000
