@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as NodeId from "@parley/core/NodeId"
 import type { Manifest } from "./Model.ts"
 import { AuthError } from "./Principal.ts"
+import { counted } from "./RateLimits.ts"
 import { Store, type StoreError } from "./Store.ts"
 
 /** How long a registration waits for the secret, in milliseconds: the SDK sends it with its next request. */
@@ -24,7 +25,7 @@ export const PENDING_MS = 60_000
 export const MAX_PENDING = 1_000
 /** Most of them from one address: a machine full of agents; one more is refused until one is settled or a minute over. */
 export const MAX_PENDING_OF_ADDRESS = 128
-/** Most bytes of JSON that wait. One more is refused. */
+/** Most bytes of JSON that wait: 256 of the largest manifests. The oldest make room. */
 export const MAX_PENDING_BYTES = 16 * 1_048_576
 /** How long a grant holds after it was given or last used, in milliseconds: as long as the token it came with. */
 export const GRANT_MS = 24 * 3_600_000
@@ -96,9 +97,10 @@ const make = Effect.gen(function* () {
     if (entry === undefined) return undefined
     waiting.delete(key)
     bytes -= entry.bytes
-    const left = (ofAddress.get(entry.address) ?? 1) - 1
-    if (left === 0) ofAddress.delete(entry.address)
-    else ofAddress.set(entry.address, left)
+    const network = counted(entry.address)
+    const left = (ofAddress.get(network) ?? 1) - 1
+    if (left === 0) ofAddress.delete(network)
+    else ofAddress.set(network, left)
     return entry
   }
   const sweep = (now: number): void => {
@@ -113,6 +115,13 @@ const make = Effect.gen(function* () {
     return new AuthError({ code: "Limited", detail, retryAfterMs: wait })
   }
 
+  const dropOldest = (): void => {
+    for (const oldest of waiting.keys()) {
+      drop(oldest)
+      return
+    }
+  }
+
   const hold = Effect.fnUntraced(function* (manifest: Manifest, address: string) {
     if (isNodes(manifest.agent_id)) return yield* nodesOwn
     const now = clock.currentTimeMillisUnsafe()
@@ -120,23 +129,18 @@ const make = Effect.gen(function* () {
     const key = keyOf(manifest.agent_id, address)
     drop(key)
     const size = Buffer.byteLength(JSON.stringify(manifest))
-    if ((ofAddress.get(address) ?? 0) >= MAX_PENDING_OF_ADDRESS) {
+    const network = counted(address)
+    if ((ofAddress.get(network) ?? 0) >= MAX_PENDING_OF_ADDRESS) {
       return yield* limited(
         now,
         `${MAX_PENDING_OF_ADDRESS} registrations of this address wait for their secret; send POST /auth/token for each first`
       )
     }
-    if (bytes + size > MAX_PENDING_BYTES) {
-      return yield* limited(now, "Too many registrations wait for their secret; try again in a minute")
-    }
-    if (waiting.size >= MAX_PENDING) {
-      for (const oldest of waiting.keys()) {
-        drop(oldest)
-        break
-      }
-    }
+    // Nobody is refused for what strangers have sent: an SDK proves the secret within milliseconds, long before it is the oldest.
+    if (waiting.size >= MAX_PENDING) dropOldest()
+    while (waiting.size > 0 && bytes + size > MAX_PENDING_BYTES) dropOldest()
     waiting.set(key, { manifest, address, until: now + PENDING_MS, bytes: size })
-    ofAddress.set(address, (ofAddress.get(address) ?? 0) + 1)
+    ofAddress.set(network, (ofAddress.get(network) ?? 0) + 1)
     bytes += size
   })
 

@@ -224,11 +224,13 @@ export const actFor = Effect.fnUntraced(function* (agent: string, credentials: C
 
 /**
  * As `actFor`; in `secret` mode an agent's own address does without a token, once it has proven the secret. For the heartbeat
- * socket and traces alone, which AgentMesh's SDK calls without one.
+ * socket and traces alone, which AgentMesh's SDK calls without one. A web page that somebody at that address has open does not: it
+ * may have come there by a name of its own that it let point to the registry (DNS rebinding).
  */
 export const actForOrGranted = Effect.fnUntraced(function* (agent: string, credentials: Credentials) {
   const auth = yield* Auth
   if (auth.mode !== "secret" || (credentials.token ?? "") !== "") return yield* actFor(agent, credentials)
+  if (credentials.isPage === true) return yield* missing
   const admission = yield* Admission
   const granted = yield* admission.isGranted(agent, credentials.address).pipe(Effect.mapError(unavailable))
   return granted ? ({ kind: "agent", id: agent } satisfies Principal) : yield* missing

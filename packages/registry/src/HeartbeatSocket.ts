@@ -22,11 +22,11 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { Admission } from "./Admission.ts"
 import { actForOrGranted } from "./Authentication.ts"
-import { addressOf } from "./RateLimits.ts"
 import { FirstLeases } from "./FirstLeases.ts"
 import { errorFrame, refuse } from "./internal/SocketAuth.ts"
 import { Code, type SocketConnection, SocketGone } from "./internal/SocketConnection.ts"
 import * as SocketRoute from "./internal/SocketRoute.ts"
+import { credentialsOf } from "./internal/Who.ts"
 import type { Bucket } from "./Limits.ts"
 import { AgentId, MAX_ID_LENGTH, MAX_TASK_ID_LENGTH, TraceEventType } from "./Model.ts"
 import { type Lease, LEASE_MS, Presence } from "./Presence.ts"
@@ -232,7 +232,7 @@ export const layer: Layer.Layer<
         maxFrame: MAX_FRAME_BYTES,
         // Each socket holds a lease, and an agent has only so many of them.
         counted: `heartbeat:${id}`,
-        without: actForOrGranted(id, { address: addressOf(request) }).pipe(
+        without: actForOrGranted(id, credentialsOf(request)).pipe(
           Effect.orElseSucceed(() => undefined),
           Effect.provideService(Auth, auth),
           Effect.provideService(Admission, admission)

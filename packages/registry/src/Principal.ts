@@ -37,6 +37,8 @@ export interface Credentials {
   readonly token?: string
   /** The remote address, without port. */
   readonly address: string
+  /** A web page asks, as its browser says by `Origin`: whoever wrote the page is not who owns the address. */
+  readonly isPage?: boolean
 }
 
 /** Knows who is who. */

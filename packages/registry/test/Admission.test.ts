@@ -60,6 +60,12 @@ describe("a first registration", () => {
     const failure = await at.run(Effect.flip(at.admission.hold(manifest("one-more"), home)))
     expect(failure.code).toBe("Limited")
     expect(failure.retryAfterMs).toBe(Admission.PENDING_MS)
+    // An IPv6 customer has a whole /64, and is one.
+    for (let i = 0; i < Admission.MAX_PENDING_OF_ADDRESS; i++) {
+      await at.run(at.admission.hold(manifest("six"), `2001:db8:0:1::${i.toString(16)}`))
+    }
+    expect(await at.code(at.admission.hold(manifest("six"), "2001:db8:0:1::ffff"))).toBe("Limited")
+    expect(await at.code(at.admission.hold(manifest("six"), "2001:db8:0:2::1"))).toBe("none")
     // The same agent again takes its own place.
     expect(await at.code(at.admission.hold(manifest("agent-5"), elsewhere))).toBe("none")
     for (let i = 0; i < Admission.MAX_PENDING + 10; i++) {
@@ -84,8 +90,10 @@ describe("a first registration", () => {
       ]
     }
     const codes: Array<string> = []
-    for (let i = 0; i < 16; i++) codes.push(await at.code(at.admission.hold(heavy, `10.1.0.${i}`)))
-    expect(codes).toEqual([...Array<string>(15).fill("none"), "Limited"])
+    for (let i = 0; i < 20; i++) codes.push(await at.code(at.admission.hold(heavy, `10.1.0.${i}`)))
+    expect(codes).toEqual(Array<string>(20).fill("none"))
+    // The oldest have made room: strangers' bytes keep nobody out.
+    expect([at.admission.waiting(), at.admission.isHeld("large", "10.1.0.19")]).toEqual([15, true])
   })
 })
 
@@ -99,6 +107,10 @@ describe("an address that has proven the secret", () => {
     expect(await acts("agent-b", { address: home })).toBe("Missing")
     expect(await acts("agent-a", { address: elsewhere })).toBe("Missing")
     expect(await acts("agent-a", { address: home, token: "wrong" })).toBe("Invalid")
+    // A page in a browser at that address is not the agent, but with its token.
+    const { token } = await at.run(at.auth.exchange("agent-a", SECRET, { address: home }))
+    const page = { address: home, isPage: true }
+    expect([await acts("agent-a", page), await acts("agent-a", { ...page, token })]).toEqual(["Missing", "none"])
     // For all else a token is asked for.
     expect(await at.code(Authentication.actFor("agent-a", { address: home }))).toBe("Missing")
   })

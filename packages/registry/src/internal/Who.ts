@@ -11,7 +11,11 @@ import { addressOf, tokenOf } from "../RateLimits.ts"
 /** What transport and headers say. */
 export const credentialsOf = (request: HttpServerRequest): Credentials => {
   const token = tokenOf(request)
-  return { address: addressOf(request), ...(token === undefined ? {} : { token }) }
+  return {
+    address: addressOf(request),
+    ...(token === undefined ? {} : { token }),
+    ...(request.headers["origin"] === undefined ? {} : { isPage: true })
+  }
 }
 
 /** The endpoints' middleware: tells them who asks, or refuses. */
