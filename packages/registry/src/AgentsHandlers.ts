@@ -15,7 +15,7 @@ import { matches } from "./internal/AgentFilter.ts"
 import * as Listing from "./internal/Listing.ts"
 import { credentialsOf } from "./internal/Who.ts"
 import { Ledger } from "./Ledger.ts"
-import type { Manifest } from "./Model.ts"
+import { MAX_MANIFEST_BYTES, type Manifest } from "./Model.ts"
 import { NodeLeases } from "./NodeLeases.ts"
 import { Presence } from "./Presence.ts"
 import { Auth, mayActFor } from "./Principal.ts"
@@ -57,6 +57,12 @@ export const layer = HttpApiBuilder.group(
       register: Effect.fnUntraced(function* ({ payload, request }) {
         const id = payload.agent_id ?? `agent-${randomBytes(4).toString("hex")}`
         const manifest: Manifest = { ...payload, agent_id: id }
+        const bytes = Buffer.byteLength(JSON.stringify(manifest))
+        if (bytes > MAX_MANIFEST_BYTES) {
+          return yield* new Problem.TooLarge({
+            detail: `The manifest has ${bytes} bytes of JSON, at most ${MAX_MANIFEST_BYTES} are kept: shorten its schemas`
+          })
+        }
         const credentials = credentialsOf(request)
         if (auth.mode === "secret" && credentials.token === undefined) {
           // AgentMesh's SDK registers first and proves the secret after that.

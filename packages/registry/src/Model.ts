@@ -17,6 +17,8 @@ export const MAX_TASK_ID_LENGTH = 64
 export const MAX_NAME_LENGTH = 128
 /** Longest agent description, in characters, as in AgentMesh. */
 export const MAX_AGENT_DESCRIPTION_LENGTH = 1_024
+/** Largest manifest, in bytes of JSON: as an agent record. */
+export const MAX_MANIFEST_BYTES = 65_536
 /** Longest text that is compared by meaning, in characters: the paragraph that the matcher reads. */
 export const MAX_TEXT_LENGTH = 1_000
 /** Longest endpoint, in characters: as an address of an agent record. */

@@ -12,6 +12,7 @@ import { actForOrGranted } from "./Authentication.ts"
 import * as Commands from "./Commands.ts"
 import * as Answers from "./internal/Answers.ts"
 import { credentialsOf } from "./internal/Who.ts"
+import { MAX_TRACE_CHARACTERS } from "./HeartbeatSocket.ts"
 import { Ledger } from "./Ledger.ts"
 import { MAX_ID_LENGTH, MAX_TASK_ID_LENGTH } from "./Model.ts"
 import { Auth } from "./Principal.ts"
@@ -59,6 +60,11 @@ export const layer = HttpApiBuilder.group(
       add: Effect.fnUntraced(function* ({ payload, request }) {
         const from = payload.from_agent.slice(0, MAX_ID_LENGTH)
         const to = payload.to_agent.slice(0, MAX_ID_LENGTH)
+        if (JSON.stringify(payload.payload).length > MAX_TRACE_CHARACTERS) {
+          return yield* new Problem.TooLarge({
+            detail: `The payload is larger than ${MAX_TRACE_CHARACTERS} characters of JSON: every subscriber gets it`
+          })
+        }
         const credentials = credentialsOf(request)
         // A task has two ends, and either may tell of it.
         yield* actForOrGranted(from, credentials).pipe(

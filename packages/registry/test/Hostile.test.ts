@@ -80,6 +80,58 @@ const receipt = (executor: Identity.Identity["Service"], caller: string, task = 
     finishedAt: Date.now()
   })
 
+describe("pages and sizes", () => {
+  test("a page in the browser of an agent's machine cannot act for the agent, whatever name it came by", async () => {
+    const { id } = await enlist("paged")
+    const body = JSON.stringify({ task_id: "t", event_type: "failed", from_agent: id, to_agent: "x" })
+    const post = async (headers: string) =>
+      statusOf(
+        (
+          await raw(
+            at.port,
+            `POST /traces HTTP/1.1\r\n${headers}Connection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+          )
+        ).text
+      )
+    const json = "Content-Type: application/json\r\n"
+    const rebound = "Host: evil.example\r\nOrigin: http://evil.example\r\n"
+    // The SDK, which is no page, and sends no token either.
+    expect(await post(`Host: 127.0.0.1\r\n${json}`)).toBe(201)
+    expect(await post(rebound + json)).toBe(401)
+    for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
+      const status = await post(`Host: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Type: ${type}\r\n`)
+      expect([type, status >= 400 && status < 500]).toEqual([type, true])
+    }
+    const beat = '{"type":"heartbeat"}'
+    const frame = Buffer.concat([Buffer.from([0x81, 0x80 + beat.length, 0, 0, 0, 0]), Buffer.from(beat)])
+    const socket = async (headers: string) => {
+      const request =
+        `GET /ws/heartbeat/${id} HTTP/1.1\r\n${headers}Connection: Upgrade\r\nUpgrade: websocket\r\n` +
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+      return (await raw(at.port, request, { more: frame, waitMs: 600 })).text
+    }
+    expect(await socket("Host: 127.0.0.1\r\n")).toContain("heartbeat_ack")
+    expect(await socket(rebound)).toContain("Say who you are")
+  })
+
+  test("manifests and traces that everybody would be sent are as small as records and frames", async () => {
+    const { id, manifest, token } = await enlist("large")
+    const schema = (length: number) => ({
+      ...manifest,
+      agent_id: "larger",
+      capabilities: [{ name: "a", description: "", input_schema: { text: "x".repeat(length) } }]
+    })
+    expect((await ask(at, "POST", "/agents/register", { body: schema(64_000) })).status).toBe(200)
+    refused("manifest", await ask(at, "POST", "/agents/register", { body: schema(65_536) }), 413)
+    const trace = (length: number) => ({
+      token,
+      body: { task_id: "t", event_type: "failed", from_agent: id, to_agent: id, payload: { text: "x".repeat(length) } }
+    })
+    expect((await ask(at, "POST", "/traces", trace(65_000))).status).toBe(201)
+    refused("trace", await ask(at, "POST", "/traces", trace(65_536)), 413)
+  })
+})
+
 describe("registering what is not one's own", () => {
   test("an agent acts for itself alone", async () => {
     const [own, other] = [await enlist("own"), await enlist("other")]

@@ -47,7 +47,7 @@ export const serve = async (
 export const raw = (
   port: number,
   first: string | Uint8Array,
-  options: { readonly more?: string; readonly waitMs?: number } = {}
+  options: { readonly more?: string | Uint8Array; readonly waitMs?: number } = {}
 ): Promise<{ readonly text: string; readonly closed: boolean; readonly ms: number }> =>
   new Promise((resolve) => {
     const started = performance.now()
