@@ -11,6 +11,8 @@ export const WINDOW = 20
 export const MAX_LATENCY_MS = 600_000
 /** Most capabilities of one agent that are measured: as many as an agent may have, and `""`. */
 export const MAX_OF_AGENT = 65
+/** Most windows of all agents, some 300 bytes each: five for each agent of a full registry. The agent longest not measured goes. */
+export const MAX_WINDOWS = 500_000
 
 /** What was measured. Milliseconds. */
 export interface Measured {
@@ -43,22 +45,33 @@ class Window {
 
 /** How long agents took. */
 export class Latencies {
+  /** The agent measured last stands at the end. */
   readonly #agents = new Map<string, Map<string, Window>>()
+  readonly #max: number
+  #size = 0
+
+  constructor(maxWindows: number = MAX_WINDOWS) {
+    this.#max = maxWindows
+  }
 
   /** Takes a sample in: milliseconds, bounded to `MAX_LATENCY_MS`; what is no number is passed over. */
   add(agent: string, capability: string, elapsedMs: number): void {
     if (!Number.isFinite(elapsedMs)) return
-    let windows = this.#agents.get(agent)
-    if (windows === undefined) this.#agents.set(agent, (windows = new Map()))
+    const windows = this.#agents.get(agent) ?? new Map<string, Window>()
+    this.#agents.delete(agent)
+    this.#agents.set(agent, windows)
     let window = windows.get(capability)
     if (window === undefined) {
       if (windows.size >= MAX_OF_AGENT) {
         for (const oldest of windows.keys()) {
           windows.delete(oldest)
+          this.#size -= 1
           break
         }
       }
       windows.set(capability, (window = new Window()))
+      this.#size += 1
+      this.#makeRoom(agent)
     }
     window.add(Math.min(Math.max(elapsedMs, 0), MAX_LATENCY_MS))
   }
@@ -79,7 +92,21 @@ export class Latencies {
     return [...(this.#agents.get(agent) ?? [])].map(([capability, { measured }]) => ({ capability, ...measured }))
   }
 
+  /** How many windows there are. */
+  get size(): number {
+    return this.#size
+  }
+
+  #makeRoom(newest: string): void {
+    for (const [agent, windows] of this.#agents) {
+      if (this.#size <= this.#max || agent === newest) return
+      this.#agents.delete(agent)
+      this.#size -= windows.size
+    }
+  }
+
   clear(): void {
     this.#agents.clear()
+    this.#size = 0
   }
 }
