@@ -56,6 +56,11 @@ export interface TrustOf {
    */
   readonly tried?: () => Iterable<NodeId>
   readonly rest?: number
+  /**
+   * For trust that tells everybody apart: the most that anybody has, and the most that anybody has who is not among `tried`. What
+   * nobody's trust could lift among the best is then not looked at. Absent: 1.
+   */
+  readonly atMost?: { readonly anybody: number; readonly others: number }
 }
 
 /** What is asked of the rest of the node while matching. */

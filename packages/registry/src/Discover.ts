@@ -13,7 +13,7 @@
  * neither does not pass. Newcomers get a share of discoveries (see `Exploration`). Nobody who is offline is ever named.
  */
 import type { CapabilityRecord } from "@parley/core/Capability"
-import type { Match, MatchContext } from "@parley/core/Matcher"
+import type { Match, MatchContext, TrustOf } from "@parley/core/Matcher"
 import type { NodeId } from "@parley/core/NodeId"
 import { DEFAULT_LIMIT, MAX_LIMIT, type Query } from "@parley/core/Query"
 import * as Exploration from "./Exploration.ts"
@@ -154,7 +154,8 @@ export class Finder {
   ): MatchContext {
     const world = this.#world
     const { circuits, latencies, reputation } = world
-    const idOf = (node: string): string => world.byNode(node as NodeId)?.id ?? node
+    const idOf = (node: NodeId, capability: CapabilityRecord | undefined): string =>
+      (capability === undefined ? undefined : world.ownerOf(capability))?.agent.id ?? node
     const { maxLatencyMs } = query
     const scale = maxLatencyMs !== undefined && maxLatencyMs > 0 ? maxLatencyMs : LATENCY_SCALE_MS
     const nobodyIsBusy = world.busy() === 0
@@ -171,13 +172,7 @@ export class Finder {
     }
     return {
       now,
-      trust:
-        draw === undefined
-          ? (_node, name, capability) => {
-              const owned = capability === undefined ? undefined : world.ownerOf(capability)
-              return owned === undefined ? 0 : world.scoreOf(owned, name, now)
-            }
-          : Exploration.newcomersFirst(reputation, now, draw, idOf),
+      trust: draw === undefined ? this.#trust(now) : Exploration.newcomersFirst(reputation, now, draw, idOf),
       admits,
       availability: (_node, capability) => {
         const agent = world.ownerOf(capability)?.agent
@@ -194,24 +189,34 @@ export class Finder {
     }
   }
 
-  /** The same query is the same frozen object, without what is judged here. */
+  /** An agent's score in a capability, and how far anybody is trusted at most. */
+  #trust(now: number): TrustOf {
+    const world = this.#world
+    const trust = (_node: NodeId, name: string, capability?: CapabilityRecord): number => {
+      const owned = capability === undefined ? undefined : world.ownerOf(capability)
+      return owned === undefined ? 0 : world.scoreOf(owned, name, now)
+    }
+    const bounds = world.mostTrusted(now)
+    return bounds === undefined ? trust : Object.assign(trust, { tried: () => bounds.nodes, atMost: bounds })
+  }
+
+  /**
+   * What is asked twice is the same frozen object from then on, without what is judged here: only then does it pay that the
+   * matcher keeps what passed it.
+   */
   #keep({ maxLatencyMs: _judgedHere, ...query }: Query, limit: number): Query {
     const asked: Query = { ...query, limit }
     const key = JSON.stringify(asked)
     if (key.length > MAX_KEPT_LENGTH) return asked
     const known = this.#kept.get(key)
-    if (known !== undefined) {
-      this.#kept.delete(key)
-      this.#kept.set(key, known)
-      return known
-    }
-    this.#kept.set(key, frozen(asked))
+    if (known !== undefined) this.#kept.delete(key)
+    this.#kept.set(key, known === undefined ? asked : frozen(known))
     if (this.#kept.size > MAX_KEPT_QUERIES) {
       for (const oldest of this.#kept.keys()) {
         this.#kept.delete(oldest)
         break
       }
     }
-    return asked
+    return known ?? asked
   }
 }

@@ -6,7 +6,9 @@
  * failed those who are believed is a newcomer no longer, and whoever works well is one until its record can compete. What
  * strangers say neither ends it nor helps. Among newcomers chance decides, by draw: no id is better than another.
  */
+import type { CapabilityRecord } from "@parley/core/Capability"
 import type { TrustOf } from "@parley/core/Matcher"
+import type { NodeId } from "@parley/core/NodeId"
 import type { Evidence } from "./ReputationModel.ts"
 
 /** Bounds of the share. */
@@ -45,8 +47,13 @@ const lot = (id: string, draw: number): number => {
  * discovery without a least trust, which a newcomer has not earned; when a random number is below `shareOf` the best match.
  */
 export const newcomersFirst =
-  (known: Known, now: number, draw: number, idOf: (node: string) => string = (node) => node): TrustOf =>
-  (node, capability) => {
-    const id = idOf(node)
+  (
+    known: Known,
+    now: number,
+    draw: number,
+    idOf: (node: NodeId, record: CapabilityRecord | undefined) => string = (node) => node
+  ): TrustOf =>
+  (node, capability, record) => {
+    const id = idOf(node, record)
     return isNewcomer(known, id, capability, now) ? 0.9 + 0.1 * lot(id, draw) : 0.9 * known.score(id, capability, now)
   }

@@ -15,6 +15,8 @@ import * as Matcher from "@parley/core/Matcher"
 import * as NodeId from "@parley/core/NodeId"
 import { Circuits } from "./Circuits.ts"
 import type { Event, Report, StoredAgent } from "./Event.ts"
+import { INITIAL } from "./internal/Evidence.ts"
+import { type Bounds, MostTrusted } from "./internal/MostTrusted.ts"
 import { insert, placeOf } from "./internal/Sorted.ts"
 import { Latencies } from "./Latencies.ts"
 import type { AgentStatus, Manifest } from "./Model.ts"
@@ -143,6 +145,12 @@ export class Knowledge {
   readonly matcher = Matcher.make({ maxRecords: MAX_AGENTS })
   readonly circuits = new Circuits()
   readonly latencies = new Latencies()
+  readonly #mostTrusted = new MostTrusted({
+    tried: () => this.#counters.keys(),
+    best: (id, now) => this.#bestOf(id, now),
+    initial: INITIAL,
+    settled: () => this.reputation.settled()
+  })
   /** Ids, sorted by their characters' codes. */
   ids: Array<string> = []
   reputation: ReputationModel
@@ -196,6 +204,21 @@ export class Knowledge {
       owned.settled = settled
     }
     return owned.score
+  }
+
+  /** How far anybody is trusted at most; `undefined` while that is not known. */
+  mostTrusted(now: number): Bounds | undefined {
+    return this.#mostTrusted.bounds(now)
+  }
+
+  #bestOf(id: string, now: number): { readonly node: NodeId.NodeId; readonly score: number } | undefined {
+    const agent = this.#agents.get(id)
+    if (agent === undefined) return undefined
+    let score = 0
+    for (const { name } of agent.record.capabilities) {
+      score = Math.max(score, this.reputation.score(id, name, now))
+    }
+    return { node: agent.node, score }
   }
 
   all(): Iterable<Agent> {
@@ -278,6 +301,7 @@ export class Knowledge {
     this.latencies.clear()
     this.completed = this.failed = 0
     this.reputation = this.#makeReputation()
+    this.#mostTrusted.clear()
     this.reputation.restore(snapshot.edges)
     for (const stored of snapshot.agents) {
       this.#put(agentOf(stored, 0), now)
@@ -363,6 +387,7 @@ export class Knowledge {
     const applied = this.reputation.apply(report, at)
     const agent = this.#agents.get(report.agent)
     if (agent !== undefined) agent.reports++
+    this.#mostTrusted.changed(report.agent)
     this.#count(report.agent, report.success ? 1 : 0, report.success ? 0 : 1)
     return { ...applied, became: this.#measure(report, at) }
   }
@@ -418,6 +443,7 @@ export class Knowledge {
     }
     this.#agents.set(agent.id, agent)
     this.#byNode.set(agent.node, agent)
+    if (this.isTried(agent.id)) this.#mostTrusted.changed(agent.id)
     this.relist(agent, now)
   }
 

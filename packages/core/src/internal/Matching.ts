@@ -125,13 +125,14 @@ class Search {
   }
 
   /**
-   * Looks at whom trust tells apart. All others are trusted alike, so that most of them need not be looked at: nobody who
-   * fits worse than those already found can come before them.
+   * Looks at whom trust tells apart. All others are trusted alike, or less than these, so that most of them need not be looked
+   * at: nobody who fits worse than those already found can come before them.
    */
   tried(): void {
     const { trust } = this.context
     const nodes = trust.tried?.()
-    if (nodes === undefined || trust.rest === undefined) return
+    const { atMost, rest } = trust
+    if (nodes === undefined || (rest === undefined && atMost === undefined)) return
     const seen = new Set<string>()
     let count = 0
     for (const node of nodes) {
@@ -140,7 +141,8 @@ class Search {
     }
     for (const node of seen) this.ofNode(node)
     this.seen = seen
-    this.ranking.theRestHas(trust.rest)
+    if (rest !== undefined) this.ranking.theRestHas(rest)
+    else this.ranking.theRestHasAtMost(atMost!.others)
   }
 
   named({ versions }: Named): void {

@@ -45,6 +45,8 @@ export class Ranking {
   readonly #best: Best
   /** How far whoever is still to come is trusted, where all are alike. */
   #rest: number | undefined
+  /** The most that whoever is still to come is trusted. */
+  #most: number
 
   constructor(query: Query, context: MatchContext, limit: number) {
     const weights = weightsOf(query)
@@ -53,16 +55,22 @@ export class Ranking {
     this.#weight = weights.semantic + weights.trust + weights.availability + weights.cost
     this.#minTrust = query.minTrust
     this.#best = new Best(limit)
+    this.#most = clamp(context.trust.atMost?.anybody ?? 1)
   }
 
   /** From now on all that come are trusted alike. */
   theRestHas(trust: number): void {
-    this.#rest = clamp(trust)
+    this.#rest = this.#most = clamp(trust)
+  }
+
+  /** From now on nobody comes who is trusted more. */
+  theRestHasAtMost(trust: number): void {
+    this.#most = clamp(trust)
   }
 
   /** Whether nothing with these parts can be among the best any more. */
   isBelow(semantic: number, cost: number): boolean {
-    return this.#best.isFull && this.#best.isBelow(this.#bound(semantic, this.#rest ?? 1, cost))
+    return this.#best.isFull && this.#best.isBelow(this.#bound(semantic, this.#most, cost))
   }
 
   consider(offer: Offer, words: number, semantic: number, cost: number, passed: Passed | undefined): void {
