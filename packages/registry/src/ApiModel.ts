@@ -36,6 +36,8 @@ export const SignedReceipt = signed(Schema.is(Receipt), "a receipt as core signs
 export const SignedCertificate = signed(Schema.is(Certificate), "a certificate as consensus signs it")
 
 const text = (max: number) => Schema.String.check(Schema.isMaxLength(max))
+/** Text that canonical JSON can write: each half of a surrogate pair has its other half. */
+const signable = (max: number) => text(max).check(Schema.isPattern(/^\P{Cs}*$/u))
 const Unit = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const Amount = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -127,8 +129,8 @@ export const TrustUpdated = Schema.Struct({ agent_id: Schema.String, trust_score
 /** `POST /trust/reports`: a report about one task. With the executor's receipt it is attested, and counts more. */
 export const ReportBody = Schema.Struct({
   agent_id: AgentId,
-  capability: text(MAX_NAME_LENGTH),
-  task_id: text(MAX_TASK_ID_LENGTH).check(Schema.isMinLength(1)),
+  capability: signable(MAX_NAME_LENGTH),
+  task_id: signable(MAX_TASK_ID_LENGTH).check(Schema.isMinLength(1)),
   success: Schema.Boolean,
   quality: Unit,
   latency_ms: Schema.optionalKey(Amount),

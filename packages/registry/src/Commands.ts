@@ -115,8 +115,9 @@ export const report = (
       if (taken.has(claim)) return Result.fail(refusalOf(one, { _tag: "SecondReview", task: one.task }))
       const refusal = world.reputation.admit(one, now)
       if (refusal !== undefined) return Result.fail(refusalOf(one, refusal))
-      const { became, edge, ema, score } = world.report(one, now)
+      // What cannot be written into the chain throws here, before anything has changed.
       const link = Chain.next(world.link, one)
+      const { became, edge, ema, score } = world.report(one, now)
       const facts: Array<Fact> = [{ type: "trust.changed", report: one, score, ema, edge, link }]
       if (became !== undefined && world.isOnline(agent, now)) {
         const why =

@@ -38,7 +38,7 @@ export interface Decision<A> {
   readonly value: (world: Knowledge) => A
 }
 
-/** Something to decide. Synchronous: it runs inside the commit. */
+/** Something to decide. Synchronous: it runs inside the commit. Where it throws it has changed nothing. */
 export interface Command<A, E> {
   /** Keys of which it wants to know whether they are used up. */
   readonly claims?: ReadonlyArray<string>
@@ -140,7 +140,14 @@ const make = Effect.gen(function* () {
           const claims: Array<string> = []
           const now = clock.currentTimeMillisUnsafe()
           for (const { command } of batch) {
-            const result = command.decide(world, used, now)
+            let result: Result.Result<Decision<unknown>, unknown>
+            try {
+              result = command.decide(world, used, now)
+            } catch (cause) {
+              // The fault of who asked, or ours: in neither case that of those who are written with it.
+              answers.push(Effect.die(cause))
+              continue
+            }
             if (Result.isFailure(result)) {
               answers.push(Effect.fail(result.failure))
               continue

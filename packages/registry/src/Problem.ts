@@ -138,7 +138,10 @@ const at = (input: unknown, path: ReadonlyArray<string | number>): unknown => {
 const shown = (value: unknown): { readonly input?: Schema.Json } => {
   if (value === undefined) return {}
   const text = JSON.stringify(value)
-  return { input: text.length <= MAX_FAULT_INPUT ? (value as Schema.Json) : `${text.slice(0, MAX_FAULT_INPUT)}…` }
+  // As JSON has it: 1e400 was read as a number that JSON cannot write.
+  return {
+    input: text.length <= MAX_FAULT_INPUT ? (parsed(text) as Schema.Json) : `${text.slice(0, MAX_FAULT_INPUT)}…`
+  }
 }
 
 const kindOf = (message: string): string =>

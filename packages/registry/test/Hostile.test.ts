@@ -382,6 +382,34 @@ describe("signing in as somebody else", () => {
   })
 })
 
+test("text that has no canonical JSON, and numbers that JSON has none for, are refused before they reach the log", async () => {
+  const { token } = await signIn()
+  for (const text of ["\\ud800", "\\udfff\\ud83d"]) {
+    for (const name of ["capability", "task_id"]) {
+      const report = {
+        agent_id: impersonated.nodeId,
+        capability: "a",
+        task_id: "t",
+        success: true,
+        quality: 1,
+        [name]: "?"
+      }
+      const body = JSON.stringify(report).replace('"?"', `"${text}"`)
+      const headers = { "content-type": "application/json" }
+      refused(`${name} ${text}`, await ask(at, "POST", "/trust/reports", { token, body, headers }), 422)
+    }
+  }
+  const headers = { "content-type": "application/json" }
+  for (const body of [
+    '{"top_k":1e400}',
+    '{"max_cost_usd":-1e400}',
+    '{"tags":[1e400]}',
+    '{"capability_name":{"a":1e400}}'
+  ]) {
+    refused(body, await ask(at, "POST", "/discover", { body, headers }), 422)
+  }
+})
+
 describe("files that are not for the world", () => {
   test("no path leads out of the dashboard's folder, nor does a link in it", async () => {
     expect((await ask(at, "GET", "/assets/app.js")).body).toBe("the script")

@@ -193,3 +193,32 @@ test(
     })
   )
 )
+
+test(
+  "a command that throws hurts none of those that are written with it",
+  inFolder((file) =>
+    Effect.gen(function* () {
+      const { ledger, world } = yield* instance(file)
+      yield* ledger.commit(Commands.register(manifest("ada", ["a"])))
+      // Half a surrogate pair has no canonical JSON.
+      const odd = Commands.report({ agent: "ada", capability: "\ud800", reviewer: "rita", success: true, quality: 1 })
+      const [before, thrown, after] = yield* Effect.all(
+        [
+          Effect.exit(ledger.commit(report("ada"))),
+          Effect.exit(ledger.commit(odd)),
+          Effect.exit(ledger.commit(report("ada")))
+        ],
+        { concurrency: "unbounded" }
+      )
+      expect([before._tag, thrown._tag, after._tag]).toEqual(["Success", "Failure", "Success"])
+      const now = yield* Clock.currentTimeMillis
+      const later = yield* instance(file)
+      expect(later.world.counters("ada")).toEqual({ completed: 2, failed: 0 })
+      expect([world.counters("ada"), world.link, world.reputation.standings("ada", now)]).toEqual([
+        later.world.counters("ada"),
+        later.world.link,
+        later.world.reputation.standings("ada", now)
+      ])
+    })
+  )
+)
