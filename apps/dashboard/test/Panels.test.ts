@@ -131,20 +131,20 @@ describe("the dashboard's views", () => {
           .locator("canvas")
           .waitFor()
         await page
-          .getByRole("img", { name: /^\d+ of the last \d+ traced tasks were done/ })
+          .getByRole("img", { name: /^\d+ of the last \d+ traced tasks were answered/ })
           .locator("canvas")
           .waitFor()
         await page.locator(".interval").first().waitFor()
         expect(await page.getByRole("region", { name: "Capabilities" }).textContent()).toContain("csv.describe")
         expect(await page.getByRole("region", { name: "Last tasks" }).locator("tbody tr").count()).toBeGreaterThan(0)
         // Its figures follow what happens.
-        const done = page.locator(".facts > div", { hasText: "Done" }).locator("dd")
+        const done = page.locator(".facts > div", { hasText: "Reported good" }).locator("dd")
         const before = Number(await done.textContent())
         await Seed.task(registry.url, { ...quick, from: "agent-bob", to: "agent-ada", id: "task-for-ada" })
         await page.waitForFunction(
           (before) =>
             [...document.querySelectorAll(".facts > div")].some(
-              (one) => one.textContent!.startsWith("Done") && Number(/\d+/.exec(one.textContent!)![0]) > before
+              (one) => one.textContent!.startsWith("Reported good") && Number(/\d+/.exec(one.textContent!)![0]) > before
             ),
           before
         )

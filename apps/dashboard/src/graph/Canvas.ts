@@ -1,9 +1,11 @@
 /** Draws a scene where there is no WebGL: slower, and the same picture. */
 import { colour } from "../state/Theme.ts"
-import type { Renderer, Scene } from "./Scene.ts"
+import { boxOf, type Renderer, type Scene } from "./Scene.ts"
 
 /** Above this many agents names are not drawn: they would cover each other. */
 const MAX_NAMES = 80
+/** Room around what is drawn, for names and what lies above the picture, in pixels. */
+const MARGIN = 72
 
 export const makeCanvas = (
   host: HTMLElement,
@@ -19,15 +21,12 @@ export const makeCanvas = (
   let frame = 0
 
   const view = () => {
-    let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity]
-    scene.graph.forEachNode((_, { x, y }) => {
-      left = Math.min(left, x)
-      right = Math.max(right, x)
-      top = Math.min(top, y)
-      bottom = Math.max(bottom, y)
-    })
+    const {
+      x: [left, right],
+      y: [top, bottom]
+    } = boxOf(scene.graph)
     const { clientHeight: height, clientWidth: width } = host
-    const scale = Math.min((width - 96) / Math.max(1, right - left), (height - 96) / Math.max(1, bottom - top)) * zoom
+    const scale = Math.min((width - 2 * MARGIN) / (right - left), (height - 2 * MARGIN) / (bottom - top)) * zoom
     const middle = { x: (left + right) / 2, y: (top + bottom) / 2 }
     return {
       width,

@@ -14,6 +14,11 @@ const TELL_MS = 50
 /** Mean movement per iteration, as a share of the mesh's width, below which it has settled. */
 const SETTLED = 0.00006
 
+/** Up to so many agents are held together by a spring to the middle: parts that do not touch stay near each other. */
+const FEW = 300
+/** The spring's strength, such that the lonely stand about as far off as two that work together stand apart. */
+const SPRING = 0.5
+
 const graph = new UndirectedGraph()
 let order: ReadonlyArray<string> = []
 let left = 0
@@ -63,9 +68,10 @@ const run = (): void => {
     iterations: SLICE,
     getEdgeWeight: "weight",
     settings: {
-      barnesHutOptimize: order.length > 300,
+      barnesHutOptimize: order.length > FEW,
       barnesHutTheta: 0.8,
-      gravity: order.length > 300 ? 0.6 : 1.2,
+      strongGravityMode: order.length <= FEW,
+      gravity: order.length > FEW ? 0.6 : SPRING,
       scalingRatio: 12,
       slowDown: 4 + Math.log(order.length + 1),
       linLogMode: false,

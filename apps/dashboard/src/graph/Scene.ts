@@ -12,6 +12,8 @@ export interface NodeLook {
   size: number
   color: string
   label: string
+  /** Whether its name is drawn even where that may cover another. */
+  forceLabel: boolean
   /** Share of the radius that is ring, and its colour. */
   ring: number
   ringColor: string
@@ -26,6 +28,26 @@ export interface EdgeLook {
   [key: string]: unknown
 }
 export type Mesh = UndirectedGraph<NodeLook, EdgeLook>
+
+/** Up to so many agents are drawn larger, each with its name. */
+const FEW = 30
+/** Least width of what is drawn, in the layout's own units: two agents alone are not put into opposite corners. */
+const LEAST_WIDTH = 24
+
+/** What part of the plane is drawn: all agents, in the middle. */
+export const boxOf = (graph: Mesh): { readonly x: [number, number]; readonly y: [number, number] } => {
+  let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity]
+  graph.forEachNode((_, { x, y }) => {
+    left = Math.min(left, x)
+    right = Math.max(right, x)
+    top = Math.min(top, y)
+    bottom = Math.max(bottom, y)
+  })
+  if (left > right) return { x: [0, 1], y: [0, 1] }
+  const wide = Math.max(0, LEAST_WIDTH - (right - left)) / 2
+  const high = Math.max(0, LEAST_WIDTH - (bottom - top)) / 2
+  return { x: [left - wide, right + wide], y: [top - high, bottom + high] }
+}
 
 /** How long a pair that has just worked together is bright, in milliseconds. */
 export const PULSE_MS = 1_200
@@ -105,9 +127,10 @@ export class Scene {
       ids.add(to)
     }
     for (const id of graph.nodes()) if (!ids.has(id)) graph.dropNode(id)
-    const scale = ids.size < 40 ? 2 : ids.size < 200 ? 1.4 : ids.size < 1_000 ? 1 : 0.7
+    const few = ids.size <= FEW
+    const scale = ids.size <= 12 ? 2.5 : ids.size < 40 ? 2 : ids.size < 200 ? 1.4 : ids.size < 1_000 ? 1 : 0.7
     for (const id of ids) {
-      const look = this.#look(id, scale)
+      const look = { ...this.#look(id, scale), forceLabel: few }
       if (graph.hasNode(id)) graph.mergeNodeAttributes(id, look)
       else graph.addNode(id, { x: Math.random(), y: Math.random(), ...look })
     }

@@ -2,7 +2,7 @@
 import { createNodeBorderProgram } from "@sigma/node-border"
 import { Sigma } from "sigma"
 import { calm, colour } from "../state/Theme.ts"
-import type { EdgeLook, NodeLook, Renderer, Scene } from "./Scene.ts"
+import { boxOf, type EdgeLook, type NodeLook, type Renderer, type Scene } from "./Scene.ts"
 
 const program = createNodeBorderProgram<NodeLook, EdgeLook>({
   borders: [
@@ -45,7 +45,8 @@ export const makeWebgl = (
     zIndex: true,
     minCameraRatio: 0.02,
     maxCameraRatio: 3,
-    stagePadding: 48,
+    // Names stand beside agents, and buttons above the picture.
+    stagePadding: 72,
     nodeReducer: (id, look) =>
       emphasized === undefined || near.has(id)
         ? id === emphasized
@@ -102,6 +103,7 @@ export const makeWebgl = (
     kind: "webgl",
     refresh: () => {
       sigma.setSetting("labelColor", { color: colour("soft") })
+      sigma.setCustomBBox(boxOf(scene.graph))
       sigma.scheduleRefresh()
     },
     zoom: (factor) => {

@@ -49,7 +49,8 @@ const plotOf = (props: Props, width: number, tip: HTMLElement): uPlot.Options =>
   return {
     width,
     height,
-    padding: [8, 8, 0, 0],
+    // Half of the last time on the axis stands beyond it.
+    padding: [8, 28, 0, 0],
     cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     legend: { show: false },
     scales: {

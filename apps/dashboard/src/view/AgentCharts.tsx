@@ -1,6 +1,6 @@
 /** An agent's charts. Each says what it is made of, and what is not known. */
 import { useMemo, useRef } from "preact/hooks"
-import type { AgentTrust, TrustHistory } from "../api/Types.ts"
+import type { AgentRecord, AgentTrust, TrustHistory } from "../api/Types.ts"
 import { Chart, type Series } from "../parts/Chart.tsx"
 import { count, millis, percent, plural, score } from "../parts/Format.ts"
 import { Empty, Notice, Panel } from "../parts/Pieces.tsx"
@@ -129,7 +129,7 @@ export const LatencyChart = ({ error, id, tasks }: Props) => {
     const sorted = works.map(({ worked }) => worked!).sort((a, b) => a - b)
     const series: ReadonlyArray<Series> = [
       {
-        label: "done",
+        label: "answered",
         colour: "healthy",
         values: works.map(({ done, worked }) => (done ? worked! : null)),
         kind: "points"
@@ -175,7 +175,8 @@ export const LatencyChart = ({ error, id, tasks }: Props) => {
 /** Stretches of time that outcomes are counted by. */
 const BUCKETS = 24
 
-export const OutcomeChart = ({ error, id, tasks }: Props) => {
+/** An answer need not be a good one: whether it was is said by reports, and told beside it. */
+export const OutcomeChart = ({ agent, error, id, tasks }: Props & { readonly agent: AgentRecord }) => {
   const drawn = useMemo(() => {
     const works = worksOf(id, tasks)
     const from = works[0]?.at ?? 0
@@ -191,15 +192,25 @@ export const OutcomeChart = ({ error, id, tasks }: Props) => {
     }
     const series: ReadonlyArray<Series> = [
       // Failures stand on top of what was done.
-      { label: "all", colour: "failed", values: buckets.map(({ done, failed }) => done + failed), kind: "bars" },
-      { label: "done", colour: "healthy", values: buckets.map(({ done }) => done), kind: "bars" }
+      { label: "ended", colour: "failed", values: buckets.map(({ done, failed }) => done + failed), kind: "bars" },
+      { label: "answered", colour: "healthy", values: buckets.map(({ done }) => done), kind: "bars" }
     ]
     const done = works.filter((work) => work.done).length
     return { times: buckets.map(({ at }) => at), series, done, all: works.length }
   }, [id, tasks])
   const { all, done, series, times } = drawn
   return (
-    <Panel title="Success" end={all === 0 ? undefined : `${percent(done / all)} of ${count(all)} traced`}>
+    <Panel
+      title="Answers"
+      end={
+        all === 0
+          ? undefined
+          : [
+              `${percent(done / all)} of ${count(all)} traced answered`,
+              ...(agent.tasks_failed === 0 ? [] : [`${count(agent.tasks_failed)} reported bad`])
+            ].join(" · ")
+      }
+    >
       <div class="body">
         {error !== undefined ? (
           <Notice>{error}</Notice>
@@ -212,7 +223,7 @@ export const OutcomeChart = ({ error, id, tasks }: Props) => {
             format={count}
             integers
             height={150}
-            label={`${done} of the last ${plural(all, "traced task")} were done, ${all - done} failed`}
+            label={`${done} of the last ${plural(all, "traced task")} were answered, ${all - done} failed; ${plural(agent.tasks_failed, "report")} called what it did bad`}
           />
         )}
       </div>

@@ -105,8 +105,8 @@ const Facts = ({ agent, trust }: { readonly agent: AgentRecord; readonly trust: 
           value={overall === undefined ? UNKNOWN : count(overall.reports)}
           note={overall === undefined ? undefined : `${count(overall.attested)} attested`}
         />
-        <Fact name="Done" value={count(agent.tasks_completed)} />
-        <Fact name="Failed" value={count(agent.tasks_failed)} />
+        <Fact name="Reported good" value={count(agent.tasks_completed)} />
+        <Fact name="Reported bad" value={count(agent.tasks_failed)} />
         <Fact name="At work" value={count(load)} note={`of ${count(agent.manifest.max_concurrent_tasks)}`} />
         <Fact name="Last heartbeat" value={<Ago at={Date.parse(agent.last_heartbeat)} />} />
       </dl>
@@ -174,12 +174,15 @@ const Circuits = ({ trust }: { readonly trust: AgentTrust }) => (
         <tbody>
           {trust.circuits.map(({ capability, failures, retry_after_ms, state }) => (
             <tr key={capability}>
-              <td class="mono">{capability}</td>
               <td>
-                <Pill tone={state === "open" ? "bad" : state === "half-open" ? "warn" : "ok"}>{state}</Pill>
-              </td>
-              <td class="soft">
-                {plural(failures, "failure")} in a row{state === "open" ? `, a probe in ${millis(retry_after_ms)}` : ""}
+                <div class="row" style={{ justifyContent: "space-between" }}>
+                  <span class="mono">{capability}</span>
+                  <Pill tone={state === "open" ? "bad" : state === "half-open" ? "warn" : "ok"}>{state}</Pill>
+                </div>
+                <p class="soft small">
+                  {plural(failures, "failure")} in a row
+                  {state === "open" ? `, a probe in ${millis(retry_after_ms)}` : ""}
+                </p>
               </td>
             </tr>
           ))}
@@ -323,7 +326,7 @@ export const AgentPage = ({ id }: { readonly id: string }) => {
           <LatencyChart id={id} tasks={tasks} history={history.value} error={traces.error} />
         </div>
         <div class="w6">
-          <OutcomeChart id={id} tasks={tasks} history={history.value} error={traces.error} />
+          <OutcomeChart id={id} tasks={tasks} history={history.value} error={traces.error} agent={agent} />
         </div>
         <div class="w7 stack">
           <Capabilities agent={agent} trust={trust.value} />

@@ -14,7 +14,7 @@ const columns: ReadonlyArray<readonly [order: Order | undefined, label: string, 
   ["trust", "Trust", "132px", false],
   ["load", "At work", "84px", true],
   [undefined, "Capabilities", "26%", true],
-  ["done", "Done / failed", "112px", true],
+  ["done", "Good / bad", "112px", true],
   ["seen", "Last heartbeat", "116px", true]
 ]
 

@@ -3,20 +3,16 @@ import { useEffect, useState } from "preact/hooks"
 import * as Http from "../api/Http.ts"
 import type { Json, Verdict } from "../api/Types.ts"
 import { brief, count, fullTime, millis, percent, plural, score, UNKNOWN } from "../parts/Format.ts"
+import { isBranch, JsonTree } from "../parts/JsonTree.tsx"
 import { Ago, AgentLink, CopyButton, Empty, Fact, JsonView, Notice, Panel, Pill, useAsk } from "../parts/Pieces.tsx"
 import { Seal } from "../parts/Seal.tsx"
 import { href } from "../Router.ts"
 import { verdictVersion } from "../state/Boot.ts"
 import { nameOf, version } from "../state/Mesh.ts"
+import * as Question from "../state/Question.ts"
 import { useChecked } from "../verify/Verification.ts"
 
 const PAGE = 100
-
-/** A question on one line: the one text that it holds, else its JSON. */
-const questionOf = (question: Json): string => {
-  const texts = typeof question === "object" && question !== null ? Object.values(question) : []
-  return brief(texts.length === 1 && typeof texts[0] === "string" ? texts[0] : question, 80)
-}
 
 /** The parts of a certificate that are shown, as far as they are there: it is checked apart from this. */
 interface Shown {
@@ -83,6 +79,28 @@ const shownOf = (certificate: unknown): Shown => {
   }
 }
 
+/** Differences that are told: a value that differs everywhere is read in its tree. */
+const MAX_DIFFERENCES = 6
+
+/** Where a value is not what was agreed, one line each. */
+const differencesOf = (agreed: Json, value: Json): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  const visit = (one: Json | undefined, other: Json | undefined, at: string): void => {
+    if (lines.length > MAX_DIFFERENCES || JSON.stringify(one) === JSON.stringify(other)) return
+    if (one !== undefined && other !== undefined && isBranch(one) && isBranch(other)) {
+      const [left, right] = [one, other] as ReadonlyArray<{ readonly [key: string]: Json }>
+      const step = (key: string): string => (Array.isArray(one) ? `${Number(key) + 1}` : key)
+      for (const key of new Set([...Object.keys(left!), ...Object.keys(right!)]))
+        visit(left![key], right![key], at === "" ? step(key) : `${at} › ${step(key)}`)
+    } else
+      lines.push(
+        `${at || "value"}: ${other === undefined ? "nothing" : brief(other, 60)}, agreed ${one === undefined ? "nothing" : brief(one, 60)}`
+      )
+  }
+  visit(agreed, value, "")
+  return lines.length > MAX_DIFFERENCES ? [...lines.slice(0, MAX_DIFFERENCES), "and more"] : lines
+}
+
 const voteTone = (agreed: boolean): string => (agreed ? "ok" : "warn")
 
 const Votes = ({ shown }: { readonly shown: Shown }) => {
@@ -93,6 +111,10 @@ const Votes = ({ shown }: { readonly shown: Shown }) => {
   const silent = invited.filter(({ node }) => !answered.has(node))
   const trustOf = new Map(invited.map(({ node, trust }) => [node, trust]))
   const agreed = JSON.stringify(outcome?.value)
+  const differences = (value: Json): ReadonlyArray<string> =>
+    outcome?.status === "reached" && outcome.value !== undefined && isBranch(value)
+      ? differencesOf(outcome.value, value)
+      : []
   return (
     <Panel title="Votes" end={`${plural(answers.length, "answer")} of ${count(invited.length)} asked`}>
       {votes.map(({ nodes, value, weight }, i) => {
@@ -113,9 +135,8 @@ const Votes = ({ shown }: { readonly shown: Shown }) => {
             <div class="bar" aria-hidden="true">
               <i style={{ width: `${total > 0 ? (weight / total) * 100 : 0}%` }} />
             </div>
-            <pre tabIndex={0} aria-label="Value">
-              {brief(value, 2_000)}
-            </pre>
+            <JsonTree value={value} label="Value" closed />
+            {isAgreed ? null : differences(value).map((line) => <p class="small differs">{line}</p>)}
             <div class="chips">
               {nodes.map((node) => (
                 <span key={node} class="tag" title={node}>
@@ -171,6 +192,38 @@ const Receipts = ({ shown }: { readonly shown: Shown }) => (
   </Panel>
 )
 
+/** What was agreed: a word or a number is read from afar, more is a tree. */
+const Agreed = ({ value }: { readonly value: Json | undefined }) => {
+  if (value === undefined) return <p class="verdict-value unknown">nothing was agreed</p>
+  if (!isBranch(value)) return <p class="verdict-value">{brief(value, 4_000)}</p>
+  const [only, ...others] = Object.entries(value) as ReadonlyArray<readonly [string, Json]>
+  if (only !== undefined && others.length === 0 && !Array.isArray(value) && !isBranch(only[1]))
+    return (
+      <p class="verdict-value">
+        <small class="faint">{only[0]}</small> {brief(only[1], 4_000)}
+      </p>
+    )
+  return <JsonTree value={value} label="What was agreed" />
+}
+
+const Asked = ({ question }: { readonly question: Json }) => {
+  const told = Question.read(question)
+  if (told.kind === "whole" && isBranch(told.value)) return <JsonTree value={told.value} label="Question" />
+  const text = told.kind === "cut" ? told.text : brief(told.value, 20_000)
+  return (
+    <>
+      {told.kind === "cut" ? (
+        <p class="small faint" style={{ marginBottom: "6px" }}>
+          Cut: its asker told only how it begins. The receipts are over all of it.
+        </p>
+      ) : null}
+      <pre class="text" tabIndex={0} role="region" aria-label="Question">
+        {told.kind === "cut" ? `${text}…` : text}
+      </pre>
+    </>
+  )
+}
+
 const Detail = ({
   certificate,
   question,
@@ -201,13 +254,7 @@ const Detail = ({
               </span>
             )}
           </div>
-          <p class="verdict-value">
-            {outcome?.value === undefined ? (
-              <span class="unknown">nothing was agreed</span>
-            ) : (
-              brief(outcome.value, 4_000)
-            )}
-          </p>
+          <Agreed value={outcome?.value} />
         </div>
         <dl class="facts" style={{ borderTop: "1px solid var(--line)" }}>
           <Fact name="Rule" value={outcome?.rule ?? UNKNOWN} />
@@ -222,11 +269,7 @@ const Detail = ({
       </section>
       <Panel title="Question">
         <div class="body">
-          {question === undefined ? (
-            <span class="unknown">unknown</span>
-          ) : (
-            <JsonView value={question} label="Question" />
-          )}
+          {question === undefined ? <span class="unknown">unknown</span> : <Asked question={question} />}
         </div>
       </Panel>
       <Votes shown={shown} />
@@ -326,6 +369,7 @@ const Foreign = () => {
 }
 
 export const ConsensusPage = ({ task }: { readonly task: string | undefined }) => {
+  void version.value
   const turn = verdictVersion.value
   const list = useAsk(() => Http.verdicts({ limit: PAGE }), [])
   useEffect(() => {
@@ -354,17 +398,31 @@ export const ConsensusPage = ({ task }: { readonly task: string | undefined }) =
           ) : (
             <ul>
               {items.map((verdict) => {
-                const { outcome } = shownOf(verdict.certificate)
+                const { answers = [], asker, invited = [], outcome } = shownOf(verdict.certificate)
+                const agreed = outcome?.status === "reached" ? answers.length - (outcome.dissent?.length ?? 0) : 0
                 return (
                   <li key={verdict.cursor}>
                     <a
                       href={href("consensus", verdict.task)}
                       aria-current={verdict.task === chosen ? "true" : undefined}
                     >
-                      <span class="cut">{questionOf(verdict.question)}</span>
+                      <span class="ends">
+                        <strong class="cut">{verdict.capability}</strong>
+                        <span class="small faint">
+                          <Ago at={Date.parse(verdict.at)} />
+                        </span>
+                      </span>
+                      <span class="cut small soft">{Question.inOneLine(verdict.question)}</span>
                       <span class="row small">
                         <Pill tone={outcome?.status ?? "none"}>{outcome?.status ?? UNKNOWN}</Pill>
-                        <span class="faint cut mono">{verdict.capability}</span>
+                        <span class="soft">
+                          {agreed > 0
+                            ? `${count(agreed)} of ${count(invited.length)}`
+                            : `${count(answers.length)} of ${count(invited.length)} answered`}
+                        </span>
+                        <span class="faint cut">
+                          asked by {asker === undefined ? verdict.published_by : nameOf(asker)}
+                        </span>
                       </span>
                     </a>
                   </li>
