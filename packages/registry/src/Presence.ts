@@ -53,6 +53,11 @@ export class Presence extends Context.Service<
     readonly online: () => number
     /** Comings and goings from now on; each is told by exactly one instance. */
     readonly changes: Stream.Stream<Change>
+    /**
+     * Agents that turn out to be online elsewhere, from now on: each instance hears this for itself, and nobody tells it in `changes`.
+     * Absent where there are no others.
+     */
+    readonly seen?: Stream.Stream<Change>
     /** Whether other instances are seen now; absent where there are none to see. */
     readonly sharing?: () => "joined" | "cut off"
   }

@@ -47,7 +47,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const channel = `${base}news`
   const me = randomUUID()
   const untold = new Untold()
-  const elsewhere = new Elsewhere()
+  const seen = new Untold()
+  const elsewhere = new Elsewhere((agent) => seen.tell({ agent, online: true, why: "seen elsewhere" }))
   /**
    * Agents online here whose coming is settled: `told` by this instance, or `assumed`, since another one held them. What is not here is
    * told when nobody else holds it.
@@ -237,6 +238,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
       return few.online + many.size - both
     },
     changes: untold.stream,
+    seen: seen.stream,
     sharing: () => (phase === "joined" ? "joined" : "cut off")
   })
 })

@@ -57,6 +57,17 @@ export const layer = (options: Options = {}): Layer.Layer<never, never, Ledger |
         ),
         Effect.forkScoped
       )
+      // What others say and what they commit come by different ways: an agent may be written down as online before it is seen to be,
+      // or be seen again after Redis was away, of which nothing is written at all.
+      yield* (presence.seen ?? Stream.empty).pipe(
+        Stream.runForEach(({ agent }) =>
+          Effect.sync(() => {
+            const known = world.get(agent)
+            if (known !== undefined) world.relist(known, now())
+          })
+        ),
+        Effect.forkScoped
+      )
       // Who was there before a restart has this long to come back.
       yield* Effect.sleep(LEASE_MS).pipe(
         Effect.andThen(

@@ -265,6 +265,41 @@ describe("two instances over one PostgreSQL and one Redis", () => {
   )
 
   law(
+    "PostgreSQL is killed under load: what was acknowledged is counted once at both, and what was not is in no doubt",
+    async () => {
+      expect((await register(one.at, "torn")).status).toBe(200)
+      const { seq: before } = await sameAtBoth("/chain/head")
+      let acknowledged = 0
+      let isOver = false
+      const statuses = new Set<number>()
+      const load = async (me: number): Promise<void> => {
+        for (let n = 0; !isOver; n++) {
+          const { status } = await report(both()[me % 2]!, "torn", `torn-${me}-${n}`)
+          statuses.add(status)
+          if (status === 200) acknowledged++
+        }
+      }
+      const loads = Array.from({ length: 8 }, (_, me) => load(me))
+      for (let round = 0; round < 2; round++) {
+        const enough = acknowledged + 100
+        await until("enough is acknowledged", () => acknowledged >= enough, 10_000)
+        await postgres.end("SIGQUIT")
+        await postgres.begin()
+      }
+      for (const at of both()) await eventually("it is ready", async () => (await ask(at, "/health")).status === 200)
+      isOver = true
+      await Promise.all(loads)
+      expect([...statuses].filter((status) => status !== 200 && status !== 503)).toEqual([])
+      await level()
+      for (const at of both()) expect((await agent(at, "torn")).tasks_completed).toBe(acknowledged)
+      expect((await sameAtBoth("/chain/head")).seq).toBe(before + acknowledged)
+      const [first, second] = await Promise.all(both().map((at) => agent(at, "torn")))
+      expect(Math.abs(first.trust_score - second.trust_score)).toBeLessThan(1e-6)
+    },
+    40_000
+  )
+
+  law(
     "Redis goes away: each goes on alone and still hears of the other's commits; it comes back, and they share again",
     async () => {
       await redis.kill()
@@ -284,4 +319,25 @@ describe("two instances over one PostgreSQL and one Redis", () => {
     },
     40_000
   )
+
+  if (isLong) {
+    test("Redis is away for longer than a lease: who was not found meanwhile is found again", async () => {
+      expect((await register(one.at, "away")).status).toBe(200)
+      const beating = await open(`${one.at}/ws/heartbeat/away`)
+      // It stays open for longer than a test waits for its end.
+      beating.closed.catch(() => undefined)
+      const found = async (at: string) => {
+        beating.send({ type: "heartbeat" })
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        return (await ask(at, "/discover", "POST", { capability_name: "can-away" })).body.agents.length === 1
+      }
+      await eventually("it is found", () => found(two.at))
+      await redis.kill()
+      await eventually("it is not found", async () => !(await found(two.at)), 60_000)
+      expect(await found(one.at)).toBe(true)
+      await redis.begin()
+      await eventually("it is found again", () => found(two.at))
+      beating.close()
+    }, 90_000)
+  }
 })

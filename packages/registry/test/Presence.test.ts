@@ -297,6 +297,34 @@ describe("presence over Redis", () => {
   )
 
   redisTest(
+    "who is seen again elsewhere after Redis was away for long is news to the instance that sees it, and to nobody else",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const one = yield* built(500)
+          const two = yield* built(500)
+          const changes = yield* heard(one.presence)
+          const seen: Array<string> = []
+          yield* Effect.forkScoped(
+            Stream.runForEach(two.presence.seen!, ({ agent }) => Effect.sync(() => seen.push(agent))),
+            { startImmediately: true }
+          )
+          const lease = yield* one.presence.open("a", 60_000)
+          yield* until("it is seen", () => seen.length === 1 && two.presence.view("a").online)
+          yield* Effect.promise(() => server!.kill())
+          yield* until("it is not believed any longer", () => !two.presence.view("a").online)
+          expect(one.presence.view("a").online).toBe(true)
+          yield* Effect.promise(() => server!.begin())
+          yield* until("it is seen again", () => two.presence.view("a").online, 10_000)
+          yield* until("that is told", () => seen.length === 2)
+          expect([seen, signs(changes, "a")]).toEqual([["a", "a"], "+"])
+          yield* lease.end
+        })
+      ),
+    30_000
+  )
+
+  redisTest(
     "Redis goes and comes back empty: nobody is away for that, and nothing is told twice",
     () =>
       run(

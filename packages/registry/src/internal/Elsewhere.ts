@@ -50,6 +50,12 @@ export class Elsewhere {
   readonly #replicas = new Map<string, Replica>()
   /** How many instances hold an agent. */
   readonly #holders = new Map<string, number>()
+  readonly #came: (agent: string) => void
+
+  /** `came` is told of each agent that was nowhere before. */
+  constructor(came: (agent: string) => void = () => undefined) {
+    this.#came = came
+  }
 
   get agents(): Iterable<string> {
     return this.#holders.keys()
@@ -129,10 +135,12 @@ export class Elsewhere {
   }
 
   #put(replica: Replica, agent: string, held: Held): void {
-    if (!replica.agents.has(agent)) {
-      this.#holders.set(agent, (this.#holders.get(agent) ?? 0) + 1)
-    }
+    const isNew = !replica.agents.has(agent)
     replica.agents.set(agent, held)
+    if (!isNew) return
+    const holders = this.#holders.get(agent) ?? 0
+    this.#holders.set(agent, holders + 1)
+    if (holders === 0) this.#came(agent)
   }
 
   #remove(replica: Replica, agent: string): void {
