@@ -1,60 +1,29 @@
 import { afterAll, beforeAll, describe, expect } from "bun:test"
-import { spawn, type ChildProcess } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Redis from "../../../test-support/Redis.ts"
-import { command } from "../../../test-support/Runtime.ts"
 import { skipTest } from "../../../test-support/Skip.ts"
+import { ask, type Instance, startInstance } from "./instances.ts"
 import { type Client, open, until, within } from "./live.ts"
 
 const onRedis = skipTest(Redis.unavailable)
-const main = new URL("../../../apps/registry/src/main.ts", import.meta.url).pathname
 
-interface Instance {
-  readonly child: ChildProcess
-  /** `127.0.0.1:PORT` */
-  readonly at: string
-}
-
-describe("two instances over one database and one Redis", () => {
+describe("two instances over one file and one Redis", () => {
   const folder = mkdtempSync(join(tmpdir(), "parley-instances-"))
   const children: Array<ChildProcess> = []
   let server: Redis.Redis | undefined
   let one: Instance
   let two: Instance
 
-  const start = (): Promise<Instance> => {
-    const [program, ...args] = command(main)
-    const child = spawn(program, args, {
-      stdio: ["ignore", "pipe", "inherit"],
-      cwd: folder,
-      env: { ...process.env, PARLEY_PORT: "0", PARLEY_FILE: join(folder, "registry.db"), REDIS_URL: server?.url ?? "" }
-    })
-    children.push(child)
-    let output = ""
-    return within(
-      "an instance that listens",
-      new Promise((resolve, reject) => {
-        child.once("exit", (code) => reject(new Error(`The instance ended with ${code}: ${output}`)))
-        child.stdout.on("data", (chunk: Buffer) => {
-          output += chunk.toString()
-          const at = /http:\/\/(127\.0\.0\.1:\d+)/.exec(output)?.[1]
-          if (at !== undefined) resolve({ child, at })
-        })
-      }),
-      20_000
-    )
+  const start = async (): Promise<Instance> => {
+    const instance = await startInstance({ PARLEY_FILE: join(folder, "registry.db"), REDIS_URL: server?.url ?? "" })
+    children.push(instance.child)
+    return instance
   }
-  const post = async (at: string, path: string, body: object) => {
-    const response = await fetch(`http://${at}${path}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body)
-    })
-    return { status: response.status, body: await response.json() }
-  }
-  const get = async (at: string, path: string) => (await fetch(`http://${at}${path}`)).json()
+  const post = (at: string, path: string, body: object) => ask(at, path, "POST", body)
+  const get = async (at: string, path: string) => (await ask(at, path)).body
   const register = (at: string, id: string) =>
     post(at, "/agents/register", { agent_id: id, name: id, endpoint: "ws://localhost:1", capabilities: [] })
   const trace = (at: string, n: number) =>

@@ -270,10 +270,10 @@ describe("two instances over one PostgreSQL and one Redis", () => {
       expect((await register(one.at, "torn")).status).toBe(200)
       const { seq: before } = await sameAtBoth("/chain/head")
       let acknowledged = 0
-      let isOver = false
+      const state = { isOver: false }
       const statuses = new Set<number>()
       const load = async (me: number): Promise<void> => {
-        for (let n = 0; !isOver; n++) {
+        for (let n = 0; !state.isOver; n++) {
           const { status } = await report(both()[me % 2]!, "torn", `torn-${me}-${n}`)
           statuses.add(status)
           if (status === 200) acknowledged++
@@ -287,7 +287,7 @@ describe("two instances over one PostgreSQL and one Redis", () => {
         await postgres.begin()
       }
       for (const at of both()) await eventually("it is ready", async () => (await ask(at, "/health")).status === 200)
-      isOver = true
+      state.isOver = true
       await Promise.all(loads)
       expect([...statuses].filter((status) => status !== 200 && status !== 503)).toEqual([])
       await level()

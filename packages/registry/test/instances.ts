@@ -18,7 +18,7 @@ export const startInstance = (environment: { readonly [name: string]: string }):
   const [program, ...args] = command(main)
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, AGENT_SECRET: "", PARLEY_PORT: "0", ...environment }
+    env: { ...process.env, AGENT_SECRET: "", DATABASE_URL: "", PARLEY_PORT: "0", ...environment }
   })
   let output = ""
   return within(
