@@ -6,6 +6,7 @@
  * the request: the first in `Host`, the second in `Origin`.
  */
 import ipaddr, { type IPv6 } from "ipaddr.js"
+import { remembered } from "./internal/Remembered.ts"
 
 /** A host of an URL or a `Host` header without port, brackets, zone or the dot at its end, in lower case. */
 export const bareHost = (host: string): string => {
@@ -17,7 +18,7 @@ export const bareHost = (host: string): string => {
 }
 
 /** Whether an address to listen on, a `Host` or an URL's host means this machine alone: `localhost`, 127.0.0.0/8, `::1`. */
-export const isLoopback = (host: string): boolean => {
+export const isLoopback: (host: string) => boolean = remembered((host) => {
   const name = bareHost(host)
   // RFC 6761, 6.3: localhost and what is under it never mean another machine.
   if (name === "localhost" || name.endsWith(".localhost")) return true
@@ -28,7 +29,7 @@ export const isLoopback = (host: string): boolean => {
   if (address.kind() === "ipv4") return address.range() === "loopback"
   const six = address as IPv6
   return six.isIPv4MappedAddress() ? six.toIPv4Address().range() === "loopback" : six.range() === "loopback"
-}
+})
 
 /** Whether a registry may listen there without asking who somebody is; else why not. */
 export const refusesOpen = (hosts: ReadonlyArray<string>): string | undefined => {

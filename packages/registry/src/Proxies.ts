@@ -5,7 +5,10 @@
  * is good for whoever comes through it. With it the address is the one that the trusted proxies have written into
  * `X-Forwarded-For`; what a client wrote there itself is not believed, nor is any of it from an untrusted peer.
  */
+import type * as Effect from "effect/Effect"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as IpNetwork from "effect/net/IpNetwork"
 import * as Result from "effect/Result"
 
@@ -24,5 +27,11 @@ export const networksOf = (texts: ReadonlyArray<string>): ReadonlyArray<IpNetwor
 }
 
 /** Puts the client's address into the request, where a trusted proxy says it. */
-export const middleware = (trusted: ReadonlyArray<string>) =>
-  HttpMiddleware.xForwardedHeaders({ trustedProxies: networksOf(trusted) })
+export const middleware = (
+  trusted: ReadonlyArray<string>
+): (<E, R>(
+  app: Effect.Effect<HttpServerResponse, E, R>
+) => Effect.Effect<HttpServerResponse, E, R | HttpServerRequest>) => {
+  const trustedProxies = networksOf(trusted)
+  return trustedProxies.length === 0 ? (app) => app : HttpMiddleware.xForwardedHeaders({ trustedProxies })
+}

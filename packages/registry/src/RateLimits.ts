@@ -10,6 +10,7 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import ipaddr, { type IPv6 } from "ipaddr.js"
+import { remembered } from "./internal/Remembered.ts"
 import { type Bucket, Limits } from "./Limits.ts"
 import * as Loopback from "./Loopback.ts"
 import { Auth, type Principal } from "./Principal.ts"
@@ -51,7 +52,7 @@ export const classOf = (method: string, path: string, isUpgrade: boolean): Class
 }
 
 /** An address as it is counted: an IPv6 customer has a whole /64, and `::ffff:1.2.3.4` is 1.2.3.4. */
-export const counted = (address: string): string => {
+export const counted: (address: string) => string = remembered((address) => {
   const text = address.replace(/%.*$/, "")
   if (!ipaddr.isValid(text)) return "unknown"
   const parsed = ipaddr.parse(text)
@@ -62,7 +63,7 @@ export const counted = (address: string): string => {
     .slice(0, 4)
     .map((part) => part.toString(16))
     .join(":")}::/64`
-}
+})
 
 /** The remote address of a request, as a proxy that is trusted says it, else as the socket does. */
 export const addressOf = (request: HttpServerRequest): string =>
