@@ -29,9 +29,11 @@ import * as Process from "./Process.ts"
 
 const ROUNDS = Number(process.env["PARLEY_CRASH_ROUNDS"] ?? 2)
 const seed = Number(process.env["PARLEY_SEED"] ?? Date.now() % 1_000_000)
-const NODES = 6
+const NODES = 8
 const BACK_MS = 5_000
 const SETTLE_MS = 20_000
+/** Pause of a client between two reports, in milliseconds: so that a hundred rounds stay below the cap of reports on one agent. */
+const PAUSE_MS = 5
 /** Pause of a client whose registry is away, in milliseconds. */
 const AWAY_MS = 50
 const PAGE = 1_000
