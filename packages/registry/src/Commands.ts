@@ -105,7 +105,8 @@ export const report = (
 ): Command<Reported, NotFound | Conflict | TooMany> => {
   const named = given.task !== undefined && given.reviewer !== ""
   const task = given.task ?? randomUUID()
-  const claim = `review:${given.reviewer}:${given.agent}:${task}`
+  // As JSON: AgentMesh's ids may hold any separator, and no review shall pass for somebody else's.
+  const claim = `review:${JSON.stringify([given.reviewer, given.agent, task])}`
   return {
     claims: named ? [claim] : [],
     decide: (world, taken, now) => {
@@ -174,14 +175,17 @@ export const presence = (id: string, online: boolean, why: string): Command<void
   }
 })
 
-/** Publishes a verdict whose certificate was checked, once per task. Gives its cursor. */
-export const verdict = (published: PublishedVerdict): Command<number, Conflict> => {
-  const claim = `verdict:${published.task}`
+/**
+ * Publishes a verdict whose certificate was checked, once per asker and task: whoever was asked knows the task's id, and could be
+ * the first to publish something under it. Gives its cursor.
+ */
+export const verdict = (published: PublishedVerdict, asker: string): Command<number, Conflict> => {
+  const claim = `verdict:${JSON.stringify([asker, published.task])}`
   return {
     claims: [claim],
     decide: (_world, taken) =>
       taken.has(claim)
-        ? Result.fail(new Conflict({ detail: `A verdict on task ${published.task} is published already` }))
+        ? Result.fail(new Conflict({ detail: `A verdict of ${asker} on task ${published.task} is published already` }))
         : done([{ type: "verdict", verdict: published }], (world) => world.cursor, [claim])
   }
 }

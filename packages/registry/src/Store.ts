@@ -115,6 +115,8 @@ export class Store extends Context.Service<
       readonly limit: number
       readonly before?: number
       readonly task?: string
+      /** Default: newest first. */
+      readonly oldestFirst?: boolean
     }) => Effect.Effect<ReadonlyArray<PublishedVerdict & { readonly cursor: number; readonly at: number }>, StoreError>
     /** The evidence chain from link `seq` on, in order. It is never trimmed. */
     readonly chain: (

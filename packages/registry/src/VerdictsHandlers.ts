@@ -65,13 +65,16 @@ export const layer = HttpApiBuilder.group(
           .pipe(Effect.mapError((error) => new Problem.Unprocessable({ detail: error.message })))
         const name = nameOf(caller)
         const cursor = yield* ledger.commit(
-          Commands.verdict({
-            task: proven.task,
-            capability: proven.capability,
-            publishedBy: name === "" ? proven.asker : name,
-            question,
-            certificate: certificate as Schema.Json
-          })
+          Commands.verdict(
+            {
+              task: proven.task,
+              capability: proven.capability,
+              publishedBy: name === "" ? proven.asker : name,
+              question,
+              certificate: certificate as Schema.Json
+            },
+            proven.asker
+          )
         )
         return { task: proven.task, cursor }
       }),
@@ -86,7 +89,10 @@ export const layer = HttpApiBuilder.group(
         return Answers.tagged(request, JSON.stringify(verdicts.map(shown)), headers)
       }),
       get: Effect.fnUntraced(function* ({ params: { task }, request }) {
-        const [verdict] = yield* Effect.mapError(store.verdicts({ limit: 1, task }), () => storeFailed)
+        const [verdict] = yield* Effect.mapError(
+          store.verdicts({ limit: 1, task, oldestFirst: true }),
+          () => storeFailed
+        )
         if (verdict === undefined) {
           return yield* new Problem.NotFound({ detail: `No verdict on task ${task} was published here` })
         }

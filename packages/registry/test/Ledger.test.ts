@@ -222,3 +222,20 @@ test(
     })
   )
 )
+
+test(
+  "whose review is whose does not depend on how ids are written",
+  inFolder((file) =>
+    Effect.gen(function* () {
+      const { ledger } = yield* instance(file)
+      yield* ledger.commit(Commands.register(manifest("b:c", ["a"])))
+      yield* ledger.commit(Commands.register(manifest("c", ["a"])))
+      const say = (reviewer: string, agent: string) =>
+        Effect.exit(
+          ledger.commit(Commands.report({ agent, reviewer, capability: "a", task: "d", success: true, quality: 1 }))
+        )
+      const exits = [yield* say("a", "b:c"), yield* say("a:b", "c"), yield* say("a:b", "c")]
+      expect(exits.map(({ _tag }) => _tag)).toEqual(["Success", "Success", "Failure"])
+    })
+  )
+)

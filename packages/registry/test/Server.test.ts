@@ -217,31 +217,39 @@ describe("verdicts", () => {
   const asker = Identity.generate()
   const task = "0123456789abcdef0123456789abcdef"
   const question = { table: "a,b" }
-  const answers = [1, 2, 3].map((value): Answer => {
-    const agent = Identity.generate()
-    const fields = { task, capability: "csv.sum@1.2.0", caller: asker.nodeId, startedAt: 1, finishedAt: 2 }
-    const hashes = { inputHash: CanonicalJson.hash(question), outputHash: CanonicalJson.hash(Math.min(value, 2)) }
-    const receipt = Receipt.make(agent, { ...fields, ...hashes })
-    return { node: agent.nodeId, capability: fields.capability, value: Math.min(value, 2), latencyMs: 5, receipt }
-  })
-  const invited = answers.map(({ node }) => ({ node, trust: 0.5, score: 0.9 }))
-  const tally = Aggregation.majorityVote.tally(invited)
-  for (const answer of answers) tally.answer(answer)
-  const outcome = tally.outcome()
-  const { confidence, rule, status, value, votes } = outcome
-  const certificate = Certificate.make(asker, {
-    ...{ status, value, confidence, rule, votes, outcome, task, invited, answers },
-    ...{ dissent: [], failures: [], input: question, selection: "top-3", capability: "csv.sum@^1" },
-    aggregation: Aggregation.majorityVote.name
-  })
+  /** The certificate of whoever asked. */
+  const of = (asker: Identity.Identity["Service"]) => {
+    const answers = [1, 2, 3].map((value): Answer => {
+      const agent = Identity.generate()
+      const fields = { task, capability: "csv.sum@1.2.0", caller: asker.nodeId, startedAt: 1, finishedAt: 2 }
+      const hashes = { inputHash: CanonicalJson.hash(question), outputHash: CanonicalJson.hash(Math.min(value, 2)) }
+      const receipt = Receipt.make(agent, { ...fields, ...hashes })
+      return { node: agent.nodeId, capability: fields.capability, value: Math.min(value, 2), latencyMs: 5, receipt }
+    })
+    const invited = answers.map(({ node }) => ({ node, trust: 0.5, score: 0.9 }))
+    const tally = Aggregation.majorityVote.tally(invited)
+    for (const answer of answers) tally.answer(answer)
+    const outcome = tally.outcome()
+    const { confidence, rule, status, value, votes } = outcome
+    return Certificate.make(asker, {
+      ...{ status, value, confidence, rule, votes, outcome, task, invited, answers },
+      ...{ dissent: [], failures: [], input: question, selection: "top-3", capability: "csv.sum@^1" },
+      aggregation: Aggregation.majorityVote.name
+    })
+  }
+  const certificate = of(asker)
 
   test("are shown when their certificate proves them, once per task", async () => {
     const published = await post("/verdicts", { certificate, question })
     expect(published).toMatchObject({ status: 201, body: { task } })
     expect(await post("/verdicts", { certificate, question })).toMatchObject({ status: 409 })
     const shown = (await get(`/verdicts/${task}`)).body
+    // Somebody else who knows the task's id may say what came of his, and neither hinders nor hides the first.
+    const other = Identity.generate()
+    expect(await post("/verdicts", { certificate: of(other), question })).toMatchObject({ status: 201, body: { task } })
+    expect((await get(`/verdicts/${task}`)).body).toEqual(shown)
     expect(shown).toMatchObject({ task, capability: "csv.sum@^1", published_by: asker.nodeId, question, certificate })
-    expect((await get("/verdicts")).body).toEqual([shown])
+    expect((await get("/verdicts")).body).toMatchObject([{ published_by: other.nodeId, task }, shown])
     expect(await get("/verdicts/none")).toMatchObject({ status: 404 })
     const forged = { ...certificate, capability: "csv.sum@^2" }
     expect(await post("/verdicts", { certificate: forged, question })).toMatchObject({ status: 422 })

@@ -83,10 +83,11 @@ export const verdicts = (options: {
   readonly limit: number
   readonly before?: number
   readonly task?: string
+  readonly oldestFirst?: boolean
 }): Query => ({
   sql: `SELECT cursor, at, verdict FROM parley_verdicts WHERE ${
     options.task === undefined ? "" : "task = ? AND "
-  }cursor < ? ORDER BY cursor DESC LIMIT ?`,
+  }cursor < ? ORDER BY cursor ${options.oldestFirst === true ? "ASC" : "DESC"} LIMIT ?`,
   parameters: [
     ...(options.task === undefined ? [] : [key(options.task)]),
     cursorOf(options.before ?? Number.MAX_SAFE_INTEGER),
