@@ -131,6 +131,7 @@ const crash = Effect.fnUntraced(function* (file: string, port: number) {
           Effect.map(({ trace_id }) => traces.add(trace_id)),
           Effect.ignore
         )
+      yield* Effect.sleep(PAUSE_MS)
     }
   })
   const running = yield* Effect.forEach(nodes, (_, me) => Effect.forkScoped(load(me)))
