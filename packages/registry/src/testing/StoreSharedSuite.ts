@@ -122,6 +122,25 @@ export const sharedLaws = ({ describe, expect, test }: TestApi, harness: Harness
         })
     )
 
+    law("an instance that has read on with eventsAfter says so, and is handed nothing twice", (place) =>
+      Effect.gen(function* () {
+        const [store, other] = [yield* place.open, yield* place.open]
+        yield* store.load
+        yield* write(other, traced(), traced(), traced())
+        const known = (yield* store.eventsAfter(0, 2)).map(({ cursor }) => cursor)
+        expect(known).toEqual([1, 2])
+        const handed: Array<number> = []
+        const decide = (missed: ReadonlyArray<Event>) => {
+          handed.push(...missed.map(({ cursor }) => cursor))
+          return { facts: [traced()], claims: [] }
+        }
+        expect((yield* store.append([], decide, 2)).map(({ cursor }) => cursor)).toEqual([4])
+        yield* write(other, traced())
+        yield* store.append([], decide)
+        expect(handed).toEqual([3, 5])
+      })
+    )
+
     law("an instance that was away longer than retention is told so, and goes on after it has loaded again", (place) =>
       Effect.gen(function* () {
         const [away, store] = [yield* place.open, yield* place.open]
