@@ -136,7 +136,13 @@ const Votes = ({ shown }: { readonly shown: Shown }) => {
               <i style={{ width: `${total > 0 ? (weight / total) * 100 : 0}%` }} />
             </div>
             <JsonTree value={value} label="Value" closed />
-            {isAgreed ? null : differences(value).map((line) => <p class="small differs">{line}</p>)}
+            {isAgreed
+              ? null
+              : differences(value).map((line) => (
+                  <p key={line} class="small differs">
+                    {line}
+                  </p>
+                ))}
             <div class="chips">
               {nodes.map((node) => (
                 <span key={node} class="tag" title={node}>

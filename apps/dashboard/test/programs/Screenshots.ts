@@ -1,7 +1,9 @@
 // Takes the pictures of docs/dashboard, of a registry with a seeded mesh at work: npm run screenshots (in apps/dashboard)
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { repository } from "../../../../test-support/Runtime.ts"
+import { command, repository } from "../../../../test-support/Runtime.ts"
 import * as Chromium from "../Chromium.ts"
 import * as RunningRegistry from "../RunningRegistry.ts"
 import * as Seed from "../Seed.ts"
@@ -53,17 +55,42 @@ const views = [
   ["discover-light", "/ui/discover?words=repair+a+table", "light", 1280, 800],
   ["mesh-narrow", "/", "dark", 380, 780]
 ] as const
-for (const [name, path, colorScheme, width, height] of views) {
+type View = readonly [name: string, path: string, colorScheme: "light" | "dark", width: number, height: number]
+const take = async (url: string, [name, path, colorScheme, width, height]: View): Promise<void> => {
   const { page } = await Chromium.open(browser, { colorScheme, viewport: { width, height } })
-  await page.goto(registry.url + path)
+  await page.goto(url + path)
   await page.locator("[data-state=live]").waitFor()
-  await page.waitForLoadState("networkidle")
   if (path === "/") await page.locator('.stage[data-settled="true"]').waitFor({ timeout: 20_000 })
-  await page.screenshot({ path: join(folder, `${name}.png`) })
+  else await page.waitForLoadState("networkidle")
+  if (path.startsWith("/ui/consensus")) await page.locator("[data-valid]").waitFor()
+  const file = join(folder, `${name}.png`)
+  await page.screenshot({ path: file })
+  // ImageMagick, where it is installed, makes them a third as large.
+  spawnSync("convert", [file, "+dither", "-colors", "255", "-define", "png:compression-level=9", `PNG8:${file}`])
   console.log(`docs/dashboard/${name}.png`)
   await page.context().close()
 }
-await browser.close()
+for (const view of views) await take(registry.url, view)
 stop()
 await registry.close()
+
+/** The demo with its registry, once its story is told. */
+const demo = async (): Promise<{ readonly child: ChildProcess; readonly url: string }> => {
+  const [binary, ...args] = command(join(repository, "apps/demo/src/main.ts"))
+  const child = spawn(binary, [...args, "--registry", "--keep"], { stdio: ["ignore", "pipe", "inherit"] })
+  let said = ""
+  for await (const chunk of child.stdout) {
+    said += String(chunk)
+    const url = /The page: (http:\/\/[^\s/]+)/.exec(said)?.[1]
+    if (url !== undefined) return { child, url }
+  }
+  throw new Error(`the demo ended, and named no page; it said: ${said}`)
+}
+const { child, url } = await demo()
+await take(url, ["demo-mesh-light", "/", "light", 1280, 800])
+await take(url, ["demo-mesh-dark", "/", "dark", 1280, 800])
+await take(url, ["demo-consensus-light", "/ui/consensus", "light", 1280, 1180])
+child.kill("SIGINT")
+await once(child, "exit")
+await browser.close()
 process.exit(0)
