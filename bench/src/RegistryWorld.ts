@@ -1,5 +1,7 @@
 /** What the registry of the bench knows: agents of five capabilities each, and what is asked about them. */
-import { randomUUID } from "node:crypto"
+import { createHash, randomBytes, randomUUID } from "node:crypto"
+import * as Identity from "@parley/core/Identity"
+import * as Receipt from "@parley/core/Receipt"
 import type { Manifest } from "@parley/registry/Model"
 
 /** Capabilities to an agent. */
@@ -26,9 +28,20 @@ const VERSIONS = 100
 /** Where an agent's capability stands among the names. */
 const placeOf = (agent: number, k: number): number => (agent * 7 + k * 131 + (agent % 13) * k * k) % NAMES
 
+/** So many agents have keys, and sign receipts; so many callers ask them. */
+const EXECUTORS = 64
+const CALLERS = 16
+
+const identitiesOf = (what: string, count: number): ReadonlyArray<Identity.Identity["Service"]> =>
+  Array.from({ length: count }, (_, i) => Identity.fromSeed(createHash("sha256").update(`${what} ${i}`).digest()))
+const executors = identitiesOf("executor", EXECUTORS)
+const callers = identitiesOf("caller", CALLERS)
+
+const idOf = (agent: number): string => executors[agent]?.nodeId ?? `agent-${agent}`
+
 /** The nth agent. */
 export const manifestOf = (agent: number): Manifest => ({
-  agent_id: `agent-${agent}`,
+  agent_id: idOf(agent),
   name: `Agent ${agent}`,
   version: "0.1.0",
   description: "An agent of the bench",
@@ -52,8 +65,10 @@ export const manifestOf = (agent: number): Manifest => ({
   tags: [pick(["eu", "us", "asia"], agent)]
 })
 
+const someHash = createHash("sha256").update("a text").digest("hex")
+
 /** What is asked of the registry. */
-export type What = "exact" | "words" | "report" | "update"
+export type What = "exact" | "words" | "attested" | "report" | "update"
 
 /** The nth request: path and body. Each discovery asks for something else, so that nothing is kept of the one before. */
 export const requestOf = (what: What, n: number, agents: number): { readonly path: string; readonly body: string } => {
@@ -67,11 +82,38 @@ export const requestOf = (what: What, n: number, agents: number): { readonly pat
       const words = `${pick(verbs, n)} my ${pick(subjects, n * 3 + 1)} and ${pick(verbs, n * 7 + 5)} request ${n}`
       return { path: "/discover", body: JSON.stringify({ capability_description: words }) }
     }
+    case "attested": {
+      const agent = n % EXECUTORS
+      const capability = nameOf(placeOf(agent, n % EACH))
+      const task = randomBytes(16).toString("hex")
+      const finishedAt = Date.now()
+      const receipt = Receipt.make(executors[agent]!, {
+        task,
+        capability: `${capability}@1.0.0`,
+        caller: callers[n % CALLERS]!.nodeId,
+        inputHash: someHash,
+        outputHash: someHash,
+        startedAt: finishedAt - 40 - (n % 200),
+        finishedAt
+      })
+      return {
+        path: "/trust/reports",
+        body: JSON.stringify({
+          agent_id: idOf(agent),
+          capability,
+          task_id: task,
+          success: n % 9 !== 0,
+          quality: 0.8,
+          latency_ms: 40 + (n % 200),
+          receipt
+        })
+      }
+    }
     case "report":
       return {
         path: "/trust/reports",
         body: JSON.stringify({
-          agent_id: `agent-${(n * 31) % agents}`,
+          agent_id: idOf((n * 31) % agents),
           capability: nameOf(placeOf((n * 31) % agents, n % EACH)),
           task_id: randomUUID(),
           success: n % 9 !== 0,
@@ -80,6 +122,6 @@ export const requestOf = (what: What, n: number, agents: number): { readonly pat
         })
       }
     case "update":
-      return { path: `/trust/update?agent_id=agent-${(n * 31) % agents}&success=${n % 9 !== 0}&quality=0.8`, body: "" }
+      return { path: `/trust/update?agent_id=${idOf((n * 31) % agents)}&success=${n % 9 !== 0}&quality=0.8`, body: "" }
   }
 }
