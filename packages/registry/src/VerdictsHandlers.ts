@@ -19,6 +19,10 @@ import type { PublishedVerdict } from "./Event.ts"
 export const MAX_QUESTION_BYTES = 65_536
 /** Verdicts of one answer where the query does not say. */
 export const DEFAULT_VERDICTS = 20
+/** Most JSON of one answer, in characters: eight of the largest certificates. The rest is behind its `Link`. */
+export const MAX_LISTED_CHARACTERS = 8 * 1_048_576
+/** Verdicts read at once: certificates are large. */
+const READ = 8
 
 const storeFailed = new Problem.Unavailable({ detail: "The registry's database does not answer: try again" })
 
@@ -36,6 +40,29 @@ const shown = (verdict: PublishedVerdict & { readonly cursor: number; readonly a
   published_by: verdict.publishedBy,
   question: verdict.question,
   certificate: verdict.certificate
+})
+
+/** The newest verdicts before a cursor as JSON, as many as an answer holds; `next` is the cursor of those before, where there may be some. */
+export const newest = Effect.fnUntraced(function* (
+  read: Store["Service"]["verdicts"],
+  { before, limit }: { readonly before?: number | undefined; readonly limit: number }
+) {
+  const rows: Array<string> = []
+  let characters = 0
+  let last = before
+  while (rows.length < limit) {
+    const most = Math.min(READ, limit - rows.length)
+    const page = yield* read({ limit: most, ...(last === undefined ? {} : { before: last }) })
+    for (const verdict of page) {
+      const row = JSON.stringify(shown(verdict))
+      characters += row.length
+      if (rows.length > 0 && characters > MAX_LISTED_CHARACTERS) return { rows, next: last }
+      rows.push(row)
+      last = verdict.cursor
+    }
+    if (page.length < most) return { rows, next: undefined }
+  }
+  return { rows, next: last }
 })
 
 /** The handlers of verdicts. */
@@ -79,14 +106,12 @@ export const layer = HttpApiBuilder.group(
         return { task: proven.task, cursor }
       }),
       list: Effect.fnUntraced(function* ({ query, request }) {
-        const limit = query.limit ?? DEFAULT_VERDICTS
-        const verdicts = yield* store
-          .verdicts({ limit, ...(query.cursor === undefined ? {} : { before: query.cursor }) })
-          .pipe(Effect.mapError(() => storeFailed))
-        const last = verdicts.at(-1)
-        const headers =
-          last !== undefined && verdicts.length === limit ? Answers.nextLink(request, String(last.cursor)) : {}
-        return Answers.tagged(request, JSON.stringify(verdicts.map(shown)), headers)
+        const { next, rows } = yield* newest(store.verdicts, {
+          limit: query.limit ?? DEFAULT_VERDICTS,
+          before: query.cursor
+        }).pipe(Effect.mapError(() => storeFailed))
+        const headers = next === undefined ? {} : Answers.nextLink(request, String(next))
+        return Answers.tagged(request, `[${rows.join(",")}]`, headers)
       }),
       get: Effect.fnUntraced(function* ({ params: { task }, request }) {
         const [verdict] = yield* Effect.mapError(
