@@ -8,6 +8,8 @@ const MAX_MEMBERS = 200
 /** Characters of a text in a tree, and of the line that tells what a closed branch holds. */
 const MAX_TEXT = 2_000
 const MAX_HINT = 160
+/** Scalars that a branch shows at once even where it would be closed. */
+const FLAT = 4
 
 type Branch = ReadonlyArray<Json> | { readonly [key: string]: Json }
 
@@ -79,7 +81,7 @@ export const JsonTree = ({
   <div class="tree" tabIndex={0} role="region" aria-label={label}>
     {!isBranch(value) ? (
       <span class={kindOf(value)}>{brief(value, MAX_TEXT)}</span>
-    ) : closed ? (
+    ) : closed && (Object.keys(value).length > FLAT || Object.values(value).some(isBranch)) ? (
       <Member name={Array.isArray(value) ? "list" : "object"} value={value} open={false} />
     ) : (
       <Members value={value} depth={0} />

@@ -1,5 +1,5 @@
 // Takes the pictures of docs/dashboard, of a registry with a seeded mesh at work: npm run screenshots (in apps/dashboard)
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
@@ -14,12 +14,12 @@ mkdirSync(folder, { recursive: true })
 
 const registry = await RunningRegistry.start()
 const random = Seed.seeded(4)
-const agents = await Seed.agents(registry.url, 56, random)
+const agents = await Seed.agents(registry.url, 36, random)
 const stop = await Seed.heartbeats(
   registry.url,
   agents.map(({ id, most }, i) => ({ id, load: i % 3 === 0 ? Math.min(most, 1 + (i % 4)) : 0 }))
 )
-await Seed.tasks(registry.url, agents, 420, random, { workMs: 300 })
+await Seed.tasks(registry.url, agents, 130, random, { workMs: 300 })
 await Seed.memory(registry.url)
 const { task } = await Seed.verdict(
   registry.url,
@@ -63,10 +63,7 @@ const take = async (url: string, [name, path, colorScheme, width, height]: View)
   if (path === "/") await page.locator('.stage[data-settled="true"]').waitFor({ timeout: 20_000 })
   else await page.waitForLoadState("networkidle")
   if (path.startsWith("/ui/consensus")) await page.locator("[data-valid]").waitFor()
-  const file = join(folder, `${name}.png`)
-  await page.screenshot({ path: file })
-  // ImageMagick, where it is installed, makes them a third as large.
-  spawnSync("convert", [file, "+dither", "-colors", "255", "-define", "png:compression-level=9", `PNG8:${file}`])
+  await page.screenshot({ path: join(folder, `${name}.png`) })
   console.log(`docs/dashboard/${name}.png`)
   await page.context().close()
 }
