@@ -6,7 +6,9 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { parseId } from "@parley/core/Capability"
 import * as Receipt from "@parley/core/Receipt"
 import { Api, Caller } from "./Api.ts"
+import type { Reported, TrustUpdated } from "./ApiModel.ts"
 import * as Commands from "./Commands.ts"
+import * as Answers from "./internal/Answers.ts"
 import { nameOf } from "./internal/Who.ts"
 import { Ledger } from "./Ledger.ts"
 import * as Problem from "./Problem.ts"
@@ -30,7 +32,7 @@ export const layer = HttpApiBuilder.group(
         const { agent, score } = yield* ledger.commit(
           Commands.report({ agent: agent_id, capability: "", reviewer, success, quality })
         )
-        return { agent_id: agent, trust_score: score }
+        return Answers.json(JSON.stringify({ agent_id: agent, trust_score: score } satisfies typeof TrustUpdated.Type))
       }),
       report: Effect.fnUntraced(function* ({ payload }) {
         const caller = yield* Caller
@@ -71,7 +73,12 @@ export const layer = HttpApiBuilder.group(
             ...(receipt === undefined ? {} : { receipt })
           })
         )
-        return { agent_id: agent, trust_score: reported.score, standing: reported.standing() }
+        const answer: typeof Reported.Type = {
+          agent_id: agent,
+          trust_score: reported.score,
+          standing: reported.standing()
+        }
+        return Answers.json(JSON.stringify(answer))
       })
     })
   })

@@ -33,13 +33,17 @@ export interface Rows {
   readonly verdicts: ReadonlyArray<ReadonlyArray<Cell>>
 }
 
-/** JSON text, which holds any string in well-formed UTF-16 without U+0000. */
-const json = (value: unknown): string => {
-  const written = JSON.stringify(value)
+const bounded = (written: string): string => {
   if (written.length > MAX_FACT_LENGTH)
     throw new RangeError(`a fact of ${written.length} characters is larger than the ${MAX_FACT_LENGTH} one may have`)
   return written
 }
+
+/** JSON text, which holds any string in well-formed UTF-16 without U+0000. */
+const json = (value: unknown): string => bounded(JSON.stringify(value))
+
+const joined = (rest: string, report: string, edge: string): string =>
+  bounded(`${rest.slice(0, -1)},"report":${report},"edge":${edge}}`)
 
 /** The rows of facts that follow each other from a cursor on. Throws where something cannot be stored. */
 export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Rows => {
@@ -55,7 +59,7 @@ export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Row
   let cursor = after
   for (const fact of facts) {
     cursor++
-    made.events.push([cursor, at, fact.type, json(fact)])
+    if (fact.type !== "trust.changed") made.events.push([cursor, at, fact.type, json(fact)])
     switch (fact.type) {
       case "agent.registered":
         agents.set(key(fact.agent.manifest.agent_id), json(fact.agent))
@@ -64,13 +68,17 @@ export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Row
         agents.set(key(fact.id), undefined)
         break
       case "trust.changed": {
-        const { edge, ema, link, report, score } = fact
+        const { edge, report, ...rest } = fact
+        const { ema, link, score } = rest
+        // Both stand in rows of their own as well, and are written once.
+        const [reportText, edgeText] = [json(report), json(edge)]
+        made.events.push([cursor, at, fact.type, joined(json(rest), reportText, edgeText)])
         const [agent, capability, reviewer] = [key(report.agent), key(report.capability), key(report.reviewer)]
         const count = counts.get(agent) ?? [0, 0]
         count[report.success ? 0 : 1]++
         counts.set(agent, count)
-        edges.set(JSON.stringify([agent, capability, reviewer]), [agent, capability, reviewer, json(edge)])
-        made.reports.push([link.seq, link.hash, cursor, at, agent, capability, score, ema, json(report)])
+        edges.set(JSON.stringify([agent, capability, reviewer]), [agent, capability, reviewer, edgeText])
+        made.reports.push([link.seq, link.hash, cursor, at, agent, capability, score, ema, reportText])
         break
       }
       case "trace": {
