@@ -42,8 +42,12 @@ const bounded = (written: string): string => {
 /** JSON text, which holds any string in well-formed UTF-16 without U+0000. */
 const json = (value: unknown): string => bounded(JSON.stringify(value))
 
-const joined = (rest: string, report: string, edge: string): string =>
-  bounded(`${rest.slice(0, -1)},"report":${report},"edge":${edge}}`)
+/** A report's fact, of parts that stand in rows of their own as well and are written once. */
+const reported = ({ ema, link, score, type }: Told, report: string, edge: string): string =>
+  bounded(
+    `{"type":"${type}","report":${report},"score":${json(score)},"ema":${json(ema)},"edge":${edge},"link":${json(link)}}`
+  )
+type Told = Extract<Fact, { readonly type: "trust.changed" }>
 
 /** The rows of facts that follow each other from a cursor on. Throws where something cannot be stored. */
 export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Rows => {
@@ -68,11 +72,9 @@ export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Row
         agents.set(key(fact.id), undefined)
         break
       case "trust.changed": {
-        const { edge, report, ...rest } = fact
-        const { ema, link, score } = rest
-        // Both stand in rows of their own as well, and are written once.
+        const { edge, ema, link, report, score } = fact
         const [reportText, edgeText] = [json(report), json(edge)]
-        made.events.push([cursor, at, fact.type, joined(json(rest), reportText, edgeText)])
+        made.events.push([cursor, at, fact.type, reported(fact, reportText, edgeText)])
         const [agent, capability, reviewer] = [key(report.agent), key(report.capability), key(report.reviewer)]
         const count = counts.get(agent) ?? [0, 0]
         count[report.success ? 0 : 1]++
