@@ -25,7 +25,12 @@ beforeAll(async () => {
   writeFileSync(join(pages, "private.txt"), "not for the world")
   symlinkSync(join(pages, "private.txt"), join(pages, "dist", "link.txt"))
   symlinkSync(pages, join(pages, "dist", "up"))
-  at = await start({ secret: true, node: impersonated.nodeId, dashboard: join(pages, "dist") })
+  at = await start({
+    secret: true,
+    node: impersonated.nodeId,
+    seeds: [impersonated.nodeId],
+    dashboard: join(pages, "dist")
+  })
   helper = friend(at)
 }, 30_000)
 afterAll(async () => {
@@ -228,6 +233,27 @@ describe("registering what is not one's own", () => {
 })
 
 describe("reports that are not true", () => {
+  test("where the secret alone lets in and no seeds are named, nobody founds a reputation with keys of his own", async () => {
+    const closed = await start({ secret: true })
+    try {
+      const [executor, caller] = [await node(closed), await node(closed)]
+      const honest = await agent(closed, "honest")
+      await ask(closed, "PUT", `/nodes/${executor.id}`, { body: record(executor.identity) })
+      const given = receipt(executor.identity, caller.id)
+      const report = { agent_id: executor.id, capability: "text.count", task_id: given.task, success: true, quality: 1 }
+      const send = (body: object) => ask(closed, "POST", "/trust/reports", { token: caller.token, body })
+      refused("with a receipt", await send({ ...report, receipt: given }), 403)
+      refused("without one", await send(report), 403)
+      const words = (token: string, about: string) =>
+        ask(closed, "POST", `/trust/update?agent_id=${about}&success=false&quality=0`, { token })
+      refused("AgentMesh's", await words(caller.token, honest.id), 403)
+      const other = await agent(closed, "other")
+      expect((await words(other.token, honest.id)).status).toBe(200)
+    } finally {
+      await closed.stop()
+    }
+  })
+
   test("each is refused, and changes nothing", async () => {
     const [executor, caller, third] = [await signIn(), await signIn(), await signIn()]
     for (const one of [executor, caller, third])

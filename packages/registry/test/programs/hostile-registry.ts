@@ -25,6 +25,8 @@ interface Given {
   readonly times?: Server.Options["times"]
   /** A node that a signed-but-refused token speaks for. */
   readonly node?: string
+  /** Who is trusted beforehand. */
+  readonly seeds?: ReadonlyArray<string>
 }
 
 const given = JSON.parse(process.argv[2] ?? "{}") as Given
@@ -42,6 +44,7 @@ const registry = Server.layer({
   ...(agentSecret === undefined ? {} : { agentSecret }),
   ...(operatorToken === undefined ? {} : { operatorToken }),
   ...(given.dashboard === undefined ? {} : { dashboard: given.dashboard }),
+  ...(given.seeds === undefined ? {} : { seeds: given.seeds }),
   ...(given.rates === undefined ? {} : { rates: given.rates }),
   ...(given.times === undefined ? {} : { times: given.times })
 }).pipe(Layer.provideMerge(services))
