@@ -36,15 +36,23 @@ export interface Options {
 }
 
 /** What a request does. */
-export type Class = "read" | "search" | "write" | "signIn" | "socket"
+export type Class = "read" | "search" | "write" | "verdict" | "signIn" | "socket"
 
-/** Units that a request of a class takes. */
-export const COSTS: { readonly [K in Class]: number } = { read: 1, search: 2, write: 2, signIn: 5, socket: 5 }
+/** Units that a request of a class takes. A verdict may bring 600 receipts, whose signatures take 50 ms. */
+export const COSTS: { readonly [K in Class]: number } = {
+  read: 1,
+  search: 2,
+  write: 2,
+  verdict: 200,
+  signIn: 5,
+  socket: 5
+}
 
 /** The class of a request, by its method and path. */
 export const classOf = (method: string, path: string, isUpgrade: boolean): Class => {
   if (isUpgrade || path === "/events") return "socket"
   if (path === "/auth/challenge" || path === "/auth/proof" || path === "/auth/token") return "signIn"
+  if (path === "/verdicts" && method === "POST") return "verdict"
   if (path === "/discover" || path === "/nodes/search" || path === "/capabilities" || path === "/traces") {
     return method === "POST" && path === "/traces" ? "write" : "search"
   }
