@@ -115,6 +115,7 @@ const make = Effect.gen(function* () {
     return new AuthError({ code: "Limited", detail, retryAfterMs: wait })
   }
 
+  const isTooMuch = (more: number): boolean => waiting.size > 0 && bytes + more > MAX_PENDING_BYTES
   const dropOldest = (): void => {
     for (const oldest of waiting.keys()) {
       drop(oldest)
@@ -138,7 +139,7 @@ const make = Effect.gen(function* () {
     }
     // Nobody is refused for what strangers have sent: an SDK proves the secret within milliseconds, long before it is the oldest.
     if (waiting.size >= MAX_PENDING) dropOldest()
-    while (waiting.size > 0 && bytes + size > MAX_PENDING_BYTES) dropOldest()
+    while (isTooMuch(size)) dropOldest()
     waiting.set(key, { manifest, address, until: now + PENDING_MS, bytes: size })
     ofAddress.set(network, (ofAddress.get(network) ?? 0) + 1)
     bytes += size
