@@ -1,5 +1,5 @@
 // Starts one of the apps on Bun or Deno, after installing what is missing:
-//   node scripts/run.mjs parley|demo|custom-node|private-mesh|bench [arguments…]
+//   node scripts/run.mjs parley|demo|custom-node|private-mesh|bench|lab [arguments…]
 // Arguments, input, output, signals and the exit code are those of the app.
 import { spawn } from "node:child_process"
 import { realpathSync } from "node:fs"
@@ -12,7 +12,8 @@ const mains = {
   demo: "apps/demo/src/main.ts",
   "custom-node": "apps/custom-node/src/main.ts",
   "private-mesh": "apps/private-mesh/src/main.ts",
-  bench: "bench/src/main.ts"
+  bench: "bench/src/main.ts",
+  lab: "lab/src/main.ts"
 }
 
 export const run = (app, args) => {

@@ -10,7 +10,7 @@ import { ensureInstalled, root, runtimePath, whenOrphaned } from "./setup.mjs"
 
 /** A file that takes longer hangs; the slowest of ours takes a tenth of it. */
 const fileLimitMillis = 300_000
-const testRoots = ["packages", "apps", "bench", "test"]
+const testRoots = ["packages", "apps", "bench", "lab", "test"]
 
 const fail = (message) => {
   console.error(`test: ${message}`)

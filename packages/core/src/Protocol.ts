@@ -16,5 +16,9 @@ export const TRACKER = 4
 export const RELAY = 5
 /** A relay circuit, opened by the relay to the node that reserved a slot. */
 export const CIRCUIT = 6
+/** Overlay, broadcast and failure detection among nodes. */
+export const GOSSIP = 7
+/** Two nodes on a relayed connection agree on a direct one. */
+export const PUNCH = 8
 /** First number that is free for plugins. */
 export const FIRST_PLUGIN = 128
