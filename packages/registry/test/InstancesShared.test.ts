@@ -90,7 +90,7 @@ describe("two instances over one PostgreSQL and one Redis", () => {
         }
         slowest = Math.max(slowest, await eventually("it is found", found))
       }
-      expect(slowest).toBeLessThan(1_000)
+      expect(slowest).toBeLessThan(5_000)
       const beating = await open(`${one.at}/ws/heartbeat/a0`)
       beating.send({ type: "heartbeat" })
       expect(await beating.next()).toBe('{"type":"heartbeat_ack"}')
@@ -306,7 +306,7 @@ describe("two instances over one PostgreSQL and one Redis", () => {
       for (const at of both()) await eventually("it is cut off", async () => (await health(at)).redis === "cut off")
       expect((await register(one.at, "alone")).status).toBe(200)
       const known = async () => (await ask(two.at, "/agents/alone")).status === 200
-      expect(await eventually("it is known", known)).toBeLessThan(2_000)
+      expect(await eventually("it is known", known)).toBeLessThan(8_000)
       expect((await ask(one.at, "/memory/shared/x", "PUT", { value: 1 })).status).toBe(503)
       await redis.begin()
       for (const at of both()) await eventually("it is joined", async () => (await health(at)).redis === "joined")

@@ -68,7 +68,7 @@ describe("the cost of a pattern", () => {
         regex.test(`${"a".repeat(length - 1)}!`)
         regex.test(`${"ab".repeat(length >> 1)}!`)
         const ms = performance.now() - started
-        if (ms > 300) throw new Error(`${pattern} took ${ms} ms for ${length} characters (seed ${seed}, round ${i})`)
+        if (ms > 3_000) throw new Error(`${pattern} took ${ms} ms for ${length} characters (seed ${seed}, round ${i})`)
       }
     }
     expect(tried).toBeGreaterThan(1_000)
