@@ -1,7 +1,8 @@
 /**
  * Broadcast: carries a message to every node of the mesh that wants it, over nodes that are not its author's neighbours.
  *
- * Without this service, topics reach directly connected peers only. What every implementation MUST do:
+ * Without this service, topics reach directly connected peers only. What every implementation MUST do (the laws are in
+ * `@parley/core/testing/BroadcastSuite`):
  * - hand each message to each subscriber once, and those of one publisher in the order of publishing;
  * - believe the publisher by its own signature, and pass nothing on that does not verify;
  * - bound what one source, and all together, may make this node hold and send.
@@ -10,7 +11,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { Host } from "./Discovery.ts"
+import type { Found, Host } from "./Discovery.ts"
 import type { NodeId } from "./NodeId.ts"
 
 /** Longest text of one message, in bytes: it crosses the network once for every node. */
@@ -44,6 +45,10 @@ export interface Carrier {
   readonly publish: (topic: string, text: string) => Effect.Effect<number, BroadcastError>
   /** Hears a topic until the scope closes. `hear` must not throw or wait. */
   readonly subscribe: (topic: string, hear: (heard: Heard) => void) => Effect.Effect<void, never, Scope.Scope>
+  /** A discovery has found somebody: a contact for the carrier, which may connect to it. Must not throw or wait. */
+  readonly meet: (found: Found) => void
+  /** Whether the carrier's members hold a node for dead: a hint that orders matches, and no proof. */
+  readonly isDown: (node: NodeId) => boolean
 }
 
 /** How a node's topics travel beyond its neighbours. */

@@ -147,7 +147,7 @@ export type AskEvent<V = unknown> =
 /** A message on a topic. */
 export interface Message {
   readonly topic: string
-  /** Whose session it came on, and so who published it. */
+  /** Who published it: whose session it came on, or whose signature it bears. */
   readonly from: NodeId
   readonly data: Schema.Json
 }
@@ -285,11 +285,11 @@ export class Node extends Context.Service<
       options?: { readonly within?: Duration.Input; readonly onTried?: (tried: Tried) => void }
     ) => Effect.Effect<ReadonlyArray<Match>, NodeError>
     /**
-     * Sends a message to the peers that subscribed to the topic, and gives how many it was handed to. At most once, in
-     * order per publisher.
+     * Sends a message to all who subscribed to the topic, and gives how many peers it was handed to. At most once, in order
+     * per publisher. It reaches every node that has a broadcast where this one has, and connected peers else.
      */
     readonly publish: (topic: string, data: Schema.Json) => Effect.Effect<number, NodeError>
-    /** Messages that connected peers and this node publish from now on. A slow reader misses the oldest. */
+    /** Messages that are published from now on, this node's own included. A slow reader misses the oldest. */
     readonly subscribe: (topic: string) => Stream.Stream<Message, NodeError>
     readonly peers: Effect.Effect<ReadonlyArray<Peer>>
     readonly status: Effect.Effect<Status>

@@ -4,6 +4,7 @@
 export * as AgentRecord from "./AgentRecord.ts"
 export * as Breaker from "./Breaker.ts"
 export * as Broadcast from "./Broadcast.ts"
+export * as BroadcastMemory from "./BroadcastMemory.ts"
 export * as CanonicalJson from "./CanonicalJson.ts"
 export * as Capability from "./Capability.ts"
 export * as Connections from "./Connections.ts"

@@ -1,5 +1,8 @@
 /** Verifies: messages reach who subscribed, in order, with who published them; and what a topic may hold is bounded. */
 import { describe, expect, test } from "bun:test"
+import * as Broadcast from "@parley/core/Broadcast"
+import * as BroadcastMemory from "@parley/core/BroadcastMemory"
+import * as Capability from "@parley/core/Capability"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
@@ -7,8 +10,11 @@ import { ResetCode, type StreamHandler } from "@parley/core/Transport"
 import * as TransportMemory from "@parley/core/TransportMemory"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { addressOf, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
+import { addressOf, knows, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
+
+const who = Capability.make("who", { version: "1.0.0", input: Schema.Json, output: Schema.String })
 
 const meet = (a: Member, b: Member) => a.connections.connect({ node: b.nodeId, addresses: [addressOf(b.nodeId)] })
 /** Publishes until somebody takes it: a subscription is heard a moment after it began. */
@@ -233,6 +239,142 @@ describe("topics", () => {
         expect(handed).toBeGreaterThanOrEqual(500)
         yield* until("the reader gets the last one", Effect.as(Effect.orDie(ada.publish("a", "last")), true))
         yield* Fiber.join(last)
+      })
+    ))
+})
+
+describe("topics that are broadcast", () => {
+  const listen = (node: Member, topic: string, count: number) =>
+    Effect.forkChild(Stream.runCollect(Stream.take(node.subscribe(topic), count)), { startImmediately: true })
+
+  test("reach nodes that are no neighbours, once each", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
+        const ada = yield* mesh.node("ada", { broadcast })
+        const bob = yield* mesh.node("bob", { broadcast })
+        const eve = yield* mesh.node("eve", { broadcast })
+        // A stream beside the broadcast would bring the same again.
+        yield* meet(ada, bob)
+        const heard = yield* Effect.forEach([ada, bob, bob, eve], (node) => listen(node, "news", 10))
+        for (let n = 0; n < 10; n++) yield* ada.publish("news", { n })
+        for (const fiber of heard) {
+          const all = yield* Fiber.join(fiber)
+          expect(all.map(({ data }) => data)).toEqual(Array.from({ length: 10 }, (_, n) => ({ n })))
+          expect(new Set(all.map(({ from }) => from))).toEqual(new Set([ada.nodeId]))
+        }
+      })
+    ))
+
+  test("still pass between neighbours of which only one broadcasts, both ways", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada", { broadcast: BroadcastMemory.make(BroadcastMemory.makeBoard()) })
+        const bob = yield* mesh.node("bob")
+        yield* meet(ada, bob)
+        const [atAda, atBob] = [yield* listen(ada, "to-ada", 1), yield* listen(bob, "to-bob", 1)]
+        yield* reach(bob, "to-ada", 1)
+        yield* reach(ada, "to-bob", 1)
+        expect((yield* Fiber.join(atAda)).map(({ from }) => from)).toEqual([bob.nodeId])
+        expect((yield* Fiber.join(atBob)).map(({ from }) => from)).toEqual([ada.nodeId])
+      })
+    ))
+
+  test("leave no stream open between two that broadcast", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
+        const ada = yield* mesh.node("ada", { broadcast })
+        const bob = yield* mesh.node("bob", { broadcast })
+        const connection = yield* meet(ada, bob)
+        // Each tells the other its record, on a stream that stays.
+        const announcing = 2
+        yield* until(
+          "both have told their records",
+          Effect.sync(() => connection.streams() === announcing)
+        )
+        let most = 0
+        for (const topic of ["a", "b"]) yield* listen(bob, topic, 1)
+        yield* until(
+          "the streams of the topics came and went",
+          Effect.sync(() => {
+            most = Math.max(most, connection.streams(), bob.connections.get(ada.nodeId)?.streams() ?? 0)
+            return most > announcing && connection.streams() === announcing
+          })
+        )
+      })
+    ))
+
+  test("say in a typed error what cannot be broadcast", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
+        const ada = yield* mesh.node("ada", { broadcast })
+        const limit = Broadcast.MAX_BROADCAST_BYTES
+        expect(yield* reasonOf(ada.publish("t", "x".repeat(limit)))).toEqual({
+          _tag: "TooLarge",
+          bytes: limit + 2,
+          limit
+        })
+        const full = Broadcast.Broadcast.of({
+          name: "full",
+          join: (host) =>
+            Effect.map(broadcast.join(host), (carrier) => ({
+              ...carrier,
+              publish: () => Effect.fail(new Broadcast.BroadcastError({ code: "TooMany", detail: "too many" }))
+            }))
+        })
+        const eve = yield* mesh.node("eve", { broadcast: full })
+        expect(yield* reasonOf(eve.publish("t", 1))).toMatchObject({ _tag: "Overloaded", detail: "too many" })
+      })
+    ))
+
+  test("are held back where the broadcast cannot join, and neighbours are reached all the same", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const broken = Broadcast.Broadcast.of({
+          name: "broken",
+          join: () => Effect.fail(new Broadcast.BroadcastError({ code: "Closed", detail: "for the test" }))
+        })
+        const ada = yield* mesh.node("ada", { broadcast: broken })
+        const bob = yield* mesh.node("bob")
+        yield* meet(ada, bob)
+        const heard = yield* listen(bob, "news", 1)
+        yield* reach(ada, "news", 1)
+        expect((yield* Fiber.join(heard)).length).toBe(1)
+      })
+    ))
+
+  test("a node that the others hold for dead is asked last, and still asked", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
+        let dead: string | undefined
+        const knowing = Broadcast.Broadcast.of({
+          name: "knowing",
+          join: (host) =>
+            Effect.map(broadcast.join(host), (carrier) => ({ ...carrier, isDown: (node) => node === dead }))
+        })
+        const caller = yield* mesh.node("caller", { broadcast: knowing })
+        const servers = [yield* mesh.node("one"), yield* mesh.node("two")]
+        for (const server of servers) {
+          yield* server.serve(who, () => Effect.succeed(server.nodeId))
+          yield* meet(caller, server)
+          yield* knows(caller, server.nodeId, who.id)
+        }
+        for (const server of servers) {
+          dead = server.nodeId
+          const [first, second] = yield* caller.discover({ name: "who" }, { within: 0 })
+          expect(first?.node).toBe(servers.find(({ nodeId }) => nodeId !== dead)?.nodeId)
+          expect(second?.parts.availability.why).toContain("held for dead")
+          expect(yield* caller.call(who, null, { to: server.nodeId })).toBe(server.nodeId)
+        }
       })
     ))
 })

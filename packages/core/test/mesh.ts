@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Broadcast from "@parley/core/Broadcast"
 import * as Connections from "@parley/core/Connections"
 import * as Discovery from "@parley/core/Discovery"
 import * as DiscoveryMemory from "@parley/core/DiscoveryMemory"
@@ -27,6 +28,8 @@ export interface MeshOptions {
   readonly alone?: boolean
   /** A discovery in place of the board. */
   readonly discovery?: Discovery.Discovery["Service"]
+  /** How its topics travel beyond connected peers. */
+  readonly broadcast?: Broadcast.Broadcast["Service"]
 }
 
 /** A peer that is no node: it connects, and sends what a test makes it send. */
@@ -61,7 +64,8 @@ export const makeMesh = () => {
               Matcher.layer,
               Strategy.layer(options.strategies ?? {}),
               Guardrails.layer(options.guardrails ?? {}),
-              Layer.succeed(Trust.Trust, options.trust ?? Trust.make())
+              Layer.succeed(Trust.Trust, options.trust ?? Trust.make()),
+              options.broadcast === undefined ? Layer.empty : Layer.succeed(Broadcast.Broadcast, options.broadcast)
             ]),
             Layer.provide(Identity.layerEphemeral)
           )

@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import * as AgentRecord from "../AgentRecord.ts"
 import type { CapabilityRecord } from "../Capability.ts"
 import type { Connections } from "../Connections.ts"
-import type { Membership } from "../Discovery.ts"
+import type { Found, Membership } from "../Discovery.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
 import type { MatchContext, Matcher, TrustOf } from "../Matcher.ts"
@@ -78,8 +78,8 @@ export interface Directory {
   readonly search: (query: Query, options: Search.Options) => Effect.Effect<ReadonlyArray<Tried>>
   /** Which step of a search told of a node last. */
   readonly sourceOf: (node: NodeId) => string
-  /** Gives the directory its discovery, once that has joined. */
-  readonly attach: (membership: Membership) => Effect.Effect<void, never, Scope.Scope>
+  /** Gives the directory its discovery, once that has joined; `meet` hears of everybody whom it tells of. */
+  readonly attach: (membership: Membership, meet?: (found: Found) => void) => Effect.Effect<void, never, Scope.Scope>
 }
 
 /** Makes the directory, and exchanges records with peers until the scope closes. */
@@ -460,7 +460,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     recordOf,
     search,
     sourceOf: (node) => sources.get(node) ?? "known records",
-    attach: (joined) =>
+    attach: (joined, meet) =>
       Effect.gen(function* () {
         membership = joined
         advertise()
@@ -469,6 +469,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
             // An announcement with a record is taken in; one without is followed only when somebody searches.
             Effect.sync(() => {
               if (found.record !== undefined && found.gone !== true) learn(found.record, found.source, found.node)
+              meet?.(found)
             })
           ),
           Stream.runDrain,

@@ -13,6 +13,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Breaker } from "../Breaker.ts"
+import { Broadcast } from "../Broadcast.ts"
 import type { Capability } from "../Capability.ts"
 import { Connections } from "../Connections.ts"
 import { Discovery, type Host } from "../Discovery.ts"
@@ -116,7 +117,20 @@ export const make = Effect.fnUntraced(function* (
     context: matchContext,
     capabilities: () => executor.list().map((served) => served.capability.record)
   })
-  const topics = yield* Topics.make(connections, settings)
+  const host: Host = {
+    nodeId: identity.nodeId,
+    record: directory.own,
+    addresses: connections.addresses,
+    connections,
+    isPrivate: connections.isPrivate
+  }
+  const broadcast = yield* Effect.serviceOption(Broadcast)
+  const joined = Option.isNone(broadcast) ? undefined : yield* Effect.result(broadcast.value.join(host))
+  if (joined !== undefined && Result.isFailure(joined))
+    yield* Effect.logWarning(`topics reach connected peers only: ${joined.failure.message}`)
+  const carrier = joined === undefined || Result.isFailure(joined) ? undefined : joined.success
+  peers.isDown = carrier?.isDown
+  const topics = yield* Topics.make(connections, settings, carrier)
 
   const self = loopback(identity.nodeId, executor)
   const caller = new Caller({
@@ -152,15 +166,8 @@ export const make = Effect.fnUntraced(function* (
 
   yield* connections.handle(Protocol.CALL, executor.accept)
 
-  const host: Host = {
-    nodeId: identity.nodeId,
-    record: directory.own,
-    addresses: connections.addresses,
-    connections,
-    isPrivate: connections.isPrivate
-  }
   const membership = yield* Effect.result(discovery.join(host))
-  if (Result.isSuccess(membership)) yield* directory.attach(membership.success)
+  if (Result.isSuccess(membership)) yield* directory.attach(membership.success, carrier?.meet)
   else yield* Effect.logWarning(`without discovery ${discovery.name}: ${membership.failure.message}`)
 
   const drain = Effect.suspend(() => {

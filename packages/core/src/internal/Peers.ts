@@ -11,6 +11,8 @@ import type { NodeId } from "../NodeId.ts"
 export const OPEN_CIRCUIT_FACTOR = 0.3
 /** What a peer that is full has left of it, until the time that it named. */
 export const BUSY_FACTOR = 0.2
+/** What a peer has left of it that the rest of the mesh holds for dead. They may be wrong, so that it is asked last, but asked. */
+export const DOWN_FACTOR = 0.05
 /** Peers whose busy word is remembered. */
 const MAX_BUSY = 10_000
 
@@ -20,6 +22,8 @@ export class Peers {
   readonly #busyUntil = new Map<NodeId, number>()
   readonly #breaker: Breaker
   readonly #settings: Settings
+  /** Whether a node is held for dead. */
+  isDown: ((node: NodeId) => boolean) | undefined
 
   constructor(breaker: Breaker, settings: Settings) {
     this.#breaker = breaker
@@ -49,7 +53,8 @@ export class Peers {
     const places = capability.concurrency ?? this.#settings.concurrency
     const until = this.#busyUntil.size === 0 ? undefined : this.#busyUntil.get(node)
     const full = until !== undefined && until > Date.now()
-    return new Availability(load, places, full, this.#breaker.isOpen(node, capability.name))
+    const down = this.isDown?.(node) ?? false
+    return new Availability(load, places, full, this.#breaker.isOpen(node, capability.name), down)
   }
 }
 
@@ -61,10 +66,12 @@ class Availability {
   readonly #places: number
   readonly #full: boolean
   readonly #open: boolean
+  readonly #down: boolean
 
-  constructor(load: number, places: number, full: boolean, open: boolean) {
+  constructor(load: number, places: number, full: boolean, open: boolean, down: boolean) {
     const free = load === 0 ? 1 : Math.max(0, 1 - load / places)
-    this.value = free * (full ? BUSY_FACTOR : 1) * (open ? OPEN_CIRCUIT_FACTOR : 1)
+    this.value = free * (full ? BUSY_FACTOR : 1) * (open ? OPEN_CIRCUIT_FACTOR : 1) * (down ? DOWN_FACTOR : 1)
+    this.#down = down
     this.#load = load
     this.#places = places
     this.#full = full
@@ -73,6 +80,7 @@ class Availability {
 
   get why(): string {
     const why = this.#full ? "says it is full" : this.#load === 0 ? "idle" : `${this.#load} of ${this.#places} busy`
-    return this.#open ? `${why}, circuit open` : why
+    const circuit = this.#open ? `${why}, circuit open` : why
+    return this.#down ? `${circuit}, held for dead` : circuit
   }
 }

@@ -1,6 +1,9 @@
 /**
  * Topics: a subscriber opens one stream per topic to each peer; a publisher sends each message down the streams of that
  * topic. At most once, in order per publisher; who reads too slowly misses messages.
+ *
+ * Where the node has a broadcast, its messages travel by that, over many hops, and a stream is opened with the word that it
+ * is for a peer without one: who has a broadcast, too, ends such a stream, and nothing comes twice.
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
@@ -8,6 +11,7 @@ import * as Queue from "effect/Queue"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as EffectStream from "effect/Stream"
+import { type BroadcastError, type Carrier, type Heard, MAX_BROADCAST_BYTES } from "../Broadcast.ts"
 import type { Connections } from "../Connections.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Message } from "../Node.ts"
@@ -22,7 +26,14 @@ export const MAX_TOPIC_BYTES = 256
 
 const SUBSCRIBE = 1
 const MESSAGE = 2
-const head = { subscribe: Uint8Array.of(SUBSCRIBE), message: Uint8Array.of(MESSAGE) }
+/** As `SUBSCRIBE`, of a subscriber that has a broadcast: wanted only of a publisher that has none. */
+const SUBSCRIBE_BESIDE = 3
+const head = {
+  subscribe: Uint8Array.of(SUBSCRIBE),
+  beside: Uint8Array.of(SUBSCRIBE_BESIDE),
+  message: Uint8Array.of(MESSAGE)
+}
+const empty = new Uint8Array(0)
 
 interface Interest {
   readonly topic: string
@@ -41,10 +52,26 @@ const tooLong = (topic: string): NodeError | undefined =>
     ? undefined
     : new NodeError({ reason: { _tag: "BadQuery", detail: `a topic has 1 to ${MAX_TOPIC_BYTES} bytes` } })
 
-/** Carries topics over the node's connections until the scope closes. */
+/** How long a node waits before it publishes again what its broadcast had no room for, in ms. */
+const RETRY_MS = 1_000
+
+const refusedBy = (node: NodeId, error: BroadcastError, bytes: number): NodeError => {
+  const { detail } = error
+  switch (error.code) {
+    case "TooLarge":
+      return new NodeError({ reason: { _tag: "TooLarge", bytes, limit: MAX_BROADCAST_BYTES } })
+    case "TooMany":
+      return new NodeError({ reason: { _tag: "Overloaded", peer: node, retryAfterMs: RETRY_MS, detail } })
+    case "Closed":
+      return new NodeError({ reason: { _tag: "Unreachable", peer: "subscribers", detail } })
+  }
+}
+
+/** Carries topics over the node's connections, and its broadcast where it has one, until the scope closes. */
 export const make = Effect.fnUntraced(function* (
   connections: Connections["Service"],
-  settings: Settings
+  settings: Settings,
+  carrier: Carrier | undefined
 ): Effect.fn.Return<Topics, never, Scope.Scope> {
   /** What this node listens to. */
   const interests = new Map<string, Interest>()
@@ -52,11 +79,18 @@ export const make = Effect.fnUntraced(function* (
   const subscribers = new Map<string, Set<Stream>>()
   const perPeer = new Map<NodeId, number>()
   const blocked = new WeakSet<Stream>()
+  /** Connections whose peer has a broadcast, too. */
+  const broadcasting = new WeakSet<Connection>()
 
   const listen = (interest: Interest, connection: Connection): void => {
-    if (interest.streams.has(connection.peer)) return
+    if (interest.streams.has(connection.peer) || broadcasting.has(connection)) return
     const stream = connection.open(Protocol.TOPICS, {
-      onMessage: (message) => {
+      onMessage: (message, last) => {
+        if (last && message.length === 0 && carrier !== undefined) {
+          broadcasting.add(connection)
+          if (interest.streams.get(connection.peer) === stream) interest.streams.delete(connection.peer)
+          return void stream?.send(empty, undefined, true)
+        }
         if (message[0] !== MESSAGE || message.length > settings.maxPayloadBytes) {
           return stream?.reset(ResetCode.Malformed)
         }
@@ -73,15 +107,20 @@ export const make = Effect.fnUntraced(function* (
     })
     if (stream === undefined) return
     interest.streams.set(connection.peer, stream)
-    stream.send(head.subscribe, interest.topic, false)
+    stream.send(carrier === undefined ? head.subscribe : head.beside, interest.topic, false)
   }
 
   const hand = (interest: Interest, message: Message): void => {
     for (const queue of interest.queues) Queue.offerUnsafe(queue, message)
   }
+  const hear = (interest: Interest, { from, text, topic }: Heard): void => {
+    const data = JsonCodec.parse(text, settings.maxJsonDepth)
+    if (!(data instanceof JsonCodec.Unfit)) hand(interest, { topic, from, data })
+  }
 
   const accept = (connection: Connection, stream: Stream): StreamHandler => {
     let topic: string | undefined
+    let over = false
     const leave = (): void => {
       if (topic === undefined) return
       const streams = subscribers.get(topic)
@@ -96,16 +135,22 @@ export const make = Effect.fnUntraced(function* (
       onMessage: (message, last) => {
         if (last) {
           leave()
-          return void stream.send(new Uint8Array(0), undefined, true)
+          return void stream.send(empty, undefined, true)
         }
+        const beside = message[0] === SUBSCRIBE_BESIDE
         if (
+          over ||
           topic !== undefined ||
-          message[0] !== SUBSCRIBE ||
+          (message[0] !== SUBSCRIBE && !beside) ||
           message.length < 2 ||
           message.length > MAX_TOPIC_BYTES + 1
         ) {
           leave()
           return stream.reset(ResetCode.Malformed)
+        }
+        if (beside && carrier !== undefined) {
+          over = true
+          return void stream.send(empty, undefined, true)
         }
         const count = perPeer.get(connection.peer) ?? 0
         if (count >= settings.topics.perPeer) return stream.reset(ResetCode.Overloaded)
@@ -117,6 +162,17 @@ export const make = Effect.fnUntraced(function* (
       onWritable: () => blocked.delete(stream),
       onClosed: leave
     }
+  }
+
+  /** Sends a message down the streams of its topic. */
+  const handOut = (topic: string, body: string): number => {
+    let handed = 0
+    for (const stream of subscribers.get(topic) ?? []) {
+      if (blocked.has(stream)) continue
+      if (!stream.send(head.message, body, false)) blocked.add(stream)
+      handed += 1
+    }
+    return handed
   }
 
   yield* Effect.orDie(connections.handle(Protocol.TOPICS, accept))
@@ -139,15 +195,17 @@ export const make = Effect.fnUntraced(function* (
           return Effect.fail(new NodeError({ reason: { _tag: "BadQuery", detail: "the message has no JSON form" } }))
         }
         // The message's first byte counts, too.
-        const limit = settings.maxPayloadBytes - 1
+        const most = settings.maxPayloadBytes - 1
+        const limit = carrier === undefined ? most : Math.min(most, MAX_BROADCAST_BYTES)
         const bytes = Buffer.byteLength(body)
         if (bytes > limit) return Effect.fail(new NodeError({ reason: { _tag: "TooLarge", bytes, limit } }))
-        let handed = 0
-        for (const stream of subscribers.get(topic) ?? []) {
-          if (blocked.has(stream)) continue
-          if (!stream.send(head.message, body, false)) blocked.add(stream)
-          handed += 1
+        if (carrier !== undefined) {
+          return carrier.publish(topic, body).pipe(
+            Effect.mapError((error) => refusedBy(connections.nodeId, error, bytes)),
+            Effect.map((handed) => handed + handOut(topic, body))
+          )
         }
+        const handed = handOut(topic, body)
         const own = interests.get(topic)
         if (own !== undefined) hand(own, { topic, from: connections.nodeId, data })
         return Effect.succeed(handed)
@@ -158,7 +216,7 @@ export const make = Effect.fnUntraced(function* (
           const wrong = tooLong(topic)
           if (wrong !== undefined) return yield* wrong
           const queue = yield* Queue.sliding<Message>(settings.topics.pending)
-          yield* Effect.acquireRelease(
+          const interest = yield* Effect.acquireRelease(
             Effect.sync(() => {
               const interest = interests.get(topic) ?? { topic, queues: new Set(), streams: new Map() }
               interests.set(topic, interest)
@@ -174,6 +232,11 @@ export const make = Effect.fnUntraced(function* (
                 for (const stream of interest.streams.values()) stream.reset(ResetCode.Cancelled)
               })
           )
+          if (carrier !== undefined) {
+            // The topic's streams serve all its readers; what is broadcast comes to each by itself.
+            const own = { ...interest, queues: new Set([queue]) }
+            yield* carrier.subscribe(topic, (heard) => hear(own, heard))
+          }
           return EffectStream.fromQueue(queue)
         })
       )
