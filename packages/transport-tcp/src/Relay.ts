@@ -18,6 +18,14 @@ import { RelayServer } from "./internal/RelayServer.ts"
 
 /** Nodes that hold a slot at once; each costs one stream. */
 export const MAX_RESERVATIONS = 4_096
+/** How long a slot is held for a node that does not ask for it again, in ms: it asks at half of that. */
+export const LEASE_MS = 30_000
+/** Requests for slots, renewals too, of one peer within a minute: an honest one makes four, and a few when something breaks. */
+export const RESERVATIONS_PER_MINUTE = 60
+/** Circuits at once to one node: a quarter of all, so that one that the world calls leaves room for others. */
+export const MAX_CIRCUITS_PER_SLOT = 256
+/** Bytes through all circuits to one node within an hour. */
+export const MAX_SLOT_BYTES_PER_HOUR = 4 * 1024 * 1024 * 1024
 /** Circuits at once. Each may hold two stream windows, 512 KiB. */
 export const MAX_CIRCUITS = 1_024
 /** Circuits that one peer may have made at once. */
@@ -38,6 +46,14 @@ export const CIRCUITS_PER_MINUTE = 240
 export interface Options {
   /** Default `MAX_RESERVATIONS`. */
   readonly maxReservations?: number
+  /** Default `LEASE_MS`. */
+  readonly leaseMs?: number
+  /** Default `RESERVATIONS_PER_MINUTE`. */
+  readonly reservationsPerMinute?: number
+  /** Default `MAX_CIRCUITS_PER_SLOT`. */
+  readonly maxCircuitsPerSlot?: number
+  /** Default `MAX_SLOT_BYTES_PER_HOUR`. */
+  readonly maxSlotBytesPerHour?: number
   /** Default `MAX_CIRCUITS`. */
   readonly maxCircuits?: number
   /** Default `MAX_CIRCUITS_PER_PEER`. */
@@ -54,25 +70,29 @@ export interface Options {
   readonly circuitsPerMinute?: number
 }
 
+/** What a relay does unless told otherwise. */
+export const defaults: Required<Options> = {
+  maxReservations: MAX_RESERVATIONS,
+  leaseMs: LEASE_MS,
+  reservationsPerMinute: RESERVATIONS_PER_MINUTE,
+  maxCircuitsPerSlot: MAX_CIRCUITS_PER_SLOT,
+  maxSlotBytesPerHour: MAX_SLOT_BYTES_PER_HOUR,
+  maxCircuits: MAX_CIRCUITS,
+  maxCircuitsPerPeer: MAX_CIRCUITS_PER_PEER,
+  maxCircuitBytes: MAX_CIRCUIT_BYTES,
+  maxCircuitMs: MAX_CIRCUIT_MS,
+  maxPeerBytesPerHour: MAX_PEER_BYTES_PER_HOUR,
+  maxHostBytesPerHour: MAX_HOST_BYTES_PER_HOUR,
+  circuitsPerMinute: CIRCUITS_PER_MINUTE
+}
+
 /** Relays on every connection of this node, as long as the layer lives. */
 export const layer = (options: Options = {}): Layer.Layer<never, TransportError, Connections> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const connections = yield* Connections
       const server = yield* Effect.acquireRelease(
-        Effect.sync(
-          () =>
-            new RelayServer({
-              maxReservations: options.maxReservations ?? MAX_RESERVATIONS,
-              maxCircuits: options.maxCircuits ?? MAX_CIRCUITS,
-              maxCircuitsPerPeer: options.maxCircuitsPerPeer ?? MAX_CIRCUITS_PER_PEER,
-              maxCircuitBytes: options.maxCircuitBytes ?? MAX_CIRCUIT_BYTES,
-              maxCircuitMs: options.maxCircuitMs ?? MAX_CIRCUIT_MS,
-              maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? MAX_PEER_BYTES_PER_HOUR,
-              maxHostBytesPerHour: options.maxHostBytesPerHour ?? MAX_HOST_BYTES_PER_HOUR,
-              circuitsPerMinute: options.circuitsPerMinute ?? CIRCUITS_PER_MINUTE
-            })
-        ),
+        Effect.sync(() => new RelayServer({ ...defaults, ...options })),
         (relay) => Effect.sync(() => relay.close())
       )
       yield* connections.handle(Protocol.RELAY, (connection, stream) => server.accept(connection, stream))

@@ -23,9 +23,11 @@ import { Admission } from "./internal/Admission.ts"
 import { Endpoint } from "./internal/Endpoint.ts"
 import * as Addresses from "./internal/Addresses.ts"
 import * as RelayClient from "./internal/RelayClient.ts"
+import * as RelaySlots from "./internal/RelaySlots.ts"
 import { SocketLink } from "./internal/SocketLink.ts"
 import { acceptDefaults, MAX_REFUSING, sessionDefaults } from "./Limits.ts"
 import type { AcceptLimits, SessionLimits } from "./Limits.ts"
+import * as Reservations from "./Reservations.ts"
 
 /** The port a node listens on unless told otherwise. */
 export const DEFAULT_PORT = 7878
@@ -42,8 +44,12 @@ export interface Options {
   readonly listen?: boolean
   /** 32 random bytes that every node of a closed network has; nobody without them learns anything of this node. */
   readonly networkKey?: Uint8Array | Redacted.Redacted<Uint8Array>
-  /** Trackers through which this node can be reached: `tcp://HOST:PORT`. */
+  /** Trackers through which this node can be reached: `tcp://HOST:PORT`, or `tcp://HOST:PORT/NODE` where only that key will do. */
   readonly relays?: ReadonlyArray<Address>
+  /** At how many of them at once, the best ones. Default: `Reservations.DEFAULT_SLOTS`. */
+  readonly relaySlots?: number
+  /** Hears how those do, whenever something happened at one. May not throw. */
+  readonly onRelays?: (health: ReadonlyArray<Reservations.Health>) => void
   /** Ciphers in order of preference; default: those this runtime has natively, fastest first. */
   readonly ciphers?: ReadonlyArray<Cipher>
   /** Limits other than `Limits.ts` gives. */
@@ -148,12 +154,14 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       const direct = options.listen === false ? (options.advertise ?? []) : yield* bind()
       const relays = options.relays ?? []
       if (relays.length > 0) {
-        yield* RelayClient.reserve({
+        yield* RelaySlots.reserve({
           endpoint,
           owner,
           relays,
+          slots: options.relaySlots ?? Reservations.DEFAULT_SLOTS,
           accept,
-          onAddresses: (relayed) => owner.onAddresses([...direct, ...relayed])
+          onAddresses: (relayed) => owner.onAddresses([...direct, ...relayed]),
+          onHealth: options.onRelays ?? (() => {})
         })
       }
       return direct

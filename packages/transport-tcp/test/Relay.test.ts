@@ -48,16 +48,8 @@ const world = async (
   }
   try {
     const tracker = await node({})
-    const server = new RelayServer({
-      maxReservations: options.maxReservations ?? Relay.MAX_RESERVATIONS,
-      maxCircuits: options.maxCircuits ?? Relay.MAX_CIRCUITS,
-      maxCircuitsPerPeer: options.maxCircuitsPerPeer ?? Relay.MAX_CIRCUITS_PER_PEER,
-      maxCircuitBytes: options.maxCircuitBytes ?? Relay.MAX_CIRCUIT_BYTES,
-      maxCircuitMs: options.maxCircuitMs ?? Relay.MAX_CIRCUIT_MS,
-      maxPeerBytesPerHour: options.maxPeerBytesPerHour ?? Relay.MAX_PEER_BYTES_PER_HOUR,
-      maxHostBytesPerHour: options.maxHostBytesPerHour ?? Relay.MAX_HOST_BYTES_PER_HOUR,
-      circuitsPerMinute: options.circuitsPerMinute ?? Relay.CIRCUITS_PER_MINUTE
-    })
+    const { divert: _divert, evil: _evil, ...limits } = options
+    const server = new RelayServer({ ...Relay.defaults, ...limits })
     const twist = (stream: Stream, side: Side): Stream => {
       let index = 0
       return {

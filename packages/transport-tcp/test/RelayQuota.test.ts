@@ -8,6 +8,10 @@ import { type RelayLimits, RelayServer } from "../src/internal/RelayServer.ts"
 
 const limits: RelayLimits = {
   maxReservations: 10,
+  leaseMs: 30_000,
+  reservationsPerMinute: 60,
+  maxCircuitsPerSlot: 100,
+  maxSlotBytesPerHour: 10_000_000,
   maxCircuits: 100,
   maxCircuitsPerPeer: 64,
   maxCircuitBytes: 1_000_000,
@@ -41,6 +45,7 @@ const fakePeer = (address: string, relayed = false) => {
     peer,
     address,
     relayed,
+    state: () => "open",
     open: () => {
       far.opened += 1
       return fakeStream().stream

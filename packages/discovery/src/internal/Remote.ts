@@ -48,6 +48,17 @@ const lost = (connections: Connections["Service"], peer: NodeId.NodeId): Effect.
     })
   )
 
+/** Ends when a connection to a peer stands, whoever made it. */
+const connected = (connections: Connections["Service"], peer: NodeId.NodeId): Effect.Effect<void> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const came = yield* Latch.make()
+      const observer: Observer = { onConnected: (connection) => void (connection.peer === peer && came.openUnsafe()) }
+      yield* connections.observe(observer)
+      yield* came.await
+    })
+  )
+
 /** The owner of an address, as seen by this node. */
 export const make = (
   connections: Connections["Service"],
@@ -87,7 +98,12 @@ export const make = (
             yield* onConnected(exit.value)
             yield* lost(connections, exit.value.peer)
           }
-          yield* Effect.sleep(pause * (0.5 + Math.random() / 2))
+          // Another part of this node may get through earlier; but one that comes and goes is not followed without pause.
+          const waited = pause * (0.5 + Math.random() / 2)
+          const most = Math.min(waited, BACKOFF_MS.first)
+          yield* Effect.sleep(most)
+          const sooner = peer === undefined ? Effect.never : connected(connections, peer)
+          yield* Effect.race(Effect.sleep(waited - most), sooner)
           pause = Math.min(pause * 2, BACKOFF_MS.longest)
         }
       })

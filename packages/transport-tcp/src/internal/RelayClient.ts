@@ -1,21 +1,13 @@
-/** A node's side of relaying: slots at trackers, circuits to peers, and circuits that peers make to it. */
+/** Addresses through relays, and circuits that this node makes to peers. `RelaySlots` takes those that peers make to it. */
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as NodeId from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import { ResetCode, TransportError } from "@parley/core/Transport"
 import type { Address, Connection, Owner, Stream, StreamHandler, TransportErrorReason } from "@parley/core/Transport"
-import type { AcceptLimits } from "../Limits.ts"
 import * as Addresses from "./Addresses.ts"
-import { Admission } from "./Admission.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { explain, RelayLink } from "./RelayLink.ts"
 import * as Wire from "./RelayWire.ts"
-
-/** First and longest pause before a lost slot is asked for again; each doubles, with up to a half taken off at random. */
-const BACKOFF_MS = { first: 250, longest: 30_000 }
-/** A relay that does not answer a request in this time is given up. */
-export const ANSWER_TIMEOUT_MS = 5_000
 
 const shape = /^relay:\/\/([^/]+)\/(z6Mk[1-9A-HJ-NP-Za-km-z]{44})\/(z6Mk[1-9A-HJ-NP-Za-km-z]{44})$/
 const MAX_ADDRESS_LENGTH = 420
@@ -143,127 +135,4 @@ export const dial = (
           : throughRelay(relay)
       )
     )
-}
-
-export interface ReserveOptions {
-  readonly endpoint: Endpoint
-  readonly owner: Owner
-  readonly relays: ReadonlyArray<Address>
-  /** What strangers may have who come through relays: a relay counts as one network address. */
-  readonly accept: AcceptLimits
-  /** Addresses through relays, whenever they change. */
-  readonly onAddresses: (addresses: ReadonlyArray<Address>) => void
-}
-
-/** Holds a slot at every relay, asking again when one is lost, and takes circuits from them, until the scope closes. */
-export const reserve = (options: ReserveOptions): Effect.Effect<void, TransportError, Scope.Scope> => {
-  const { endpoint, owner } = options
-  /** By the relay as configured: its NodeId, while a slot there is held. */
-  const held = new Map<Address, NodeId.NodeId>()
-  // Whoever fills all places with handshakes that lead nowhere loses the oldest of them to those who come after; and what
-  // one relay brings never stands in the way of another one.
-  const boundless = Number.POSITIVE_INFINITY
-  const admission = new Admission(
-    {
-      ...options.accept,
-      maxPendingPerAddress: boundless,
-      maxConnectionsPerAddress: boundless,
-      maxConnections: boundless
-    },
-    true
-  )
-
-  const publish = (): void => {
-    const found = new Set([...held].map(([via, tracker]) => formatAddress(via, tracker, owner.nodeId)))
-    options.onAddresses([...found])
-  }
-
-  const accept = (relay: Connection, stream: Stream): StreamHandler | undefined => {
-    const via = [...held].find(([, tracker]) => tracker === relay.peer)?.[0]
-    if (via === undefined) return undefined
-    const link = new RelayLink(stream)
-    let begun = false
-    return {
-      onMessage: (message, last) => {
-        if (begun) return link.onMessage(message, last)
-        const dialler = Wire.readIncoming(message)
-        if (dialler === undefined || last) return stream.reset(ResetCode.Malformed)
-        const address = formatAddress(via, relay.peer, dialler)
-        let abandon = (): void => {}
-        const guest = admission.admit(relay.peer, performance.now(), () => abandon())
-        if (!("left" in guest)) {
-          stream.reset(ResetCode.Overloaded)
-          return endpoint.refused(address, { _tag: "LimitReached", limit: guest[0], value: guest[1] })
-        }
-        begun = true
-        abandon = endpoint.accept({
-          link,
-          address,
-          relayed: true,
-          onResult: (_session, reason) => {
-            guest.left()
-            if (reason !== undefined) endpoint.refused(address, reason)
-          }
-        })
-      },
-      onWritable: () => link.onWritable(),
-      onClosed: (code) => link.onClosed(code)
-    }
-  }
-
-  /** One slot, from request to loss; fails when it was refused. */
-  const slot = (via: Address, relay: Connection): Effect.Effect<void, TransportError> =>
-    Effect.callback<void, TransportError>((resume) => {
-      let release = ask(relay, Wire.reserve, ANSWER_TIMEOUT_MS, {
-        no: (detail) => resume(fail({ _tag: "DialFailed", address: via, detail })),
-        yes: (stream) => {
-          const lost = (): void => {
-            held.delete(via)
-            publish()
-            resume(Effect.void)
-          }
-          release = () => {
-            held.delete(via)
-            stream.reset(ResetCode.Cancelled)
-          }
-          held.set(via, relay.peer)
-          publish()
-          return {
-            onMessage: (_message, last) => {
-              if (!last) return
-              stream.reset(ResetCode.Cancelled)
-              lost()
-            },
-            onWritable: () => {},
-            onClosed: lost
-          }
-        }
-      })
-      return Effect.sync(() => release())
-    })
-
-  const keep = (via: Address): Effect.Effect<void> => {
-    let pause = BACKOFF_MS.first
-    return owner.connect({ addresses: [via] }).pipe(
-      Effect.flatMap((relay) => slot(via, relay)),
-      Effect.tap(() =>
-        Effect.sync(() => {
-          pause = BACKOFF_MS.first
-        })
-      ),
-      Effect.catch((error) => Effect.logDebug(`no slot at the relay ${via}: ${error.message}`)),
-      Effect.andThen(Effect.suspend(() => Effect.sleep(pause * (0.5 + Math.random() / 2)))),
-      Effect.tap(() =>
-        Effect.sync(() => {
-          pause = Math.min(2 * pause, BACKOFF_MS.longest)
-        })
-      ),
-      Effect.forever
-    )
-  }
-
-  return Effect.gen(function* () {
-    yield* owner.handle(Protocol.CIRCUIT, accept)
-    for (const via of options.relays) yield* Effect.forkScoped(keep(via))
-  })
 }

@@ -8,6 +8,11 @@ import * as Wire from "./RelayWire.ts"
 
 export interface RelayLimits {
   readonly maxReservations: number
+  /** How long a slot is held without being asked for again. */
+  readonly leaseMs: number
+  readonly reservationsPerMinute: number
+  readonly maxCircuitsPerSlot: number
+  readonly maxSlotBytesPerHour: number
   readonly maxCircuits: number
   readonly maxCircuitsPerPeer: number
   readonly maxCircuitBytes: number
@@ -27,13 +32,15 @@ interface Account {
   since: number
   bytes: number
   circuits: number
-  minute: number
-  asked: number
+  /** Circuits and slots asked for within a minute, and when that began. */
+  readonly asked: { [what in "circuit" | "slot"]: { minute: number; count: number } }
 }
 
 interface Slot {
   readonly connection: Connection
   readonly stream: Stream
+  /** When its lease ends, on the clock of `performance.now`; never where the node asked for none. */
+  until: number
 }
 
 /** Counts bytes of this hour; how many those are now. */
@@ -103,7 +110,7 @@ export class RelayServer {
   readonly limits: RelayLimits
   readonly circuits = new Set<Circuit>()
   readonly #slots = new Map<NodeId, Slot>()
-  /** By NodeId, and by network address. */
+  /** By NodeId, by network address, and by NodeId of a slot. */
   readonly #accounts = new Map<string, Account>()
 
   constructor(limits: RelayLimits) {
@@ -120,7 +127,7 @@ export class RelayServer {
         if (request === undefined) {
           inner = this.#refuse(stream, "Malformed")
         } else if (request._tag === "Reserve") {
-          inner = this.#reserve(connection, stream)
+          inner = this.#reserve(connection, stream, request.leased)
         } else {
           inner = this.#connect(connection, stream, request.node)
         }
@@ -142,33 +149,68 @@ export class RelayServer {
     return deaf
   }
 
-  #reserve(connection: Connection, stream: Stream): StreamHandler {
+  #reserve(connection: Connection, stream: Stream, leased: boolean): StreamHandler {
     if (connection.relayed) return this.#refuse(stream, "Relayed")
     const peer = connection.peer
+    const { leaseMs, maxReservations, reservationsPerMinute } = this.limits
+    const own = this.#account(peer)
+    if (!mayAsk(own, "slot", reservationsPerMinute)) return this.#refuse(stream, "LimitReached")
     const before = this.#slots.get(peer)
-    if (before === undefined && this.#slots.size >= this.limits.maxReservations) {
-      return this.#refuse(stream, "LimitReached")
+    if (before === undefined && this.#slots.size >= maxReservations) {
+      this.#sweep()
+      if (this.#slots.size >= maxReservations) return this.#refuse(stream, "LimitReached")
     }
-    const slot: Slot = { connection, stream }
+    // One slot a key, the latest: a node that has started again need not wait until its old slot is given up.
+    const slot: Slot = { connection, stream, until: Number.POSITIVE_INFINITY }
     this.#slots.set(peer, slot)
     before?.stream.reset(ResetCode.Cancelled)
     const release = (): void => {
       if (this.#slots.get(peer) === slot) this.#slots.delete(peer)
     }
-    stream.send(Wire.yes, undefined, false)
+    const grant = (): void => {
+      if (!leased) return void stream.send(Wire.yes, undefined, false)
+      slot.until = performance.now() + leaseMs
+      stream.send(Wire.grant({ leaseMs, ...this.#left(peer) }), undefined, false)
+    }
+    grant()
     return {
-      onMessage: (_message, last) => {
+      onMessage: (message, last) => {
+        const again = leased && !last && Wire.readRequest(message)?._tag === "Reserve"
+        if (again && this.#slots.get(peer) === slot && mayAsk(own, "slot", reservationsPerMinute)) return grant()
         release()
-        stream.reset(last ? ResetCode.Cancelled : ResetCode.Malformed)
+        stream.reset(last ? ResetCode.Cancelled : again ? ResetCode.Overloaded : ResetCode.Malformed)
       },
       onWritable: () => {},
       onClosed: release
     }
   }
 
+  /** The slot of a node whose lease runs and whose connection stands. */
+  #slotOf(node: NodeId): Slot | undefined {
+    const slot = this.#slots.get(node)
+    if (slot === undefined || (performance.now() < slot.until && slot.connection.state() === "open")) return slot
+    this.#slots.delete(node)
+    slot.stream.reset(ResetCode.TooSlow)
+    return undefined
+  }
+
+  /** Gives up every slot whose lease is over. */
+  #sweep(): void {
+    for (const node of [...this.#slots.keys()]) this.#slotOf(node)
+  }
+
+  /** What a node's slot is still good for. */
+  #left(node: NodeId): { readonly circuits: number; readonly bytes: number } {
+    const account = this.#account(slotKey(node))
+    const { maxCircuits, maxCircuitsPerSlot, maxSlotBytesPerHour } = this.limits
+    return {
+      circuits: Math.max(0, Math.min(maxCircuitsPerSlot - account.circuits, maxCircuits - this.circuits.size)),
+      bytes: Math.max(0, maxSlotBytesPerHour - charge(account, 0))
+    }
+  }
+
   #connect(connection: Connection, near: Stream, node: NodeId): StreamHandler {
     if (connection.relayed) return this.#refuse(near, "Relayed")
-    const slot = this.#slots.get(node)
     const { limits } = this
     const own = this.#account(connection.peer)
     const host = hostOf(connection.address)
@@ -176,13 +218,18 @@ export class RelayServer {
     const shared = host === undefined ? undefined : this.#account(host)
     const accounts: Array<readonly [Account, number]> = [[own, limits.maxPeerBytesPerHour]]
     if (shared !== undefined) accounts.push([shared, limits.maxHostBytesPerHour])
-    if (!mayAsk(own, limits.circuitsPerMinute)) return this.#refuse(near, "LimitReached")
+    if (!mayAsk(own, "circuit", limits.circuitsPerMinute)) return this.#refuse(near, "LimitReached")
+    const slot = this.#slotOf(node)
     if (slot === undefined) return this.#refuse(near, "NoReservation")
+    // The node's own share: whoever is called by all the world leaves room for others.
+    const called = this.#account(slotKey(node))
+    accounts.push([called, limits.maxSlotBytesPerHour])
     if (accounts.some(([account, most]) => charge(account, 0) >= most)) return this.#refuse(near, "QuotaExceeded")
     const mostOfHost = Math.max(limits.maxCircuitsPerPeer, limits.maxCircuits / 2)
     if (
       this.circuits.size >= limits.maxCircuits ||
       own.circuits >= limits.maxCircuitsPerPeer ||
+      called.circuits >= limits.maxCircuitsPerSlot ||
       (shared?.circuits ?? 0) >= mostOfHost
     ) {
       return this.#refuse(near, "LimitReached")
@@ -213,7 +260,8 @@ export class RelayServer {
         }
       }
       const now = Date.now()
-      account = { since: now, bytes: 0, circuits: 0, minute: now, asked: 0 }
+      const asked = { circuit: { minute: now, count: 0 }, slot: { minute: now, count: 0 } }
+      account = { since: now, bytes: 0, circuits: 0, asked }
       this.#accounts.set(key, account)
     }
     return account
@@ -221,14 +269,18 @@ export class RelayServer {
 }
 
 /** Counts a request of this minute; whether there may be one. */
-const mayAsk = (account: Account, most: number): boolean => {
+const mayAsk = (account: Account, what: keyof Account["asked"], most: number): boolean => {
+  const asked = account.asked[what]
   const now = Date.now()
-  if (now - account.minute > MINUTE_MS) {
-    account.minute = now
-    account.asked = 0
+  if (now - asked.minute > MINUTE_MS) {
+    asked.minute = now
+    asked.count = 0
   }
-  return ++account.asked <= most
+  return ++asked.count <= most
 }
+
+/** The account of what goes to a node, beside the one of what it makes itself. */
+const slotKey = (node: NodeId): string => `to ${node}`
 
 /** The network that a connection came from; undefined for one that this node dialled. */
 const hostOf = (address: string): string | undefined => {

@@ -3,7 +3,9 @@
  *
  * | from | message | meaning |
  * | --- | --- | --- |
- * | node | 1 | reserve a slot; it is held while this stream is open |
+ * | node | 4 | reserve a slot for the time of a lease, or renew the lease on the stream that holds the slot |
+ * | relay | 18 ‖ lease in ms (u32) ‖ free circuits (u32) ‖ bytes left (u64) | yes, to each 4; more may follow and is ignored |
+ * | node | 1 | reserve a slot without a lease, as versions before leases do; it is held while this stream is open |
  * | dialler | 2 ‖ NodeId's key (32 bytes) | connect to that node |
  * | relay | 16 | yes; on a dialler's stream every message from here on is opaque bytes |
  * | relay | 17 ‖ reason (1 byte) | no |
@@ -12,7 +14,9 @@
 import * as NodeId from "@parley/core/NodeId"
 
 const keyBytes = NodeId.PUBLIC_KEY_BYTES
-const kind = { reserve: 1, connect: 2, incoming: 3, yes: 16, no: 17 } as const
+const kind = { reserve: 1, connect: 2, incoming: 3, lease: 4, yes: 16, no: 17, granted: 18 } as const
+/** Bytes of a grant that this version reads, and the most that a later one may send. */
+const GRANT_BYTES = { read: 17, most: 1_024 }
 
 /** Why a relay refused. */
 export const refusals = {
@@ -25,11 +29,14 @@ export const refusals = {
 export type Refusal = keyof typeof refusals
 
 export type Request =
-  | { readonly _tag: "Reserve" }
+  | { readonly _tag: "Reserve"; readonly leased: boolean }
   | { readonly _tag: "Connect"; readonly node: NodeId.NodeId }
   | undefined
 
+/** Of a relay that knows no leases. */
 export const reserve = Uint8Array.of(kind.reserve)
+/** Reserves a slot for the time of a lease, and renews it. */
+export const lease = Uint8Array.of(kind.lease)
 export const yes = Uint8Array.of(kind.yes)
 export const no = (reason: Refusal): Uint8Array => Uint8Array.of(kind.no, refusals[reason][0])
 
@@ -48,7 +55,8 @@ export const incoming = (dialler: NodeId.NodeId): Uint8Array => withKey(kind.inc
 export const readIncoming = (message: Uint8Array): NodeId.NodeId | undefined => readKey(kind.incoming, message)
 
 export const readRequest = (message: Uint8Array): Request => {
-  if (message.length === 1 && message[0] === kind.reserve) return { _tag: "Reserve" }
+  if (message.length === 1 && message[0] === kind.reserve) return { _tag: "Reserve", leased: false }
+  if (message.length === 1 && message[0] === kind.lease) return { _tag: "Reserve", leased: true }
   const node = readKey(kind.connect, message)
   return node === undefined ? undefined : { _tag: "Connect", node }
 }
@@ -59,4 +67,31 @@ export const readAnswer = (message: Uint8Array): true | Refusal => {
   if (message.length !== 2 || message[0] !== kind.no) return "Malformed"
   const found = Object.entries(refusals).find(([, [code]]) => code === message[1])
   return found === undefined ? "Malformed" : (found[0] as Refusal)
+}
+
+/** What a slot is good for. */
+export interface Grant {
+  readonly leaseMs: number
+  /** Circuits that may yet be made to the node. */
+  readonly circuits: number
+  /** Bytes that may yet go through them within this hour. */
+  readonly bytes: number
+}
+
+export const grant = ({ bytes, circuits, leaseMs }: Grant): Uint8Array => {
+  const message = new Uint8Array(GRANT_BYTES.read)
+  const view = new DataView(message.buffer)
+  message[0] = kind.granted
+  view.setUint32(1, Math.min(leaseMs, 0xffff_ffff))
+  view.setUint32(5, Math.max(0, Math.min(circuits, 0xffff_ffff)))
+  view.setBigUint64(9, BigInt(Math.max(0, Math.min(bytes, Number.MAX_SAFE_INTEGER))))
+  return message
+}
+
+/** A grant, or the reason of the refusal; a bare yes is a grant without lease. */
+export const readGrant = (message: Uint8Array): Grant | true | Refusal => {
+  if (message[0] !== kind.granted) return readAnswer(message)
+  if (message.length < GRANT_BYTES.read || message.length > GRANT_BYTES.most) return "Malformed"
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength)
+  return { leaseMs: view.getUint32(1), circuits: view.getUint32(5), bytes: Number(view.getBigUint64(9)) }
 }
