@@ -20,5 +20,7 @@ export const CIRCUIT = 6
 export const GOSSIP = 7
 /** Two nodes on a relayed connection agree on a direct one. */
 export const PUNCH = 8
+/** Members of a network with a root: who is let in, and whom the root has put out. */
+export const MEMBERS = 9
 /** First number that is free for plugins. */
 export const FIRST_PLUGIN = 128
