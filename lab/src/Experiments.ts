@@ -1,4 +1,6 @@
 /** The experiments of the lab, in the order of running. Each is loaded when it is run, so that one which is broken breaks no other. */
 import type { Experiment } from "./Experiment.ts"
 
-export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {}
+export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {
+  hostile: async () => (await import("./Hostile.ts")).hostile
+}

@@ -1,0 +1,17 @@
+/** Attackers, in a process of their own: `AttackMain.ts NODE HOST PORT SEED NAME...`. They end with their input, and then say what they did. */
+import { fromSeed } from "@parley/core/testing/Seeded"
+import * as NodeId from "@parley/core/NodeId"
+import type { Counts } from "./Attack.ts"
+import { attacks } from "./Attacks.ts"
+
+const [node = "", host = "", port = "", seed = "", ...names] = process.argv.slice(2)
+const victim = { node: NodeId.parse(node)!, host, port: Number(port) }
+const over = new AbortController()
+process.stdin.on("end", () => over.abort())
+process.stdin.resume()
+
+const done: { [name: string]: Counts } = Object.fromEntries(names.map((name) => [name, {}]))
+await Promise.all(
+  names.map((name, i) => attacks[name]!.run(victim, done[name]!, fromSeed(Number(seed) + i), over.signal))
+)
+process.stdout.write(`${JSON.stringify(done)}\n`, () => process.exit(0))

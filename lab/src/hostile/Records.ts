@@ -1,0 +1,116 @@
+/** Attacks by what is said of agents: floods of records, records of the past and of the future, forged ones, and queries. */
+import { randomBytes } from "node:crypto"
+import * as AgentRecord from "@parley/core/AgentRecord"
+import * as CanonicalJson from "@parley/core/CanonicalJson"
+import type { CapabilityRecord } from "@parley/core/Capability"
+import * as Protocol from "@parley/core/Protocol"
+import type { Seeded } from "@parley/core/testing/Seeded"
+import type { Connection, Stream } from "@parley/core/Transport"
+import { add, type Attack, type Counts, doorTo, rest, type Victim } from "./Attack.ts"
+import { deaf, makeStranger, type Stranger } from "./Strangers.ts"
+
+const RECORD = Uint8Array.of(1)
+const QUERY = Uint8Array.of(2)
+const STRANGERS = 32
+const DOORS = 8
+/** Messages in one burst, and the pause between bursts, of each stranger. */
+const BURST = 20
+const PAUSE_MS = 100
+
+const capability = (random: Seeded, which: number): CapabilityRecord => ({
+  name: `flood.c${random.int(1_000_000)}`,
+  version: "1.0.0",
+  description: `what stranger ${which} says it can do, in words that fill the index: ${random.int(1e9).toString(36)} ${random.int(1e9).toString(36)}`,
+  tags: [`tag${random.int(10_000)}`],
+  features: [],
+  metadata: {}
+})
+
+/** Record messages of one stranger, signed before the attack so that it costs the victim more than the attacker. */
+const prepare = ({ identity }: Stranger, random: Seeded, which: number): ReadonlyArray<string> => {
+  const now = Date.now()
+  const make = (seq: number, issuedAt: number) =>
+    AgentRecord.make(identity, {
+      name: `stranger-${which}`,
+      seq,
+      issuedAt,
+      addresses: [`tcp://127.66.0.${1 + random.int(200)}:${1 + random.int(65_000)}`],
+      capabilities: Array.from({ length: AgentRecord.MAX_CAPABILITIES }, () => capability(random, which))
+    })
+  const newer = Array.from({ length: 12 }, (_, i) => make(now + i, now))
+  const future = make(now + 100, now + 10 * AgentRecord.CLOCK_SKEW)
+  const past = make(1, now - 2 * AgentRecord.DEFAULT_LIFETIME)
+  const forged = newer.map((record) => ({ ...record, name: "somebody-else" }))
+  return [...newer, future, past, ...forged].map((record) => CanonicalJson.stringify(record))
+}
+
+/** Keeps sessions of many strangers, and lets each do its worst at a bounded pace. */
+const siege = async (
+  victim: Victim,
+  counts: Counts,
+  over: AbortSignal,
+  worst: (connection: Connection, stranger: Stranger, which: number) => void
+): Promise<void> => {
+  const doors = await Promise.all(Array.from({ length: DOORS }, (_, i) => doorTo(victim, 160 + i, over)))
+  const strangers = await Promise.all(Array.from({ length: STRANGERS }, () => makeStranger()))
+  const one = async (stranger: Stranger, which: number): Promise<void> => {
+    while (!over.aborted) {
+      const connection = await stranger.dial(victim, doors[which % DOORS]!)
+      add(counts, connection === undefined ? "refused" : "sessions")
+      while (connection?.state() === "open" && !over.aborted) {
+        worst(connection, stranger, which)
+        await rest(PAUSE_MS, over)
+      }
+      await rest(500, over)
+    }
+  }
+  await Promise.all(strangers.map(one))
+  await Promise.all(strangers.map((stranger) => stranger.close()))
+}
+
+/** Records without end: new ones, old ones, those of the future, and forged ones. */
+export const recordFlood: Attack = {
+  what: `${STRANGERS} strangers that tell large records without end: newer, replayed, expired, of the future, forged`,
+  run: async (victim, counts, random, over) => {
+    const prepared = new Map<Stranger, ReadonlyArray<string>>()
+    await siege(victim, counts, over, (connection, stranger, which) => {
+      let texts = prepared.get(stranger)
+      if (texts === undefined) prepared.set(stranger, (texts = prepare(stranger, random, which)))
+      const stream: Stream | undefined = connection.open(Protocol.RECORDS, deaf)
+      for (let i = 0; i < BURST; i++) {
+        if (stream?.send(RECORD, random.pick(texts), i === BURST - 1) !== true) break
+        add(counts, "records")
+      }
+    })
+  }
+}
+
+/** Questions without end, that match everything. */
+export const queryFlood: Attack = {
+  what: `${STRANGERS} strangers that ask without end, across the mesh`,
+  run: async (victim, counts, _random, over) => {
+    await siege(victim, counts, over, (connection) => {
+      for (let i = 0; i < BURST; i++) {
+        const stream = connection.open(Protocol.RECORDS, deaf)
+        const body = JSON.stringify({ id: randomBytes(8).toString("hex"), hops: 3, ms: 5_000, query: {} })
+        if (stream?.send(QUERY, body, true) === undefined) break
+        add(counts, "queries")
+      }
+    })
+  }
+}
+
+/** Random bytes on streams of every protocol that a node speaks. */
+export const babble: Attack = {
+  what: `${STRANGERS} strangers that send random bytes on streams of every protocol`,
+  run: async (victim, counts, random, over) => {
+    await siege(victim, counts, over, (connection) => {
+      for (let i = 0; i < BURST; i++) {
+        const stream = connection.open(1 + random.int(12), deaf)
+        stream?.send(random.bytes(1 + random.int(24)), random.bytes(random.int(4_000)), random.int(2) === 0)
+        if (random.int(3) === 0) stream?.reset(0)
+        add(counts, "messages")
+      }
+    })
+  }
+}
