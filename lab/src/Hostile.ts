@@ -14,10 +14,10 @@ import { type Experiment, type Report, row, type Terms } from "./Experiment.ts"
 
 const MIB = 2 ** 20
 /** How long each attack lasts by itself, and in a brief run, in ms. */
-const ALONE_MS = { full: 10_000, brief: 2_500 }
+const ALONE_MS = { full: 10_000, brief: 1_500 }
 /** All attacks together, in ms. */
-const SOAK_MS = { full: 600_000, brief: 6_000 }
-const SAMPLE_MS = { full: 5_000, brief: 1_000 }
+const SOAK_MS = { full: 600_000, brief: 4_000 }
+const SAMPLE_MS = { full: 5_000, brief: 500 }
 /** The part of the soak that is warming up: what is kept up to a bound fills. */
 const WARM = 0.4
 /** What the attacked node may hold beyond what it held in quiet: `MAX_HELD_BYTES` of transport and half of `recordBytes` of core. */

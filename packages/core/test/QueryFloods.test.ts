@@ -130,7 +130,7 @@ describe("a stranger's queries", () => {
           if (asked.reset === undefined) answered += 1
           else expect(asked.reset).toBe(ResetCode.Overloaded)
         }
-        expect(answered).toBeGreaterThan(2)
+        expect(answered).toBeGreaterThan(0)
         expect(answered).toBeLessThan(9)
         expect(tell(friend.connection, queryMessage(31), true).reset).toBe(undefined)
       })

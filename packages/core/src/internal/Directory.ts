@@ -39,8 +39,10 @@ const ANNOUNCEMENTS_PER_SECOND = 2
 export const MAX_QUERIES_PER_PEER = 64
 /** Queries of one peer that are passed on a second, and of all peers: this node's own queries count at its peers, too. */
 export const PASSED_ON_PER_SECOND = { ofOne: 10, ofAll: 50 }
-/** Milliseconds a second that are spent on matching the queries of one peer, and of all; some may be saved up. */
+/** Milliseconds a second that are spent on answering the queries of one peer, and of all. */
 export const MATCHING_MS_PER_SECOND = { ofOne: 100, ofAll: 400 }
+/** How much of that may be saved up: a node that was asked nothing for long is still held up by no more than this at once. */
+export const MATCHING_MS_AT_ONCE = { ofOne: 100, ofAll: 200 }
 /** Bytes of records that one answer carries, about; ten of the largest, or all fifty of ordinary ones. */
 export const MAX_ANSWER_BYTES = 640 * 1024
 /**
@@ -97,8 +99,13 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     ofAll: new RateLimit(PASSED_ON_PER_SECOND.ofAll)
   }
   const matching = {
-    ofOne: new RateLimit(MATCHING_MS_PER_SECOND.ofOne, 5 * MATCHING_MS_PER_SECOND.ofOne),
-    ofAll: new RateLimit(MATCHING_MS_PER_SECOND.ofAll, 3 * MATCHING_MS_PER_SECOND.ofAll)
+    ofOne: new RateLimit(MATCHING_MS_PER_SECOND.ofOne, MATCHING_MS_AT_ONCE.ofOne),
+    ofAll: new RateLimit(MATCHING_MS_PER_SECOND.ofAll, MATCHING_MS_AT_ONCE.ofAll)
+  }
+  const chargeSince = (began: number, peer: NodeId): void => {
+    const now = performance.now()
+    matching.ofOne.charge(peer, now - began, now)
+    matching.ofAll.charge(ALL, now - began, now)
   }
   const queries = new RateLimit(settings.queriesPerSecond)
   let membership: Membership | undefined
@@ -248,6 +255,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     }
     const flush = (): void => {
       if (over) return
+      const began = performance.now()
       while (!blocked) {
         const record = queue.shift()
         if (record === undefined) break
@@ -258,6 +266,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
         queue.length = 0
         complete = true
       }
+      chargeSince(began, peer)
       if (!complete || blocked) return
       finish()
       stream.send(empty, undefined, true)
@@ -283,9 +292,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     }, asked.ms)
     const began = performance.now()
     const matches = matcher.match({ ...asked.query, limit: MAX_ANSWERS }, { ...deps.context(), trust: alike })
-    const now = performance.now()
-    matching.ofOne.charge(peer, now - began, now)
-    matching.ofAll.charge(ALL, now - began, now)
+    chargeSince(began, peer)
     for (const match of matches) tell(match.record)
     const hops = Math.min(asked.hops, settings.hops)
     if (!over && hops > 0 && !seen.has(asked.id) && mayPassOn(peer))
