@@ -7,6 +7,8 @@ import * as Fiber from "effect/Fiber"
 import { makeEndless, makeMesh, makeSignal, reasonOf, run } from "./mesh.ts"
 
 const Work = Capability.untyped("work.do@1.0.0")
+/** A task whose caller has gone is given up within a moment. */
+const nobodyComesBack = { ms: 20, perCaller: 16, entries: 16, bytes: 1_000_000 }
 
 /** An executor that counts its runs, and two callers. */
 const counting = Effect.fnUntraced(function* (guardrails: Partial<Guardrails.Settings> = {}) {
@@ -116,7 +118,7 @@ describe("idempotency", () => {
     run(
       Effect.gen(function* () {
         const mesh = makeMesh()
-        const ada = yield* mesh.node("ada")
+        const ada = yield* mesh.node("ada", { guardrails: { resume: nobodyComesBack } })
         const bob = yield* mesh.node("bob")
         const endless = makeEndless()
         yield* ada.serve(Work, () =>

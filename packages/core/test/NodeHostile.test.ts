@@ -19,6 +19,8 @@ import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts
 
 const HOSTILE_ROUNDS = 100_000
 const Work = Capability.untyped("work.do@1.0.0")
+/** A task whose caller has gone is given up within a moment. */
+const nobodyComesBack = { ms: 20, perCaller: 16, entries: 16, bytes: 1_000_000 }
 const queryMessage = (asked: object): Uint8Array =>
   Buffer.concat([Uint8Array.of(2), Buffer.from(JSON.stringify(asked))])
 const asked = { id: "0123456789abcdef", hops: 2, ms: 1_000, query: { name: "work.do", version: "^1", limit: 5 } }
@@ -247,7 +249,7 @@ describe("a hostile peer", () => {
     run(
       Effect.gen(function* () {
         const mesh = makeMesh()
-        const ada = yield* mesh.node("ada")
+        const ada = yield* mesh.node("ada", { guardrails: { resume: nobodyComesBack } })
         const endless = makeEndless()
         yield* ada.serve(Work, () => endless.run)
         const stranger = yield* mesh.stranger()

@@ -23,7 +23,9 @@ export const Kind = {
   /** One chunk of bytes, as they are; to callers that take it. */
   Bytes: 10,
   /** A result whose output are bytes, as they are; to callers that take it. */
-  BytesResult: 11
+  BytesResult: 11,
+  /** In place of a request: the task is one that its caller placed before, on a connection that broke. */
+  Resume: 12
 } as const
 
 const Flag = { receipt: 1, trace: 2, budget: 4, stream: 8, batches: 16, bytes: 32, raw: 64 } as const
@@ -177,6 +179,55 @@ export class ReceivedRequest extends TaskId.TaskId {
   get raw(): boolean {
     return (this.#flags & Flag.raw) !== 0
   }
+}
+
+/** A caller that goes on with a task on another connection. */
+export class ReceivedResume extends TaskId.TaskId {
+  readonly #flags: number
+  /** The number of the first chunk that the caller has not seen, from 0 on. */
+  readonly next: number
+
+  constructor(message: Uint8Array) {
+    super(TaskId.word(message, 2), TaskId.word(message, 6), TaskId.word(message, 10), TaskId.word(message, 14))
+    this.#flags = message[1] as number
+    this.next = (TaskId.word(message, 18) >>> 0) * 2 ** 32 + (TaskId.word(message, 22) >>> 0)
+  }
+  get receipt(): boolean {
+    return (this.#flags & Flag.receipt) !== 0
+  }
+  get stream(): boolean {
+    return (this.#flags & Flag.stream) !== 0
+  }
+  get bytes(): boolean {
+    return (this.#flags & Flag.bytes) !== 0
+  }
+}
+
+const RESUME_BYTES = 26
+const RESUME_FLAGS = Flag.receipt | Flag.stream | Flag.bytes
+
+/** The message that goes on with a task. */
+export const encodeResume = (request: Request, next: number): Uint8Array => {
+  const { task } = request
+  const message = Buffer.allocUnsafe(RESUME_BYTES)
+  message[0] = Kind.Resume
+  message[1] =
+    (request.receipt ? Flag.receipt : 0) | (request.stream ? Flag.stream : 0) | (request.bytes ? Flag.bytes : 0)
+  message.writeInt32BE(task.a, 2)
+  message.writeInt32BE(task.b, 6)
+  message.writeInt32BE(task.c, 10)
+  message.writeInt32BE(task.d, 14)
+  message.writeUInt32BE(Math.floor(next / 2 ** 32), 18)
+  message.writeUInt32BE(next >>> 0, 22)
+  return message
+}
+
+/** Reads a resumption; a number beyond 2^53 is none of a chunk. */
+export const decodeResume = (message: Uint8Array): ReceivedResume | undefined => {
+  if (message.length !== RESUME_BYTES || message[0] !== Kind.Resume) return undefined
+  if (((message[1] as number) & ~RESUME_FLAGS) !== 0) return undefined
+  const resume = new ReceivedResume(message)
+  return Number.isSafeInteger(resume.next) ? resume : undefined
 }
 
 /** The JSON of bytes: the string of their base64. What is counted, compared, kept and signed of bytes is this. */

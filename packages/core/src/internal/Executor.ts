@@ -18,20 +18,21 @@ import type { Deadlines } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { RateLimit } from "./RateLimit.ts"
-import type { CounteredBody } from "./Refusal.ts"
+import { Held } from "./Held.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
 import { Running } from "./Running.ts"
-import { bestInRange, decide, type Served, TaskInfo } from "./Served.ts"
+import { bestInRange, decide, full, type Served, TaskInfo } from "./Served.ts"
 import { sendChunks } from "./SendChunks.ts"
 import { broken, receiptOf, refusalOf, settle } from "./Settling.ts"
+import type { Tail } from "./Tail.ts"
+import { Tails } from "./Tails.ts"
+import { TaskId } from "./TaskId.ts"
 import { type Desk, Waiter, Work } from "./Work.ts"
 
 /** An executor tells at once that it has accepted a task when it expects to take at least this long, in ms. */
 const ACCEPT_FROM_MS = 50
 /** It tells at the latest after this time, in ms, so that its caller knows that somebody is at work. */
 export const ACCEPT_AFTER_MS = 250
-/** When to come back to an agent that is full and has not yet learned how long its tasks take, in ms. */
-const RETRY_AFTER_MS = 50
 /** Ranges of strangers whose best match is remembered; all are forgotten beyond it. */
 const MAX_RANGES = 256
 /** How much of a new duration goes into a capability's average. */
@@ -54,6 +55,8 @@ export class Executor implements Desk {
   readonly #rate: RateLimit
   readonly #running = new Running<Work>()
   readonly #settled: Repeats
+  readonly #held: Held
+  readonly #tails: Tails
   readonly #spans = new RecentSpans()
   #draining = false
   #idle: Array<() => void> = []
@@ -62,6 +65,9 @@ export class Executor implements Desk {
     this.#deps = deps
     this.#rate = new RateLimit(deps.settings.ratePerSecond)
     this.#settled = new Repeats(deps.settings.idempotency)
+    const { resume } = deps.settings
+    this.#held = new Held(resume, deps.deadlines, (work) => this.#giveUp(work))
+    this.#tails = new Tails(resume)
   }
 
   add(served: Served): boolean {
@@ -78,12 +84,11 @@ export class Executor implements Desk {
   abandon(served: Served): void {
     for (const work of this.#running.list()) {
       if (work.served !== served) continue
-      work.served.waiting.remove(work)
-      this.#forget(work)
-      for (const waiter of work.waiters) {
+      const { waiters } = work
+      this.#giveUp(work)
+      for (const waiter of waiters) {
         waiter.refuse("rejected", { code: "Draining", detail: "the agent serves this no more" })
       }
-      work.fiber?.interruptUnsafe()
     }
   }
   get draining(): boolean {
@@ -102,9 +107,15 @@ export class Executor implements Desk {
   pending(served: Served): number {
     return served.running + served.waiting.length
   }
-  /** Takes nothing new from now on; `idle` is called when the last task has ended. */
+  /** Tasks whose caller's connection broke, and that it may come back for. */
+  get held(): number {
+    return this.#held.size
+  }
+  /** Takes nothing new from now on, and waits for no caller; `idle` is called when the last task has ended. */
   drain(idle: () => void): void {
     this.#draining = true
+    if (this.#held.size > 0) for (const work of this.#running.list()) if (work.held !== undefined) this.#giveUp(work)
+    this.#tails.stop()
     if (this.#running.size === 0) idle()
     else this.#idle.push(idle)
   }
@@ -119,13 +130,14 @@ export class Executor implements Desk {
   dispatch(waiter: Waiter, message: Uint8Array): void {
     const { settings } = this.#deps
     const bodyBytes = Envelope.requestBodyBytes(message)
-    if (bodyBytes < 0) return waiter.stream.reset(ResetCode.Malformed)
+    if (bodyBytes < 0 && message[0] !== Envelope.Kind.Resume) return waiter.stream.reset(ResetCode.Malformed)
     const now = this.#deps.now()
     const retryAfterMs = this.#rate.take(waiter.peer, now)
     if (retryAfterMs > 0) {
       const detail = `more than ${settings.ratePerSecond} tasks a second from one peer`
       return waiter.refuse("rejected", { code: "Overloaded", retryAfterMs, detail })
     }
+    if (bodyBytes < 0) return this.#resume(waiter, message, now)
     if (bodyBytes > settings.maxPayloadBytes) {
       const limit = settings.maxPayloadBytes
       return waiter.refuse("rejected", { code: "TooLarge", bytes: bodyBytes, limit, detail: `at most ${limit} bytes` })
@@ -179,7 +191,57 @@ export class Executor implements Desk {
     if (settled.input !== request.body || settled.capability !== served.capability.id) {
       return waiter.refuse("rejected", { code: "KeyReused", detail: "this idempotency key was used for another input" })
     }
-    this.#answer(waiter, settled, served)
+    this.#answer(waiter, settled, served.bytes)
+  }
+
+  /** A caller comes back for its task. */
+  #resume(waiter: Waiter, message: Uint8Array, now: number): void {
+    const resume = Envelope.decodeResume(message)
+    if (resume === undefined) return waiter.stream.reset(ResetCode.Malformed)
+    const { peer } = waiter
+    const work = this.#running.get(peer, resume)
+    if (work !== undefined) {
+      if (this.#rejoin(work, waiter, resume)) return
+    } else if (resume.stream) {
+      const tail = this.#tails.get(peer, resume, now)
+      if (tail?.has(resume.next) === true) {
+        waiter.tail = tail
+        tail.attach(waiter.stream, resume.next)
+        return
+      }
+    } else {
+      const settled = this.#settled.get(peer, resume)
+      if (settled !== undefined && now - settled.finishedAt <= this.#deps.settings.idempotency.ms) {
+        waiter.request = resume
+        return this.#answer(waiter, settled, this.#served.get(settled.capability)?.bytes === true)
+      }
+    }
+    const what = resume.stream ? `the task from chunk ${resume.next} on` : "the task"
+    waiter.refuse("rejected", { code: "UnknownTask", detail: `it does not have ${what}, or not any more` })
+  }
+
+  #rejoin(work: Work, waiter: Waiter, resume: Envelope.ReceivedResume): boolean {
+    const { served, tail } = work
+    if (resume.stream !== (served.capability.kind === "stream")) return false
+    if (resume.stream) {
+      if (tail === undefined ? resume.next !== 0 : !tail.has(resume.next)) return false
+      // There is one reader: whoever read before does so on a connection of which its end has not been heard yet.
+      for (const before of work.waiters) {
+        work.leave(before)
+        before.release()
+        tail?.detach(before.stream)
+        before.stream.reset(ResetCode.Cancelled)
+      }
+    }
+    waiter.request = resume
+    waiter.work = work
+    work.join(waiter)
+    this.#held.drop(work)
+    // It tells that the task is still there.
+    this.#sendAccepted(work, work.accepted ?? 0, waiter)
+    waiter.tail = tail
+    tail?.attach(waiter.stream, resume.next)
+    return true
   }
 
   #admit(waiter: Waiter, request: Envelope.ReceivedRequest, served: Served, now: number): void {
@@ -242,6 +304,7 @@ export class Executor implements Desk {
     served.running += 1
     work.startedAt = now
     let effect: Effect.Effect<unknown, unknown>
+    if (served.capability.kind === "stream") this.#openTail(work)
     try {
       const made = served.run(work.input, work.task)
       effect = EffectStream.isStream(made) ? sendChunks(work, made, this.#deps.settings.maxPayloadBytes) : made
@@ -275,6 +338,15 @@ export class Executor implements Desk {
     }
   }
 
+  #openTail(work: Work): void {
+    const { waiter } = work
+    const tail = this.#tails.open(work.caller)
+    work.tail = tail
+    if (waiter === undefined) return
+    waiter.tail = tail
+    tail.attach(waiter.stream, 0)
+  }
+
   #finish(work: Work, exit: Exit.Exit<unknown, unknown>): void {
     this.#conclude(work, exit)
     const { served } = work
@@ -294,22 +366,33 @@ export class Executor implements Desk {
       for (const waiter of work.waiters) {
         if (!waiter.closed) waiter.refuse(_tag === "Reject" ? "rejected" : "countered", body)
       }
+      if (work.tail !== undefined) this.#tails.close(work.tail)
       return
     }
     const settled = settle(work, exit, this.#deps.settings.maxPayloadBytes, now)
     this.done += 1
     if (settled.kind === "result") served.done += 1
     else served.failed += 1
-    if (served.capability.kind === "call") this.#settled.set(work.task.caller, settled)
-    for (let { waiter } = work; waiter !== undefined; waiter = waiter.behind) this.#answer(waiter, settled, served)
+    if (work.tail !== undefined) return this.#endTail(work, work.tail, settled)
+    this.#settled.set(work.task.caller, settled)
+    for (let { waiter } = work; waiter !== undefined; waiter = waiter.behind)
+      this.#answer(waiter, settled, served.bytes)
   }
 
-  #answer(waiter: Waiter, settled: Finished, served: Served): void {
+  /** The end goes the way of the chunks, and may be asked for again. */
+  #endTail(work: Work, tail: Tail, settled: Finished): void {
+    for (const waiter of work.waiters) waiter.release()
+    const { a, b, c, d } = work.id
+    // A request is not kept for the sake of its id.
+    this.#tails.ended(work.caller, new TaskId(a, b, c, d), tail, this.#deps.now())
+    if (settled.kind === "failed") tail.end(Envelope.heads.failed, settled.body)
+    else tail.end(Envelope.encodeEnd, undefined)
+  }
+
+  #answer(waiter: Waiter, settled: Finished, bytes: boolean): void {
     if (waiter.closed) return
     if (settled.kind === "failed") {
       waiter.stream.send(Envelope.heads.failed, settled.body, true)
-    } else if (served.capability.kind === "stream") {
-      waiter.stream.send(Envelope.encodeEnd, undefined, true)
     } else {
       let receipt: string | undefined
       try {
@@ -319,7 +402,7 @@ export class Executor implements Desk {
         const detail = error instanceof Error ? error.message : String(error)
         return waiter.refuse("failed", { by: "executor", code: "NoReceipt", detail })
       }
-      const raw = served.bytes && waiter.request?.bytes === true
+      const raw = bytes && waiter.request?.bytes === true
       const body = raw ? Envelope.bytesOf(settled.body) : settled.body
       waiter.stream.send(Envelope.encodeResult(receipt, raw), body, true)
     }
@@ -341,16 +424,23 @@ export class Executor implements Desk {
     work.served.waiting.remove(work)
     this.#forget(work)
     const settled = broken(work, "DeadlineExceeded", "it was still waiting for a place", this.#deps.now())
-    for (const waiter of work.waiters) this.#answer(waiter, settled, work.served)
+    for (const waiter of work.waiters) this.#answer(waiter, settled, work.served.bytes)
   }
 
-  /** A caller has gone. Without anyone left to answer, the handler is interrupted. */
-  leave(work: Work, waiter: Waiter): void {
+  /** A caller has gone. Without anyone left to answer, the handler is interrupted; with a chance that it comes back, later. */
+  leave(work: Work, waiter: Waiter, broken: boolean): void {
     if (!this.#running.has(work)) return
     work.leave(waiter)
     if (work.waiter !== undefined) return
+    if (broken && !this.#draining && this.#held.add(work)) return
+    this.#giveUp(work)
+  }
+
+  /** Nobody is to have an answer of it. */
+  #giveUp(work: Work): void {
     work.served.waiting.remove(work)
     this.#forget(work)
+    if (work.tail !== undefined) this.#tails.close(work.tail)
     work.fiber?.interruptUnsafe()
   }
 
@@ -379,6 +469,7 @@ export class Executor implements Desk {
   #forget(work: Work): boolean {
     work.deadline?.cancel()
     work.accept?.cancel()
+    this.#held.drop(work)
     if (!this.#running.delete(work)) return false
     if (this.#draining && this.#running.size === 0) {
       const idle = this.#idle
@@ -398,11 +489,3 @@ const inSpan = <A, E>(effect: Effect.Effect<A, E>, parent: CallerSpan, { served,
     attributes: { "parley.caller": task.caller, "parley.task": task.id },
     captureStackTrace: false
   })
-
-/** What a caller is told when there is no place for its task. */
-const full = (served: Served, needMs: number): CounteredBody => {
-  const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
-  const places = served.concurrency === 1 ? "its one place is" : `all ${served.concurrency} places are`
-  const detail = `${places} taken and ${served.waiting.length} tasks wait`
-  return { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail }
-}

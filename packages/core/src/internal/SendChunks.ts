@@ -9,7 +9,8 @@ import type * as Schema from "effect/Schema"
 import * as EffectStream from "effect/Stream"
 import * as Envelope from "./Envelope.ts"
 import * as JsonCodec from "./JsonCodec.ts"
-import type { Waiter, Work } from "./Work.ts"
+import type { Tail } from "./Tail.ts"
+import type { Work } from "./Work.ts"
 
 /** A chunk does not fit its schema. */
 export class OutputInvalid extends Data.TaggedError("OutputInvalid")<{ readonly detail: string }> {}
@@ -31,17 +32,17 @@ const isJson = (value: unknown): boolean =>
 /** Sends the chunks of one task. */
 class Sender {
   readonly #work: Work
-  readonly #waiter: Waiter
+  readonly #tail: Tail
   readonly #limit: number
   readonly #limitOfBatch: number
   readonly #aim: number
   readonly #asBytes: boolean
   #most: number
 
-  constructor(work: Work, waiter: Waiter, limit: number) {
+  constructor(work: Work, tail: Tail, limit: number) {
     const { request, served } = work
     this.#work = work
-    this.#waiter = waiter
+    this.#tail = tail
     this.#limit = limit
     this.#limitOfBatch = Math.min(limit, Envelope.MAX_BATCH_BYTES)
     this.#aim = Math.min(AIM, limit / 2)
@@ -53,7 +54,7 @@ class Sender {
   readonly send = (chunks: ReadonlyArray<unknown>, from: number): Effect.Effect<void, Wrong> =>
     Effect.suspend(() => {
       let at = from
-      while (at < chunks.length && !this.#waiter.closed) {
+      while (at < chunks.length && !this.#tail.isOver) {
         const sent = this.#asBytes ? this.#bytes(chunks[at]) : this.#json(chunks, at)
         if (typeof sent === "object") return Effect.fail(sent)
         at += Math.abs(sent)
@@ -62,16 +63,13 @@ class Sender {
       return Effect.void
     })
 
-  /** Waits until more may be sent; called as soon as it may not, since the fibre may be put off before it waits. */
+  /** Waits until more may be sent: also for a reader to come back. */
   #writable(): Effect.Effect<void> {
-    const waiter = this.#waiter
-    let isWritable = false
-    waiter.wake = () => {
-      isWritable = true
-    }
+    const tail = this.#tail
     return Effect.callback((resume) => {
-      if (isWritable || waiter.closed) resume(Effect.void)
-      else waiter.wake = () => resume(Effect.void)
+      // The fibre may have been put off since it looked.
+      if (tail.isReady || tail.isOver) resume(Effect.void)
+      else tail.wake = () => resume(Effect.void)
     })
   }
 
@@ -80,7 +78,8 @@ class Sender {
   #bytes(chunk: unknown): number | Wrong {
     if (!(chunk instanceof Uint8Array)) return new OutputInvalid({ detail: "a chunk is no Uint8Array" })
     if (chunk.length > this.#limit) return new OutputTooLarge({ bytes: chunk.length })
-    return this.#waiter.stream.send(Envelope.heads.bytes, chunk, false) ? 1 : -1
+    // The handler may write into its own bytes again, and these are kept.
+    return this.#tail.push(Envelope.heads.bytes, new Uint8Array(chunk), 1) ? 1 : -1
   }
 
   #json(chunks: ReadonlyArray<unknown>, from: number): number | Wrong {
@@ -101,7 +100,7 @@ class Sender {
       // Where all of them are within the cap, each is.
       if (text !== undefined && JsonCodec.excess(text, this.#limitOfBatch) === 0) {
         this.#most = Math.min(Math.max(1, Math.round((this.#aim / text.length) * count)), MOST, 8 * count)
-        return this.#waiter.stream.send(Envelope.heads.chunks, text, false) ? count : -count
+        return this.#tail.push(Envelope.heads.chunks, text, count) ? count : -count
       }
       count = count >> 1
     }
@@ -109,7 +108,7 @@ class Sender {
     if (body === undefined) return new OutputInvalid({ detail: "it has no JSON form" })
     const bytes = Buffer.byteLength(body)
     if (bytes > this.#limit) return new OutputTooLarge({ bytes })
-    return this.#waiter.stream.send(Envelope.heads.chunk, body, false) ? 1 : -1
+    return this.#tail.push(Envelope.heads.chunk, body, 1) ? 1 : -1
   }
 }
 
@@ -119,8 +118,8 @@ export const sendChunks = (
   chunks: EffectStream.Stream<unknown, unknown>,
   limit: number
 ): Effect.Effect<void, unknown> => {
-  const { waiter } = work
-  if (waiter === undefined) return Effect.void
-  const sender = new Sender(work, waiter, limit)
+  const { tail } = work
+  if (tail === undefined) return Effect.void
+  const sender = new Sender(work, tail, limit)
   return EffectStream.runForEachArray(chunks, (array) => sender.send(array, 0))
 }

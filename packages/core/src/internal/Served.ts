@@ -14,7 +14,11 @@ import { isBytes } from "./Bytes.ts"
 import type * as Envelope from "./Envelope.ts"
 import { FairQueue } from "./FairQueue.ts"
 import * as JsonCodec from "./JsonCodec.ts"
+import type { CounteredBody } from "./Refusal.ts"
 import * as VersionRange from "./VersionRange.ts"
+
+/** When to come back to an agent that is full and has not yet learned how long its tasks take, in ms. */
+const RETRY_AFTER_MS = 50
 
 /** A handler in any of its forms. */
 export type Run = (input: never, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
@@ -111,4 +115,12 @@ export const bestInRange = (id: string, all: Iterable<Served>): Served | undefin
   return [...all]
     .filter(({ capability }) => capability.name === name && range.has(capability.version))
     .sort((a, b) => VersionRange.newerFirst(a.capability.version, b.capability.version))[0]
+}
+
+/** What a caller is told when there is no place for its task. */
+export const full = (served: Served, needMs: number): CounteredBody => {
+  const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
+  const places = served.concurrency === 1 ? "its one place is" : `all ${served.concurrency} places are`
+  const detail = `${places} taken and ${served.waiting.length} tasks wait`
+  return { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail }
 }

@@ -9,6 +9,7 @@ import * as Envelope from "./Envelope.ts"
 import * as Refusal from "./Refusal.ts"
 import type { Entry } from "./Running.ts"
 import type { Served, TaskInfo } from "./Served.ts"
+import type { Tail } from "./Tail.ts"
 import type { TaskId } from "./TaskId.ts"
 
 /** A task between acceptance and answer. */
@@ -26,6 +27,10 @@ export class Work implements Entry<Work> {
   accepted: number | undefined
   startedAt: number
   expired = false
+  /** What its chunks go through, once it has begun; only a stream has it. */
+  tail: Tail | undefined
+  /** Nobody waits for it, since a connection broke: when it is given up. */
+  held: Deadline | undefined
   next: Work | undefined
 
   constructor(
@@ -72,8 +77,8 @@ export class Work implements Entry<Work> {
 export interface Desk {
   /** Takes a task. */
   readonly dispatch: (waiter: Waiter, message: Uint8Array) => void
-  /** The waiter has gone. */
-  readonly leave: (work: Work, waiter: Waiter) => void
+  /** The waiter has gone; `broken`: with its connection. */
+  readonly leave: (work: Work, waiter: Waiter, broken: boolean) => void
   /** Logs a defect. */
   readonly report: (defect: unknown) => void
 }
@@ -85,10 +90,11 @@ export class Waiter implements StreamHandler {
   readonly stream: Stream
   work: Work | undefined
   /** What came on the stream, once it is read. */
-  request: Envelope.ReceivedRequest | undefined
+  request: Envelope.ReceivedRequest | Envelope.ReceivedResume | undefined
   /** Who waits for the same task, and came after it. */
   behind: Waiter | undefined
-  wake: (() => void) | undefined
+  /** What goes out on the stream, where those are chunks. */
+  tail: Tail | undefined
   closed = false
 
   constructor(desk: Desk, peer: NodeId, stream: Stream) {
@@ -110,15 +116,13 @@ export class Waiter implements StreamHandler {
     }
   }
   onWritable(): void {
-    const wake = this.wake
-    this.wake = undefined
-    wake?.()
+    this.tail?.writable(this.stream)
   }
-  onClosed(): void {
+  onClosed(code?: ResetCode): void {
     this.closed = true
-    this.onWritable()
+    this.tail?.detach(this.stream)
     const work = this.work
-    if (work !== undefined) this.#desk.leave(work, this)
+    if (work !== undefined) this.#desk.leave(work, this, code === ResetCode.Disconnected)
   }
   refuse(
     kind: "rejected" | "countered" | "failed",
