@@ -21,6 +21,8 @@ import * as RevocationSpread from "./RevocationSpread.ts"
 import * as Revocations from "./Revocations.ts"
 import { type Connection, ResetCode, type StreamHandler, type TransportError } from "./Transport.ts"
 
+export type { RefusedCode } from "./MemberCertificate.ts"
+
 /** First byte of a MEMBERS message: this end lets its peer in; it does not, and why; a list of revocations. */
 export const Kind = { Welcome: 0, Refused: 1, List: 2 } as const
 /** Lists that one peer may send at once, and a second: reading the longest takes about a millisecond. */

@@ -17,6 +17,9 @@
  * - Each end signs, with its Ed25519 identity, its role, its Noise static key and the handshake hash just before the payload. The
  *   hash covers both fresh ephemeral keys, so a signature serves one session only: a stolen static key impersonates nobody
  *   without the identity key. (Signing the static key alone, as libp2p does, would be valid for as long as that key is.)
+ * - In a network with a root, each end shows its member certificate in its payload, and looks at the other's before it goes on: an
+ *   initiator says nothing of itself to a responder that is no member, and a responder answers message 3 of one that is none
+ *   with the reason alone.
  * - Early data rides in message 3, encrypted to a responder that has proved its identity and, with `XXpsk3`, readable only with
  *   the network key. The responder's ephemeral key is in the transcript, so early data cannot be replayed.
  */
@@ -26,6 +29,7 @@ import * as CipherSuite from "./CipherSuite.ts"
 import type { Cipher } from "./CipherSuite.ts"
 import { HandshakeError } from "./HandshakeError.ts"
 import type { HandshakeReason } from "./HandshakeError.ts"
+import type { RefusedCode } from "@parley/core/MemberCertificate"
 import { hmac } from "./internal/Hkdf.ts"
 import * as Wire from "./internal/HandshakeWire.ts"
 import * as Noise from "./Noise.ts"
@@ -40,6 +44,9 @@ export const maxEarlyData = 16_384
 
 /** Most bytes of the upper layer's settings. */
 export const maxSettings = 512
+
+/** Most bytes of a member certificate (`@parley/core/MemberCertificate`). */
+export const maxCertificate = 256
 
 /** Room for all payload fields but early data, those of later versions included. */
 const maxFields = 1_024
@@ -83,6 +90,14 @@ export interface Options {
   readonly maxFrame?: number
   /** What the upper layer tells its peer, up to `maxSettings` bytes; authenticated and encrypted. */
   readonly settings?: Uint8Array
+  /** In a network with a root: what this end shows, and whether a peer is let in that has proved its key. */
+  readonly membership?: {
+    readonly certificate: Uint8Array
+    readonly admit: (
+      peer: Uint8Array,
+      certificate: Uint8Array | undefined
+    ) => { readonly code: RefusedCode; readonly detail: string } | undefined
+  }
   /** A fixed ephemeral key, for test vectors only. */
   readonly ephemeral?: X25519.KeyPair
 }
@@ -106,6 +121,8 @@ export interface Peer {
   readonly maxFrame: number
   /** Its upper layer's settings. */
   readonly settings: Uint8Array
+  /** Its member certificate as it was shown; empty where its network has no root. */
+  readonly certificate: Uint8Array
 }
 
 export interface Outcome extends Peer {
@@ -124,7 +141,13 @@ export interface Outcome extends Peer {
 export type Step =
   | { readonly _tag: "Pending"; readonly send: Uint8Array | undefined }
   | { readonly _tag: "Established"; readonly send: Uint8Array | undefined; readonly outcome: Outcome }
-  | { readonly _tag: "Failed"; readonly send: Uint8Array | undefined; readonly error: HandshakeError }
+  | {
+      readonly _tag: "Failed"
+      readonly send: Uint8Array | undefined
+      readonly error: HandshakeError
+      /** The peer has proved its key and is no member: it can be told so, and nothing else, in this session. */
+      readonly outcome?: Outcome
+    }
 
 export interface Handshake {
   readonly role: Role
@@ -157,12 +180,17 @@ const payload = (role: Role, options: Options, earlyData: Uint8Array) => (hash: 
     signature: options.sign(proof(role, options.staticKey.publicKey, hash)),
     maxFrame: options.maxFrame ?? defaultMaxFrame,
     settings: options.settings ?? empty,
-    earlyData
+    earlyData,
+    certificate: options.membership?.certificate ?? empty
   })
 
 /** Reads a payload and believes the identity in it only with its signature over this session. */
 const verified = (noise: Noise.HandshakeState, bytes: Uint8Array, role: Role, options: Options): Wire.Fields => {
-  const fields = Wire.decodeFields(bytes, { settings: maxSettings, earlyData: role === "initiator" ? maxEarlyData : 0 })
+  const fields = Wire.decodeFields(bytes, {
+    settings: maxSettings,
+    earlyData: role === "initiator" ? maxEarlyData : 0,
+    certificate: maxCertificate
+  })
   const message = proof(role, noise.remoteStatic ?? empty, noise.payloadHash)
   let valid = false
   try {
@@ -182,6 +210,13 @@ const verified = (noise: Noise.HandshakeState, bytes: Uint8Array, role: Role, op
   return fields
 }
 
+/** Why the peer is not let in; a check that breaks lets nobody in. */
+const outsider = ({ membership }: Options, { certificate, identity }: Wire.Fields): HandshakeError | undefined => {
+  if (membership === undefined) return undefined
+  const refused = membership.admit(identity, certificate.length === 0 ? undefined : certificate)
+  return refused === undefined ? undefined : fail(refused.code, refused.detail, identity)
+}
+
 const noiseOptions = (options: Options, cipher: Cipher, offer: Uint8Array, choice: Uint8Array): Noise.Options => ({
   pattern: options.networkKey === undefined ? "XX" : "XXpsk3",
   cipher,
@@ -198,6 +233,8 @@ const check = (options: Options): void => {
   if (options.networkKey !== undefined && options.networkKey.length !== Noise.pskLength)
     throw wrong("a network key has 32 bytes")
   if ((options.settings?.length ?? 0) > maxSettings) throw wrong(`settings have at most ${maxSettings} bytes`)
+  if ((options.membership?.certificate.length ?? 0) > maxCertificate)
+    throw wrong(`a certificate has at most ${maxCertificate} bytes`)
   if (options.ciphers?.length === 0) throw wrong("at least one cipher is needed")
   const maxFrame = options.maxFrame ?? defaultMaxFrame
   if (!Number.isInteger(maxFrame) || maxFrame < 1 || maxFrame >= 2 ** 32) throw wrong("maxFrame is 1 to 2^32 - 1 bytes")
@@ -296,13 +333,16 @@ export const initiator = (options: InitiatorOptions): Handshake => {
     if (options.expectedPeer !== undefined && !equal(fields.identity, options.expectedPeer)) {
       throw fail("UnexpectedPeer", "another node answers at this address than the one dialled", fields.identity)
     }
+    const refused = outsider(options, fields)
+    if (refused !== undefined) throw refused
     const peer: Peer = {
       peer: fields.identity,
       version: choice.version,
       cipher,
       features: choice.features,
       maxFrame: fields.maxFrame,
-      settings: fields.settings
+      settings: fields.settings,
+      certificate: fields.certificate
     }
     const earlyData = typeof options.earlyData === "function" ? options.earlyData(peer) : (options.earlyData ?? empty)
     if (earlyData.length > maxEarlyData) throw new RangeError(`early data has at most ${maxEarlyData} bytes`)
@@ -359,13 +399,18 @@ export const responder = (options: Options): Handshake => {
       step: { _tag: "Pending", send },
       reader: third,
       onFrame: (message, after) => {
-        const { earlyData, identity, maxFrame, settings } = verified(
-          noise,
-          noise.readMessage(message),
-          "initiator",
-          options
-        )
-        const peer: Peer = { peer: identity, version: chosen.version, cipher, features, maxFrame, settings }
+        const fields = verified(noise, noise.readMessage(message), "initiator", options)
+        const { certificate, earlyData, identity, maxFrame, settings } = fields
+        const refused = outsider(options, fields)
+        const peer: Peer = {
+          peer: identity,
+          version: chosen.version,
+          cipher,
+          features,
+          maxFrame,
+          settings,
+          certificate
+        }
         const { handshakeHash, receive, send: sealing } = noise.split()
         const outcome: Outcome = {
           ...peer,
@@ -373,8 +418,11 @@ export const responder = (options: Options): Handshake => {
           send: sealing,
           receive,
           handshakeHash,
-          earlyData,
-          rest: after
+          earlyData: refused === undefined ? earlyData : empty,
+          rest: refused === undefined ? after : empty
+        }
+        if (refused !== undefined) {
+          return { step: { _tag: "Failed", send: undefined, error: refused, outcome }, reader: undefined }
         }
         return { step: { _tag: "Established", send: undefined, outcome }, reader: undefined }
       }

@@ -1,3 +1,5 @@
+import type { RefusedCode } from "@parley/core/MemberCertificate"
+
 /**
  * Why a handshake failed.
  *
@@ -15,6 +17,8 @@
  * - `BadIdentitySignature`: the peer does not hold the identity key that it shows.
  * - `UnexpectedPeer`: the peer proved another identity than the one dialled.
  * - `SelfDial`: the peer is this node.
+ * - `CertificateMissing`, `CertificateInvalid`, `CertificateExpired`: the network has a root, and the peer is no member of it.
+ * - `MemberRevoked`: the peer was one, and the root has put it out.
  */
 export type HandshakeReason =
   | "WrongMagic"
@@ -32,6 +36,7 @@ export type HandshakeReason =
   | "BadIdentitySignature"
   | "UnexpectedPeer"
   | "SelfDial"
+  | RefusedCode
 
 /** A failed handshake. Close the connection; nothing of it may be used. */
 export class HandshakeError extends Error {

@@ -11,10 +11,13 @@ import { createServer, connect as connectSocket } from "node:net"
 import type { Server, Socket } from "node:net"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { Identity } from "@parley/core/Identity"
+import * as Network from "@parley/core/Network"
 import type { NodeId } from "@parley/core/NodeId"
+import * as Perimeter from "@parley/core/Perimeter"
 import { schemeOf, Transport, TransportError } from "@parley/core/Transport"
 import type { Address, Connection, Owner, TransportErrorReason } from "@parley/core/Transport"
 import type { Cipher } from "./CipherSuite.ts"
@@ -44,6 +47,10 @@ export interface Options {
   readonly listen?: boolean
   /** 32 random bytes that every node of a closed network has; nobody without them learns anything of this node. */
   readonly networkKey?: Uint8Array | Redacted.Redacted<Uint8Array>
+  /** Who belongs to the network, where it has a root: nobody else is let in, nor told anything. */
+  readonly members?: Pick<Network.Members, "admit" | "certificate">
+  /** Which hosts may be dialled, and dial. Default: everywhere; `layer` takes the deployment's. */
+  readonly perimeter?: Perimeter.Rules
   /** Trackers through which this node can be reached: `tcp://HOST:PORT`, or `tcp://HOST:PORT/NODE` where only that key will do. */
   readonly relays?: ReadonlyArray<Address>
   /** At how many of them at once, the best ones. Default: `Reservations.DEFAULT_SLOTS`. */
@@ -81,9 +88,11 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
   if (networkKey !== undefined && networkKey.length !== 32) {
     throw new RangeError(`a network key has 32 bytes, this one has ${networkKey.length}`)
   }
+  const { members, perimeter = Perimeter.open } = options
   const endpoint = new Endpoint({
     identity,
     networkKey,
+    members,
     ciphers: options.ciphers,
     handshakeTimeoutMs: accept.handshakeTimeoutMs,
     maxHeldBytes: accept.maxHeldBytes,
@@ -97,6 +106,10 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
   const onSocket = (socket: Socket): void => {
     const host = Addresses.remote(socket.remoteAddress)
     const address = Addresses.format(host, socket.remotePort ?? 0)
+    if (!perimeter.allows(host)) {
+      socket.destroy()
+      return endpoint.refused(address, { _tag: "DialFailed", address, detail: Addresses.beyond(host, perimeter) })
+    }
     const link = new SocketLink(socket)
     const guest = admission.admit(host, performance.now(), () => socket.destroy())
     if (!("left" in guest)) {
@@ -140,7 +153,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       (server) => {
         const bound = server.address()
         const actual = bound !== null && typeof bound === "object" ? bound.port : port
-        return options.advertise ?? Addresses.published(host, actual)
+        return options.advertise ?? Addresses.published(host, actual, perimeter)
       }
     )
   }
@@ -174,6 +187,9 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
         const detail = "that is no address of the form tcp://HOST:PORT, with [ ] around IPv6"
         return resume(fail({ _tag: "DialFailed", address, detail }))
       }
+      // Before anything is resolved or sent.
+      if (!perimeter.allows(target.host))
+        return resume(fail({ _tag: "DialFailed", address, detail: Addresses.beyond(target.host, perimeter) }))
       const socket = connectSocket({ ...target, noDelay: true })
       const started = performance.now()
       const onError = (error: NodeJS.ErrnoException): void => {
@@ -233,6 +249,8 @@ export const layer = (options: Options = {}): Layer.Layer<Transport, never, Iden
   Layer.effect(
     Transport,
     Effect.gen(function* () {
-      return make(yield* Identity, options)
+      const members = Option.getOrUndefined(yield* Effect.serviceOption(Network.Network))
+      const perimeter = yield* Perimeter.Perimeter
+      return make(yield* Identity, { perimeter, ...(members === undefined ? {} : { members }), ...options })
     })
   )

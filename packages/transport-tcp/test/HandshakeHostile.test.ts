@@ -64,13 +64,18 @@ describe("hostile bytes", () => {
 })
 
 describe("payload fields", () => {
-  const limits = { settings: Handshake.maxSettings, earlyData: Handshake.maxEarlyData }
+  const limits = {
+    settings: Handshake.maxSettings,
+    earlyData: Handshake.maxEarlyData,
+    certificate: Handshake.maxCertificate
+  }
   const fields: Wire.Fields = {
     identity: filled(32, 1),
     signature: filled(64, 2),
     maxFrame: 65_536,
     settings: bytes("0a0b"),
-    earlyData: bytes("ff")
+    earlyData: bytes("ff"),
+    certificate: bytes("0102")
   }
   const encoded = Wire.encodeFields(fields)
   const decode = (input: Uint8Array): string => {
@@ -85,7 +90,7 @@ describe("payload fields", () => {
 
   test("have the bytes of docs/protocol.md, come back as they were, and later types are passed over", () => {
     const head = `010020${"01".repeat(32)}020040${"02".repeat(64)}`
-    expect(hex(encoded)).toBe(`${head}030004000100000400020a0b050001ff`)
+    expect(hex(encoded)).toBe(`${head}030004000100000400020a0b050001ff0600020102`)
     const read = Wire.decodeFields(concat(encoded, bytes("c80003010203")), limits)
     expect(hex(Wire.encodeFields(read))).toBe(hex(encoded))
     expect([hex(read.identity), read.maxFrame, hex(read.settings)]).toEqual([hex(filled(32, 1)), 65_536, "0a0b"])
@@ -93,8 +98,8 @@ describe("payload fields", () => {
 
   test("missing, repeated, misplaced, cut and oversized ones are refused", () => {
     for (let length = 0; length < encoded.length; length++) {
-      // Cuts behind the required fields and behind the settings are whole payloads.
-      const expected = length === 109 || length === 114 ? "accepted" : "Malformed"
+      // Cuts behind the required fields, the settings and the early data are whole payloads.
+      const expected = length === 109 || length === 114 || length === 118 ? "accepted" : "Malformed"
       expect([length, decode(encoded.subarray(0, length))]).toEqual([length, expected])
     }
     expect(decode(concat(encoded, bytes("050000")))).toBe("Malformed")
@@ -103,6 +108,8 @@ describe("payload fields", () => {
     expect(decode(Wire.encodeFields({ ...fields, identity: filled(31, 1) }))).toBe("Malformed")
     expect(decode(Wire.encodeFields({ ...fields, settings: filled(Handshake.maxSettings + 1, 1) }))).toBe("Oversized")
     expect(decode(Wire.encodeFields({ ...fields, earlyData: filled(Handshake.maxEarlyData + 1, 1) }))).toBe("Oversized")
+    const certificate = filled(Handshake.maxCertificate + 1, 1)
+    expect(decode(Wire.encodeFields({ ...fields, certificate }))).toBe("Oversized")
   })
 
   test("100,000 changed payloads are read or refused, nothing else", () => {

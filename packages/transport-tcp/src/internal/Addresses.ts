@@ -1,6 +1,7 @@
 /** Addresses of this transport: `tcp://HOST:PORT`, and those of this machine. */
 import { isIP } from "node:net"
 import { networkInterfaces } from "node:os"
+import * as Perimeter from "@parley/core/Perimeter"
 import type { Address } from "@parley/core/Transport"
 
 export interface HostPort {
@@ -42,13 +43,24 @@ export const network = (host: string): string => {
     .join(":")}::/64`
 }
 
-/** Where a server bound to `host` can be reached: all interfaces but loopback for a wildcard, else the host itself. */
-export const published = (host: string, port: number): ReadonlyArray<Address> => {
+/** Why a host is not dialled, or not let in. */
+export const beyond = (host: string, perimeter: Perimeter.Rules): string =>
+  `this node keeps to ${perimeter.name}, and ${host} is ${isIP(host) === 0 ? "a name, which would have to be asked for outside" : "outside them"}`
+
+/**
+ * Where a server bound to `host` can be reached: all interfaces but loopback for a wildcard, else the host itself; and only those
+ * within the perimeter.
+ */
+export const published = (
+  host: string,
+  port: number,
+  perimeter: Perimeter.Rules = Perimeter.open
+): ReadonlyArray<Address> => {
   if (host !== "0.0.0.0" && host !== "::") return [format(host, port)]
   const found: Array<Address> = []
   for (const entries of Object.values(networkInterfaces())) {
     for (const entry of entries ?? []) {
-      if (entry.internal || entry.address.startsWith("fe80:")) continue
+      if (entry.internal || entry.address.startsWith("fe80:") || !perimeter.allows(entry.address)) continue
       if (entry.family === "IPv4" || host === "::") found.push(format(entry.address, port))
     }
   }

@@ -1,5 +1,6 @@
 /** Endpoint: this node's side of every handshake and session, over links of any kind. */
 import type { Identity } from "@parley/core/Identity"
+import * as Network from "@parley/core/Network"
 import * as NodeId from "@parley/core/NodeId"
 import * as Signature from "@parley/core/Signature"
 import { TransportError } from "@parley/core/Transport"
@@ -13,6 +14,7 @@ import * as X25519 from "../X25519.ts"
 import { Budget } from "./Budget.ts"
 import type { Keeper, KeptLink } from "./ByteLink.ts"
 import { establish } from "./Establish.ts"
+import * as Greeting from "./Greeting.ts"
 import { Session } from "./Session.ts"
 import type { SessionOwner } from "./SessionOptions.ts"
 import * as Settings from "./Settings.ts"
@@ -29,6 +31,8 @@ const LOOK_MS = 2
 export interface EndpointOptions {
   readonly identity: Identity["Service"]
   readonly networkKey: Uint8Array | undefined
+  /** In a network with a root: what this node shows, and whom it lets in. */
+  readonly members?: Pick<Network.Members, "admit" | "certificate"> | undefined
   readonly ciphers: ReadonlyArray<CipherSuite.Cipher> | undefined
   readonly handshakeTimeoutMs: number
   readonly limits: SessionLimits
@@ -54,6 +58,8 @@ export class Endpoint implements Keeper {
   readonly #budget: Budget
   readonly #sweeper: Sweeper
   readonly #attempts = new Set<() => void>()
+  /** Who has dialled and waits to be let in, and what gives that up. */
+  readonly #knocking = new WeakMap<Attempt, () => void>()
   #owner: Owner | undefined
   /** One for all sessions, so that none of them keeps its handshake in memory. */
   #serves: SessionOwner | undefined
@@ -62,7 +68,7 @@ export class Endpoint implements Keeper {
     this.#options = options
     this.#budget = new Budget(options.maxHeldBytes)
     this.#sweeper = new Sweeper(options.limits)
-    const { identity, limits } = options
+    const { identity, limits, members } = options
     this.#handshake = {
       identity: identity.publicKey,
       sign: (message) => identity.sign(message),
@@ -70,6 +76,15 @@ export class Endpoint implements Keeper {
       staticKey: X25519.generate(),
       maxFrame: Frame.MAX_RECORD_BYTES,
       settings: Settings.encode(limits),
+      ...(members === undefined
+        ? {}
+        : {
+            membership: {
+              certificate: members.certificate,
+              admit: (peer: Uint8Array, certificate: Uint8Array | undefined) =>
+                members.admit(peer, certificate, Date.now())
+            }
+          }),
       ...(options.networkKey === undefined ? {} : { networkKey: options.networkKey }),
       ...(options.ciphers === undefined ? {} : { ciphers: options.ciphers })
     }
@@ -149,6 +164,82 @@ export class Endpoint implements Keeper {
     this.#owner?.onRefused(address, new TransportError({ reason }))
   }
 
+  #session(
+    { address, link, relayed }: Attempt,
+    outcome: Handshake.Outcome,
+    prefix: Uint8Array | undefined,
+    owner: SessionOwner
+  ): Session {
+    const session = new Session({
+      link,
+      send: outcome.send,
+      receive: outcome.receive,
+      peer: NodeId.fromPublicKey(outcome.peer),
+      address,
+      direction: outcome.role === "initiator" ? "outbound" : "inbound",
+      relayed,
+      peerMaxFrame: outcome.maxFrame,
+      peerSettings: Settings.decode(outcome.settings),
+      limits: this.#options.limits,
+      budget: this.#budget,
+      sweeper: this.#sweeper,
+      owner,
+      prefix
+    })
+    this.#sessions.add(session)
+    this.#links.set(link, relayed)
+    link.keeper = this
+    return session
+  }
+
+  /** Tells somebody who has proven its key and is no member why it is not let in. Nobody here hears of the session. */
+  #turnAway(attempt: Attempt, outcome: Handshake.Outcome, reason: TransportErrorReason): void {
+    if (reason._tag === "HandshakeFailed" && outcome.maxFrame >= MIN_PEER_FRAME_BYTES) {
+      const session = this.#session(attempt, outcome, undefined, {
+        onStream: () => undefined,
+        onClosed: (connection) => void this.#sessions.delete(connection as Session)
+      })
+      Network.greet(session, { code: reason.code as Network.RefusedCode, detail: reason.detail })
+      session.close("it is no member of the network")
+    } else attempt.link.destroy()
+    attempt.onResult(undefined, reason)
+  }
+
+  /** At the end that dialled in a network with a root: the session counts when the other end has said so. */
+  #knock(attempt: Attempt, outcome: Handshake.Outcome, prefix: Uint8Array | undefined, serves: SessionOwner): void {
+    const { address } = attempt
+    const end = (reason: TransportErrorReason | undefined): void => {
+      clearTimeout(timer)
+      this.#attempts.delete(abandon)
+      this.#knocking.delete(attempt)
+      if (reason !== undefined) this.#sessions.delete(session)
+      attempt.onResult(reason === undefined ? session : undefined, reason)
+    }
+    const fail = (reason: TransportErrorReason): void => {
+      end(reason)
+      session.close("it does not let this node in")
+    }
+    const owner = Greeting.awaiting(serves, {
+      onWelcome: () => end(undefined),
+      onRefused: ({ code, detail }) =>
+        fail({ _tag: "HandshakeFailed", address, code, detail: `it does not let this node in: ${detail}` }),
+      onClosed: (why) => end({ _tag: "DialFailed", address, detail: `${why} before it had let this node in` })
+    })
+    const session = this.#session(attempt, outcome, prefix, owner)
+    const { handshakeTimeoutMs } = this.#options
+    const timer = setTimeout(() => fail({ _tag: "TimedOut", address, afterMs: handshakeTimeoutMs }), handshakeTimeoutMs)
+    const abandon = (): void => {
+      clearTimeout(timer)
+      this.#attempts.delete(abandon)
+      this.#knocking.delete(attempt)
+      this.#sessions.delete(session)
+      session.close("it was given up")
+    }
+    this.#attempts.add(abandon)
+    this.#knocking.set(attempt, abandon)
+    session.receive(outcome.earlyData, outcome.rest)
+  }
+
   #run(attempt: Attempt, handshake: Handshake.Handshake, timeoutMs: number): () => void {
     const { address, link } = attempt
     const abandon = establish({
@@ -161,6 +252,10 @@ export class Endpoint implements Keeper {
         this.#attempts.delete(abandoned)
         attempt.onResult(undefined, reason)
       },
+      onOutsider: (outcome, reason) => {
+        this.#attempts.delete(abandoned)
+        this.#turnAway(attempt, outcome, reason)
+      },
       onEstablished: (outcome, prefix) => {
         this.#attempts.delete(abandoned)
         const [owner, serves] = [this.#owner, this.#serves]
@@ -170,26 +265,13 @@ export class Endpoint implements Keeper {
             owner === undefined ? "this node is shutting down" : `it takes frames of ${outcome.maxFrame} bytes`
           return attempt.onResult(undefined, { _tag: "DialFailed", address, detail })
         }
-        const session = new Session({
-          link,
-          send: outcome.send,
-          receive: outcome.receive,
-          peer: NodeId.fromPublicKey(outcome.peer),
-          address,
-          direction: outcome.role === "initiator" ? "outbound" : "inbound",
-          relayed: attempt.relayed,
-          peerMaxFrame: outcome.maxFrame,
-          peerSettings: Settings.decode(outcome.settings),
-          limits: this.#options.limits,
-          budget: this.#budget,
-          sweeper: this.#sweeper,
-          owner: serves,
-          prefix
-        })
-        this.#sessions.add(session)
-        this.#links.set(link, attempt.relayed)
-        link.keeper = this
-        if (outcome.role === "responder") owner.onConnection(session)
+        if (outcome.role === "initiator" && outcome.certificate.length > 0)
+          return this.#knock(attempt, outcome, prefix, serves)
+        const session = this.#session(attempt, outcome, prefix, serves)
+        if (outcome.role === "responder") {
+          if (this.#options.members !== undefined) Network.greet(session, undefined)
+          owner.onConnection(session)
+        }
         attempt.onResult(session, undefined)
         session.receive(outcome.earlyData, outcome.rest)
       }
@@ -197,6 +279,7 @@ export class Endpoint implements Keeper {
     const abandoned = (): void => {
       this.#attempts.delete(abandoned)
       abandon()
+      this.#knocking.get(attempt)?.()
     }
     this.#attempts.add(abandoned)
     return abandoned

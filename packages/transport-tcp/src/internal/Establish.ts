@@ -1,6 +1,7 @@
 /** Runs a handshake over a link: from bytes to keys and a proven peer, in bounded time. */
 import type { TransportErrorReason } from "@parley/core/Transport"
 import type * as Handshake from "../Handshake.ts"
+import type { HandshakeError } from "../HandshakeError.ts"
 import type { ByteLink } from "./ByteLink.ts"
 
 export interface EstablishOptions {
@@ -14,6 +15,8 @@ export interface EstablishOptions {
   readonly limitMs: number
   /** The peer is proven. Takes over the link; `send` is to be written before anything else. */
   readonly onEstablished: (outcome: Handshake.Outcome, send: Uint8Array | undefined) => void
+  /** The peer is proven and not let in, and the link is open still: to tell it why is all that may be done with it. */
+  readonly onOutsider: (outcome: Handshake.Outcome, reason: TransportErrorReason) => void
   /** Nothing came of it, and the link is closed. */
   readonly onFailed: (reason: TransportErrorReason) => void
 }
@@ -21,6 +24,12 @@ export interface EstablishOptions {
 /** Starts; gives what abandons the attempt, after which nothing is called. */
 export const establish = (options: EstablishOptions): (() => void) => {
   const { address, handshake, limitMs, link, onEstablished, onFailed, timeoutMs } = options
+  const failed = ({ message, reason }: HandshakeError): TransportErrorReason => ({
+    _tag: "HandshakeFailed",
+    address,
+    code: reason,
+    detail: message
+  })
   let over = false
   const timer = setTimeout(() => {
     over = true
@@ -44,13 +53,14 @@ export const establish = (options: EstablishOptions): (() => void) => {
           return onEstablished(step.outcome, step.send)
         case "Failed":
           end()
+          if (step.outcome !== undefined) return options.onOutsider(step.outcome, failed(step.error))
           if (step.send === undefined) {
             link.destroy()
           } else {
             link.write(step.send)
             link.close()
           }
-          return onFailed({ _tag: "HandshakeFailed", address, code: step.error.reason, detail: step.error.message })
+          return onFailed(failed(step.error))
       }
     },
     onDrain: () => {},

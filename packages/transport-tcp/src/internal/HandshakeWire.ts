@@ -172,10 +172,12 @@ export interface Fields {
   readonly maxFrame: number
   readonly settings: Uint8Array
   readonly earlyData: Uint8Array
+  /** Empty where there is none. */
+  readonly certificate: Uint8Array
 }
 
 const empty = new Uint8Array(0)
-const field = { identity: 1, signature: 2, maxFrame: 3, settings: 4, earlyData: 5 } as const
+const field = { identity: 1, signature: 2, maxFrame: 3, settings: 4, earlyData: 5, certificate: 6 } as const
 
 export const encodeFields = (fields: Fields): Uint8Array => {
   const maxFrame = new Uint8Array(4)
@@ -187,6 +189,7 @@ export const encodeFields = (fields: Fields): Uint8Array => {
   ]
   if (fields.settings.length > 0) entries.push([field.settings, fields.settings])
   if (fields.earlyData.length > 0) entries.push([field.earlyData, fields.earlyData])
+  if (fields.certificate.length > 0) entries.push([field.certificate, fields.certificate])
   const bytes = new Uint8Array(entries.reduce((sum, [, value]) => sum + 3 + value.length, 0))
   const view = new DataView(bytes.buffer)
   let at = 0
@@ -203,7 +206,7 @@ const malformed = (text: string) => new HandshakeError("Malformed", `the handsha
 
 export const decodeFields = (
   bytes: Uint8Array,
-  limits: { readonly settings: number; readonly earlyData: number }
+  limits: { readonly settings: number; readonly earlyData: number; readonly certificate: number }
 ): Fields => {
   const found = new Map<number, Uint8Array>()
   let last = 0
@@ -237,6 +240,7 @@ export const decodeFields = (
     signature: fixed(field.signature, 64),
     maxFrame,
     settings: Uint8Array.from(bounded(field.settings, limits.settings)),
-    earlyData: bounded(field.earlyData, limits.earlyData)
+    earlyData: bounded(field.earlyData, limits.earlyData),
+    certificate: Uint8Array.from(bounded(field.certificate, limits.certificate))
   }
 }
