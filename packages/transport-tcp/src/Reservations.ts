@@ -29,6 +29,8 @@ export const MAX_LEASE_MS = 600_000
  * with up to a half taken off at random. Within 3 s of a tracker's return all its nodes are back.
  */
 export const BACKOFF_MS = { first: 250, restart: 2_000, longest: 30_000 }
+/** Shortest pause, in ms, after a refusal: what the relay lacks it will not have at once. */
+const REFUSED_MS = 5_000
 /** So long, in ms, a relay that went counts as one that is being restarted. */
 export const RESTART_MS = 300_000
 /** A slot that was held for so long, in ms, was a good one: the pauses begin anew. Shorter ones do not, so that nobody makes a node hurry. */
@@ -91,7 +93,7 @@ export type Told =
 
 type Standing =
   | { readonly _tag: "Idle" }
-  | { readonly _tag: "Asking"; readonly since: number; readonly up: number | undefined; readonly plain: boolean }
+  | { readonly _tag: "Asking"; readonly since: number; readonly plain: boolean }
   | {
       readonly _tag: "Held"
       readonly since: number
@@ -100,7 +102,8 @@ type Standing =
       /** When more time was asked for; undefined while no answer is awaited. */
       readonly asked: number | undefined
       readonly quota: Quota | undefined
-      readonly fresh: boolean
+      /** Its round trip has been measured since it is held; the first answer includes that a connection was made. */
+      readonly measured: boolean
     }
 
 const idle: Standing = { _tag: "Idle" }
@@ -225,7 +228,7 @@ const measured = (relay: Relay, sampleMs: number, now: number): void => {
 }
 
 const ask = (relay: Relay, now: number, actions: Actions): void => {
-  relay.standing = { _tag: "Asking", since: now, up: undefined, plain: false }
+  relay.standing = { _tag: "Asking", since: now, plain: false }
   actions.push({ _tag: "Send", to: relay.via, message: { _tag: "Ask" } })
 }
 
@@ -255,7 +258,7 @@ const granted = (
     actions.push({ _tag: "Close", peer: relay.via })
     return
   }
-  measured(relay, now - (standing._tag === "Asking" ? (standing.up ?? asked) : asked), now)
+  if (standing._tag === "Held" || plain) measured(relay, now - asked, now)
   relay.tracker = tracker
   relay.silent = 0
   relay.refused = undefined
@@ -266,10 +269,12 @@ const granted = (
     since: standing._tag === "Held" ? standing.since : now,
     until: asked + lease,
     renewAt: asked + (lease / 2) * (0.9 + 0.1 * state.random()),
-    asked: undefined,
+    // Asked again at once, which shows how long it takes to answer.
+    asked: standing._tag === "Held" || plain ? undefined : now,
     quota,
-    fresh: standing._tag === "Asking"
+    measured: standing._tag === "Held" || plain
   }
+  if (!relay.standing.measured) actions.push({ _tag: "Send", to: relay.via, message: { _tag: "Ask" } })
   // One tracker under two addresses gives one slot: the latest.
   for (const other of state.relays.values()) {
     if (other !== relay && other.tracker === tracker && other.standing._tag !== "Idle") letGo(other, now, actions)
@@ -284,13 +289,13 @@ const heard = (state: State, relay: Relay, message: Message, now: number, action
     case "Refused":
       if (standing._tag === "Idle") return
       if (standing._tag === "Asking" && !standing.plain && !message.understood) {
-        relay.standing = { ...standing, up: now, plain: true }
+        relay.standing = { ...standing, plain: true }
         actions.push({ _tag: "Send", to: relay.via, message: { _tag: "AskPlain" } })
         return
       }
       relay.refused = message.reason
       relay.silent = 0
-      return failed(state, relay, now, BACKOFF_MS.restart)
+      return failed(state, relay, now, REFUSED_MS)
     case "Replaced":
       if (standing._tag !== "Held") return
       failed(state, relay, now, 2 * BACKOFF_MS.longest)
@@ -316,19 +321,18 @@ const renew = (state: State, now: number, actions: Actions): void => {
         actions.push({ _tag: "Tell", told: { _tag: "Silent", via: relay.via } })
       }
     } else if (standing._tag === "Held" && asked === undefined && now >= standing.renewAt) {
-      relay.standing = { ...standing, asked: now, fresh: false }
+      relay.standing = { ...standing, asked: now }
       actions.push({ _tag: "Send", to: relay.via, message: { _tag: "Ask" } })
     }
   }
 }
 
-/** Lets the worst go of more slots than are wanted. One that has just been granted must be clearly better than one that was held. */
+/** Lets the worst go of more slots than are wanted, once all are measured. What is published gives way only to what is clearly better. */
 const trim = (state: State, now: number, actions: Actions): void => {
   const held = [...state.relays.values()].filter(({ standing }) => standing._tag === "Held")
-  const judged = (relay: Relay): number => {
-    const fresh = relay.standing._tag === "Held" && relay.standing.fresh
-    return fresh ? cost(relay) * CLEARLY.factor + CLEARLY.ms : cost(relay)
-  }
+  if (held.some(({ standing }) => standing._tag === "Held" && !standing.measured)) return
+  const judged = (relay: Relay): number =>
+    state.told.some(({ via }) => via === relay.via) ? cost(relay) : cost(relay) * CLEARLY.factor + CLEARLY.ms
   held.sort((a, b) => judged(a) - judged(b))
   for (const relay of held.slice(state.slots)) letGo(relay, now, actions)
 }
@@ -379,6 +383,8 @@ const publish = (state: State, actions: Actions): void => {
     const at = ranked.findIndex((other) => cost(relay) < cost(other))
     ranked.splice(at < 0 ? ranked.length : at, 0, relay)
   }
+  // More are held while it is not known yet which are the best.
+  ranked.length = Math.min(ranked.length, state.slots)
   const slots = ranked.map(({ tracker, via }): Slot => ({ via, tracker: tracker! }))
   const same =
     slots.length === state.told.length &&
@@ -441,11 +447,8 @@ const step = (
   } else {
     const relay = state.relays.get(event._tag === "Message" ? event.from : event.peer)
     if (relay === undefined) return [state, actions]
-    const { standing } = relay
     if (event._tag === "Message") heard(state, relay, event.message, now, actions)
-    else if (event._tag === "LinkUp") {
-      if (standing._tag === "Asking" && standing.up === undefined) relay.standing = { ...standing, up: now }
-    } else if (standing._tag !== "Idle") failed(state, relay, now)
+    else if (event._tag === "LinkDown" && relay.standing._tag !== "Idle") failed(state, relay, now)
   }
   go(state, now, actions)
   return [state, actions]

@@ -188,7 +188,6 @@ class Slots {
     const say = (message: Reservations.Message): void =>
       this.happen({ _tag: "Message", now: performance.now(), from: via, message })
     if (connection.relayed) return say(refused("Relayed"))
-    this.happen({ _tag: "LinkUp", now: performance.now(), peer: via })
     const isMine = (): boolean => relay.stream === stream && stream !== undefined
     const stream = connection.open(Protocol.RELAY, {
       onMessage: (message, last) => {
