@@ -36,7 +36,7 @@ interface World {
 
 /** A tracker that relays, and two nodes; `b` answers in capitals and has a slot. */
 const world = async (
-  options: Relay.Options & { readonly evil?: Evil; readonly divert?: boolean },
+  options: Relay.Options & { readonly evil?: Evil; readonly divert?: boolean; readonly old?: boolean },
   body: (world: World) => Promise<void>
 ): Promise<void> => {
   const scope = Scope.makeUnsafe()
@@ -48,7 +48,7 @@ const world = async (
   }
   try {
     const tracker = await node({})
-    const { divert: _divert, evil: _evil, ...limits } = options
+    const { divert: _divert, evil: _evil, old, ...limits } = options
     const server = new RelayServer({ ...Relay.defaults, ...limits })
     const twist = (stream: Stream, side: Side): Stream => {
       let index = 0
@@ -82,7 +82,16 @@ const world = async (
             return opened === undefined ? undefined : twist(opened, "far")
           }
         }
-        return server.accept(twisted, twist(stream, "near"))
+        const handler = server.accept(twisted, twist(stream, "near"))
+        if (old !== true) return handler
+        // A relay from before leases reads neither a request for one nor anything on the stream of a slot.
+        return {
+          ...handler,
+          onMessage: (message, last) => {
+            if (message[0] !== 4) return handler.onMessage(message, last)
+            stream.send(Uint8Array.of(17, 4), undefined, true)
+          }
+        }
       })
     )
     const relays = tracker.addresses()
@@ -126,6 +135,14 @@ describe("relay", () => {
         "inbound",
         tracker.nodeId
       ])
+    }))
+
+  test("from before leases relays for nodes that know them", () =>
+    world({ old: true }, async ({ a, b, relayed, tracker }) => {
+      expect(await call(await connect(a, relayed()!), "old")).toBe("OLD")
+      tracker.get(b.nodeId)!.close("the tracker stumbles")
+      await until("the address is gone", () => relayed() === undefined)
+      await until("the address is back", () => relayed() !== undefined)
     }))
 
   test("the layer serves the connections of a node", async () => {

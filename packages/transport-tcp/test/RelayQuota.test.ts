@@ -1,10 +1,15 @@
-/** Verifies: a relay's quotas hold while circuits run and for whoever comes back with another key, and a circuit never goes through a circuit. */
+/**
+ * Verifies: a relay's quotas hold while circuits run and for whoever comes back with another key, a circuit never goes through a
+ * circuit, and a slot is its latest holder's for the time of its lease alone.
+ */
 import { describe, expect, test } from "bun:test"
 import * as Identity from "@parley/core/Identity"
 import { type NodeId, toPublicKey } from "@parley/core/NodeId"
 import type { Connection, ResetCode, Stream, StreamHandler } from "@parley/core/Transport"
 import { network } from "../src/internal/Addresses.ts"
 import { type RelayLimits, RelayServer } from "../src/internal/RelayServer.ts"
+import { grant, readGrant } from "../src/internal/RelayWire.ts"
+import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 
 const limits: RelayLimits = {
   maxReservations: 10,
@@ -134,4 +139,148 @@ test("an IPv4 address is one place, and so are the 64 bits of an IPv6 subscriber
     "0:0:0:0::/64",
     "0:0:0:0::/64"
   ])
+})
+
+describe("a slot", () => {
+  const granted = 18
+  const lease = (server: RelayServer, from: Connection) => {
+    const { heard, stream } = fakeStream()
+    const handler = server.accept(from, stream)
+    handler.onMessage(Uint8Array.of(4), false)
+    return { heard, handler }
+  }
+
+  test("that is not renewed is given up, and one that is stays", async () => {
+    const server = new RelayServer({ ...limits, leaseMs: 500 })
+    const [idle, eager] = [fakePeer("tcp://203.0.113.1:1"), fakePeer("tcp://203.0.113.2:1")]
+    const forgotten = lease(server, idle.connection)
+    const renewed = lease(server, eager.connection)
+    for (const began = performance.now(); performance.now() - began < 900;) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      renewed.handler.onMessage(Uint8Array.of(4), false)
+    }
+    const dialler = fakePeer("tcp://203.0.113.3:1")
+    expect(ask(server, dialler.connection, idle.peer).answer).toEqual(no(1))
+    expect(forgotten.heard.reset).toBe(4)
+    expect([idle.far.opened, eager.far.opened]).toEqual([0, 0])
+    expect(ask(server, dialler.connection, eager.peer).answer).toEqual(yes)
+    expect(renewed.heard.sent.filter((_, i) => i % 2 === 0).every((byte) => byte === granted)).toBe(true)
+    // What comes late from the one that was given up brings nothing back.
+    forgotten.handler.onMessage(Uint8Array.of(4), false)
+    expect(ask(server, dialler.connection, idle.peer).answer).toEqual(no(1))
+  })
+
+  test("whose lease is over makes room", async () => {
+    const server = new RelayServer({ ...limits, maxReservations: 1, leaseMs: 30 })
+    lease(server, fakePeer("tcp://203.0.113.1:1").connection)
+    const next = fakePeer("tcp://203.0.113.2:1")
+    expect(lease(server, next.connection).heard.sent).toEqual(no(3))
+    await new Promise((resolve) => setTimeout(resolve, 40))
+    expect(lease(server, next.connection).heard.sent[0]).toBe(granted)
+  })
+
+  test("goes to the latest of a key, and nothing reaches the one before", () => {
+    const server = new RelayServer(limits)
+    const before = fakePeer("tcp://203.0.113.1:1")
+    const after = fakePeer("tcp://203.0.113.1:2")
+    const again = { ...after.connection, peer: before.peer } as Connection
+    const first = lease(server, before.connection)
+    const second = lease(server, again)
+    expect([first.heard.reset, second.heard.reset]).toEqual([0, undefined])
+    // Its stream's end, and what it still asks for, take nothing from the one that came after.
+    first.handler.onMessage(Uint8Array.of(4), false)
+    first.handler.onClosed(6)
+    expect(ask(server, fakePeer("tcp://203.0.113.3:1").connection, before.peer).answer).toEqual(yes)
+    expect([before.far.opened, after.far.opened]).toEqual([0, 1])
+  })
+
+  test("is of no use when its connection no longer stands", () => {
+    const server = new RelayServer(limits)
+    const gone = fakePeer("tcp://203.0.113.1:1")
+    const { heard } = lease(server, { ...gone.connection, state: () => "draining" } as Connection)
+    expect(ask(server, fakePeer("tcp://203.0.113.3:1").connection, gone.peer).answer).toEqual(no(1))
+    expect([gone.far.opened, heard.reset]).toEqual([0, 4])
+  })
+
+  test("is lost by who floods the relay with renewals, and by nobody else", () => {
+    const server = new RelayServer(limits)
+    const [flooder, honest] = [fakePeer("tcp://203.0.113.1:1"), fakePeer("tcp://203.0.113.2:1")]
+    const quiet = lease(server, honest.connection)
+    const loud = lease(server, flooder.connection)
+    for (let n = 0; n < 10_000; n++) loud.handler.onMessage(Uint8Array.of(4), false)
+    expect(loud.heard.bytes <= 60 * 17).toBe(true)
+    expect([loud.heard.reset, quiet.heard.reset]).toEqual([2, undefined])
+    // And coming back does not help within the minute.
+    for (let n = 0; n < 100; n++) expect(lease(server, flooder.connection).heard.sent).toEqual(no(3))
+    const dialler = fakePeer("tcp://203.0.113.3:1")
+    expect(ask(server, dialler.connection, flooder.peer).answer).toEqual(no(1))
+    expect(ask(server, dialler.connection, honest.peer).answer).toEqual(yes)
+  })
+
+  test("tells what is left of it, and takes no more circuits and bytes than that", () => {
+    const server = new RelayServer({ ...limits, maxCircuitsPerSlot: 2, maxSlotBytesPerHour: 150_000 })
+    const node = fakePeer("tcp://203.0.113.9:1")
+    const told: Array<unknown> = []
+    const stream: Stream = {
+      ...fakeStream().stream,
+      send: (message) => {
+        told.push(readGrant(message))
+        return true
+      }
+    }
+    const handler = server.accept(node.connection, stream)
+    const renew = (): void => handler.onMessage(Uint8Array.of(4), false)
+    renew()
+    const dial = (n: number) => ask(server, fakePeer(`tcp://203.0.113.${n}:1`).connection, node.peer)
+    const [first, second] = [dial(1), dial(2)]
+    expect(dial(3).answer).toEqual(no(3))
+    renew()
+    first.handler.onMessage(new Uint8Array(100_000), false)
+    renew()
+    second.handler.onMessage(new Uint8Array(100_000), false)
+    renew()
+    expect(second.heard.reset).toBe(2)
+    expect(dial(4).answer).toEqual(no(2))
+    expect(told).toEqual([
+      { leaseMs: 30_000, circuits: 2, bytes: 150_000 },
+      { leaseMs: 30_000, circuits: 0, bytes: 150_000 },
+      { leaseMs: 30_000, circuits: 0, bytes: 50_000 },
+      { leaseMs: 30_000, circuits: 1, bytes: 0 }
+    ])
+  })
+
+  test("of a node from before leases lasts as long as its stream", async () => {
+    const server = new RelayServer({ ...limits, leaseMs: 10 })
+    const old = fakePeer("tcp://203.0.113.1:1")
+    const { answer, handler } = ask(server, old.connection)
+    expect(answer).toEqual(yes)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const dialler = fakePeer("tcp://203.0.113.3:1")
+    expect(ask(server, dialler.connection, old.peer).answer).toEqual(yes)
+    handler.onClosed(6)
+    expect(ask(server, dialler.connection, old.peer).answer).toEqual(no(1))
+  })
+})
+
+describe("grants", () => {
+  test("are as the protocol says, and more may follow", () => {
+    const message = grant({ leaseMs: 30_000, circuits: 7, bytes: 2 ** 33 })
+    expect(Buffer.from(message).toString("hex")).toBe("1200007530000000070000000200000000")
+    const read = { leaseMs: 30_000, circuits: 7, bytes: 2 ** 33 }
+    expect(readGrant(message)).toEqual(read)
+    expect(readGrant(Uint8Array.of(...message, 1, 2, 3))).toEqual(read)
+    expect(readGrant(message.subarray(0, 16))).toBe("Malformed")
+    expect(readGrant(Uint8Array.of(16))).toBe(true)
+    expect(readGrant(Uint8Array.of(17, 3))).toBe("LimitReached")
+  })
+
+  test("of any bytes are read without harm", () => {
+    const random = seeded(61)
+    const example = grant({ leaseMs: 30_000, circuits: 7, bytes: 2 ** 33 })
+    forRounds(random, 20_000, () => {
+      const read = readGrant(mutate(random, example))
+      if (typeof read !== "object") return
+      expect([read.leaseMs >= 0, read.circuits >= 0, read.bytes >= 0]).toEqual([true, true, true])
+    })
+  })
 })
