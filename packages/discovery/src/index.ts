@@ -1,3 +1,4 @@
+export * as Dht from "./Dht.ts"
 export * as Mdns from "./Mdns.ts"
 export * as Static from "./Static.ts"
 export * as Tracker from "./Tracker.ts"

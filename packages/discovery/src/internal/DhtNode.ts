@@ -1,0 +1,289 @@
+/** A node of the DHT at work: it stores for others, and looks up, announces and puts for its own. */
+import { Buffer } from "node:buffer"
+import type { Contact, Rpc } from "k-rpc"
+import type { Rules } from "@parley/core/Perimeter"
+import * as Signature from "@parley/core/Signature"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { DhtNetwork } from "./DhtNetwork.ts"
+import { ANNOUNCED_MS } from "./Announcers.ts"
+import { ITEM_MS, KrpcSocket } from "./KrpcSocket.ts"
+import * as Bencode from "./Bencode.ts"
+import * as Message from "./KrpcMessage.ts"
+import * as Lookup from "./Lookup.ts"
+import type { PacketSeal } from "./PacketSeal.ts"
+import { TokenBucket } from "./TokenBucket.ts"
+
+/** Items stored for others at once: 20 MB. Past it, the one longest unread goes. */
+export const MAX_ITEMS = 10_000
+/** How long a search for an item goes on after its first answer, in milliseconds: another node may hold a newer version. */
+export const SETTLE_MS = 300
+/** Nodes that asked us and are asked back whether they are there, a second: only so do they get into the routing table. */
+export const PINGS_PER_SECOND = 20
+/** Announced endpoints that one search asks itself, where those who store them do not know the keys. */
+export const MAX_ASKED = 32
+/** How often a node that knows hardly anybody asks its bootstrap nodes again, in milliseconds. */
+export const LONELY_MS = 2_000
+/** How often the routing table is renewed, in milliseconds. */
+export const RENEW_MS = 300_000
+
+/** Where a DHT node is. */
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+/** How a node takes part. */
+export interface Options {
+  /** UDP port, 0 for any. */
+  readonly port: number
+  readonly host: string
+  readonly bootstrap: ReadonlyArray<HostPort>
+  readonly network: DhtNetwork
+  readonly seal: PacketSeal
+  readonly rules: Rules
+  /** The key to announce; absent for a node that only stores. */
+  readonly publicKey?: Uint8Array
+}
+
+/** A signed value, newest version found. */
+export interface Stored {
+  readonly value: Buffer
+  readonly seq: number
+}
+
+/** A node of the DHT. */
+export interface DhtNode {
+  readonly address: HostPort
+  /** Nodes in its routing table. */
+  readonly known: () => number
+  /** What strangers sent that was not taken. */
+  readonly dropped: KrpcSocket["dropped"]
+  /** Others can reach it, so it stores for them. */
+  readonly isReachable: () => boolean
+  /** Fails with a text for people: nobody answered, or the port is taken. */
+  readonly get: (publicKey: Uint8Array) => Effect.Effect<Stored | undefined, string>
+  /** Stores a value under a key; how many nodes took it. */
+  readonly put: (
+    publicKey: Uint8Array,
+    sign: (message: Uint8Array) => Uint8Array,
+    stored: Stored
+  ) => Effect.Effect<number, string>
+  /** Announces the own key under a hash; how many nodes took it. */
+  readonly announce: (hash: Buffer) => Effect.Effect<number, string>
+  /** Keys announced under a hash, each told once, as they come in; ends with the search. */
+  readonly lookup: (hash: Buffer, tell: (publicKey: Buffer) => void) => Effect.Effect<void, string>
+}
+
+const verify = (signature: Buffer, message: Buffer, publicKey: Buffer): boolean =>
+  Signature.best.verify(publicKey, message, signature)
+
+/** What the signature of an item covers (BEP 44). */
+const signedBytes = (salt: Buffer, seq: number, v: Buffer): Buffer => Bencode.encode({ salt, seq, v }).subarray(1, -1)
+
+const NOBODY = "no DHT node answered; is there one at the bootstrap address, of the same network?"
+
+/** Opens the socket and takes part until the scope closes. */
+export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<DhtNode, string, Scope.Scope> {
+  const [{ default: DHT }, { default: krpc }] = yield* Effect.promise(() =>
+    Promise.all([import("bittorrent-dht"), import("k-rpc")])
+  )
+  const { bootstrap, network, publicKey, rules, seal } = options
+  const socket = new KrpcSocket({ rules, seal, publicKey })
+  const rpc = krpc({ krpcSocket: socket, bootstrap: [], k: Lookup.K, concurrency: 64 })
+  const running = new Set<() => void>()
+
+  const seeds = (target: Buffer): ReadonlyArray<Contact | HostPort> => {
+    const known = rpc.nodes.closest(target, Lookup.K)
+    if (known.length >= Lookup.K) return known
+    // A node that is a bootstrap node itself is among the closest, too.
+    const own = bootstrap.length === 0 || socket.isReachable ? [{ host: ownHost(), port: socket.address().port }] : []
+    return [...known, ...bootstrap, ...own]
+  }
+  const ownHost = (): string => {
+    const { address } = socket.address()
+    return address === "0.0.0.0" ? "127.0.0.1" : address
+  }
+  const search = (
+    target: Buffer,
+    message: { readonly q: string; readonly a: { readonly [name: string]: Buffer } },
+    visit: Lookup.Options["visit"],
+    done: (answered: number) => void
+  ): (() => void) => {
+    const finish = (answered: number): void => {
+      running.delete(stop)
+      done(answered)
+    }
+    const stop = Lookup.start({ socket, target, message, seeds: seeds(target), ownId: rpc.id, visit, done: finish })
+    running.add(stop)
+    return () => {
+      running.delete(stop)
+      stop()
+    }
+  }
+  // The library's own searches go the same way.
+  const closest: Rpc["closest"] = (target, message, visit, done) => {
+    const { a, q } = message as { readonly q: string; readonly a: { readonly [name: string]: Buffer } }
+    const see = visit as ((reply: Message.Reply, peer: Message.Peer) => boolean | void) | null
+    search(
+      target,
+      { q, a },
+      (reply, peer) => (see === null ? undefined : see(reply, peer)),
+      (answered) => done(null, answered)
+    )
+  }
+  rpc.closest = closest
+  rpc.populate = (target, message, done) => closest(target, message, null, done)
+
+  const dht = new DHT({
+    krpc: rpc,
+    bootstrap: false,
+    verify,
+    // The library keeps write tokens for five minutes, also when who gave them has begun anew: each is for one use here.
+    maxTables: 1,
+    maxValues: { max: MAX_ITEMS, maxAge: ITEM_MS },
+    maxPeers: MAX_ITEMS,
+    maxAge: ANNOUNCED_MS
+  })
+  dht.on("warning", () => undefined)
+  dht.on("announce_peer", () => socket.announced())
+  dht.on("put", () => socket.stored())
+  const clock = yield* Clock.Clock
+  const pings = new TokenBucket(PINGS_PER_SECOND, PINGS_PER_SECOND, clock.currentTimeMillisUnsafe())
+  socket.on("seen", (id: Buffer, peer: Message.Peer) => {
+    if (rpc.nodes.get(id) !== null || id.equals(rpc.id) || !pings.take(clock.currentTimeMillisUnsafe())) return
+    socket.query(peer, { q: "ping", a: { id: rpc.id } })
+  })
+
+  const meet = (done: () => void = () => undefined): void =>
+    void search(rpc.id, { q: "find_node", a: { id: rpc.id, target: rpc.id } }, () => undefined, done)
+  const lonely = setInterval(() => {
+    if (rpc.nodes.count() === 0 && bootstrap.length > 0) meet()
+  }, LONELY_MS)
+  const renew = setInterval(() => meet(), RENEW_MS)
+
+  yield* Effect.acquireRelease(
+    Effect.callback<void, string>((resume) => {
+      dht.on("error", (error: Error) => resume(Effect.fail(`cannot open UDP port ${options.port}: ${error.message}`)))
+      dht.listen(options.port, options.host, () => resume(Effect.void))
+    }),
+    () =>
+      Effect.callback<void>((resume) => {
+        for (const stop of running) stop()
+        dht.destroy(() => resume(Effect.void))
+      })
+  ).pipe(Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(() => socket.destroy()) : Effect.void)))
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      clearInterval(lonely)
+      clearInterval(renew)
+    })
+  )
+  // Who has seen where we are lets us in only if asked again by one who may be asked.
+  socket.on("reachable", () => meet())
+  if (bootstrap.length > 0) meet()
+
+  const get = (key: Uint8Array): Effect.Effect<Stored | undefined, string> =>
+    Effect.callback((resume) => {
+      let best: { readonly value: Buffer; readonly seq: number; readonly sig: Buffer } | undefined
+      let answers = 0
+      let settling: ReturnType<typeof setTimeout> | undefined
+      const end = (): void => {
+        clearTimeout(settling)
+        stop()
+        resume(answers === 0 ? Effect.fail(NOBODY) : Effect.succeed(best))
+      }
+      const target = network.target(key)
+      const take = ({ k, seq, sig, v }: Message.Answer): void => {
+        if (k === undefined || sig === undefined || seq === undefined || v === undefined) return
+        if (!k.equals(key) || (best !== undefined && seq <= best.seq)) return
+        if (!verify(sig, signedBytes(network.salt, seq, v), k)) return
+        best = { value: Buffer.from(v), seq, sig }
+        settling ??= setTimeout(end, SETTLE_MS)
+      }
+      const stop = search(
+        target,
+        { q: "get", a: { id: rpc.id, target } },
+        (reply) => {
+          answers++
+          take(reply.r)
+        },
+        end
+      )
+      return Effect.sync(() => {
+        clearTimeout(settling)
+        stop()
+      })
+    })
+
+  const done =
+    (resume: (effect: Effect.Effect<number, string>) => void) =>
+    (error: Error | null, count: number | undefined): void =>
+      resume(
+        error === null && count !== undefined && count > 0
+          ? Effect.succeed(count)
+          : Effect.fail(error === null || /No nodes/.test(error.message) ? NOBODY : error.message)
+      )
+
+  return {
+    address: { host: ownHost(), port: socket.address().port },
+    known: () => rpc.nodes.count(),
+    dropped: socket.dropped,
+    isReachable: () => socket.isReachable,
+    get,
+    put: (key, sign, { seq, value }) =>
+      Effect.callback((resume) => {
+        const finish = done(resume)
+        const item = { k: Buffer.from(key), salt: network.salt, seq, v: value }
+        dht.put({ ...item, sign: (message) => Buffer.from(sign(message)) }, (error, _key, count) =>
+          finish(error, count)
+        )
+      }),
+    announce: (hash) =>
+      Effect.callback((resume) => {
+        socket.own.add(hash.toString("latin1"))
+        dht.announce(hash, done(resume))
+      }),
+    lookup: (hash, tell) =>
+      Effect.callback((resume) => {
+        const told = new Set<string>()
+        const asked = new Set<string>()
+        const message = { q: "get_peers", a: { id: rpc.id, info_hash: hash } }
+        let [answers, underWay, over] = [0, 1, false]
+        const see = ({ r }: Message.Reply): void => {
+          answers++
+          for (let at = 0; at < (r.pks?.length ?? 0); at += 32) {
+            const key = Buffer.from(r.pks!.subarray(at, at + 32))
+            const name = key.toString("latin1")
+            if (told.has(name)) continue
+            told.add(name)
+            tell(key)
+          }
+          // Nodes that do not know of keys tell endpoints alone: whoever is there is asked itself.
+          if (r.pks === undefined) for (const value of r.values ?? []) askItself(value)
+        }
+        const askItself = (value: Buffer): void => {
+          const name = value.toString("latin1")
+          if (asked.size >= MAX_ASKED || asked.has(name)) return
+          asked.add(name)
+          underWay++
+          socket.query(Message.endpointOf(value), message, (_error, reply) => {
+            if (over) return
+            if (reply?.r.pks !== undefined) see(reply)
+            end()
+          })
+        }
+        const end = (): void => {
+          if (over || --underWay > 0) return
+          over = true
+          resume(answers === 0 ? Effect.fail(NOBODY) : Effect.void)
+        }
+        const stop = search(hash, message, see, end)
+        return Effect.sync(() => {
+          over = true
+          stop()
+        })
+      })
+  }
+})

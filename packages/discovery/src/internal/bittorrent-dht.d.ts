@@ -1,0 +1,72 @@
+/** The parts of `bittorrent-dht` and `k-rpc` that are used here; neither brings types. */
+
+declare module "k-rpc" {
+  import type { EventEmitter } from "node:events"
+
+  /** A node of the routing table. */
+  export interface Contact {
+    readonly id: Buffer
+    readonly host: string
+    readonly port: number
+  }
+
+  /** The routing table. */
+  export interface Table {
+    closest(target: Uint8Array, count?: number): Array<Contact>
+    get(id: Uint8Array): Contact | null
+    remove(id: Uint8Array): void
+    toArray(): Array<Contact>
+    count(): number
+  }
+
+  export interface Rpc extends EventEmitter {
+    readonly id: Buffer
+    readonly nodes: Table
+    readonly k: number
+    populate: (target: Buffer, message: object, done: (error: Error | null, count: number) => void) => void
+    closest: (
+      target: Buffer,
+      message: object,
+      visit: ((reply: { readonly r: never }, node: object) => boolean | void) | null,
+      done: (error: Error | null, count: number) => void
+    ) => void
+  }
+
+  export default function krpc(options: {
+    readonly krpcSocket: EventEmitter
+    readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
+    readonly k: number
+    readonly concurrency: number
+  }): Rpc
+}
+
+declare module "bittorrent-dht" {
+  import type { EventEmitter } from "node:events"
+  import type { Rpc } from "k-rpc"
+
+  export default class DHT extends EventEmitter {
+    constructor(options: {
+      readonly krpc: Rpc
+      /** Asks nobody by itself when it starts. */
+      readonly bootstrap: false
+      readonly verify: (signature: Buffer, message: Buffer, publicKey: Buffer) => boolean
+      readonly maxTables: number
+      readonly maxValues: { readonly max: number; readonly maxAge: number }
+      readonly maxPeers: number
+      readonly maxAge: number
+    })
+    listen(port: number, host: string, done: () => void): void
+    announce(infoHash: Buffer, done: (error: Error | null, count?: number) => void): void
+    put(
+      item: {
+        readonly k: Buffer
+        readonly salt: Buffer
+        readonly seq: number
+        readonly v: Buffer
+        readonly sign: (message: Uint8Array) => Buffer
+      },
+      done: (error: Error | null, key?: Buffer, count?: number) => void
+    ): Buffer
+    destroy(done: () => void): void
+  }
+}
