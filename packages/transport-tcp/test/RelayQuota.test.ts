@@ -156,7 +156,7 @@ describe("a slot", () => {
     const forgotten = lease(server, idle.connection)
     const renewed = lease(server, eager.connection)
     for (const began = performance.now(); performance.now() - began < 900;) {
-      await new Promise((resolve) => setTimeout(resolve, 10))
+      await new Promise((resolve) => setTimeout(resolve, 50))
       renewed.handler.onMessage(Uint8Array.of(4), false)
     }
     const dialler = fakePeer("tcp://203.0.113.3:1")

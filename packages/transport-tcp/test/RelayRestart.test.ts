@@ -152,12 +152,12 @@ describe("nodes behind relays in processes", () => {
     const trackers = [await startTracker(0, undefined, "5000"), await startTracker(0, undefined, "5000")]
     const node = await startNode(trackers.map(({ address }) => address))
     await until("both slots", () => relayed(node).length === 2 || node.health())
-    trackers[0]!.child.kill("SIGSTOP")
+    process.kill(trackers[0]!.child.pid!, "SIGSTOP")
     try {
       await until("one slot", () => relayed(node).length === 1 || node.health(), { withinMs: 30_000 })
       expect(relayed(node)).toEqual([trackers[1]!.address])
     } finally {
-      trackers[0]!.child.kill("SIGCONT")
+      process.kill(trackers[0]!.child.pid!, "SIGCONT")
     }
     await until("both again", () => relayed(node).length === 2 || node.health(), { withinMs: 30_000 })
   }, 90_000)
