@@ -37,6 +37,10 @@ for (const [network, prefix] of [
 ] as const)
   inside.addSubnet(network, prefix, "ipv6")
 
+/** Longest host that is looked at, in characters: an IPv6 address (45), and the name of an interface. */
+const MAX_HOST_LENGTH = 128
+/** The interface behind an IPv6 address (RFC 4007, 11). IPv4 has none. */
+const zone = /(?<=:[^%]*)%[\w.-]+$/
 const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
 /** Lets everything through. */
@@ -46,9 +50,8 @@ export const open: Rules = { name: "anywhere", allows: () => true }
 export const closed: Rules = {
   name: "private networks",
   allows: (host) => {
-    const zone = host.indexOf("%")
-    const bare = zone < 0 ? host : host.slice(0, zone)
-    const address = mapped.exec(bare)?.[1] ?? bare
+    if (host.length > MAX_HOST_LENGTH) return false
+    const address = mapped.exec(host)?.[1] ?? host.replace(zone, "")
     const family = isIP(address)
     return family !== 0 && inside.check(address, family === 4 ? "ipv4" : "ipv6")
   }
