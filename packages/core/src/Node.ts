@@ -61,6 +61,13 @@ export interface ServeOptions {
   readonly concurrency?: number
   /** Tasks that wait for a place; the guardrail's. */
   readonly queue?: number
+  /**
+   * Who alone may call it; default: everybody. In a network with a root these are members, and whoever acts for one counts as it. The
+   * list is this node's own and travels nowhere: others see the capability, and are rejected with `NotAllowed`.
+   */
+  readonly allow?: ReadonlyArray<NodeId>
+  /** Who may not call it, also where `allow` names it. */
+  readonly deny?: ReadonlyArray<NodeId>
   /** Looks at an offer before it is accepted. Synchronous: it decides, it does not work. */
   readonly negotiate?: (offer: {
     readonly task: Task
@@ -76,6 +83,8 @@ export type TaskEvent =
   | { readonly _tag: "Found"; readonly match: Match; readonly source: string }
   | { readonly _tag: "Sent"; readonly peer: NodeId; readonly relayed: boolean }
   | { readonly _tag: "Accepted"; readonly peer: NodeId; readonly estimateMs: number; readonly waiting: number }
+  /** Its connection broke, and it goes on, on another one. */
+  | { readonly _tag: "Resumed"; readonly peer: NodeId; readonly relayed: boolean }
   | { readonly _tag: "Countered"; readonly peer: NodeId; readonly terms: NodeErrorReason; readonly takenUp: boolean }
   | { readonly _tag: "Failed"; readonly peer: NodeId; readonly reason: NodeErrorReason; readonly next: boolean }
   | { readonly _tag: "Answered"; readonly peer: NodeId; readonly latencyMs: number }

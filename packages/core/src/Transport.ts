@@ -144,8 +144,12 @@ export const UnknownScheme = Schema.TaggedStruct("UnknownScheme", {
   address: Schema.String,
   known: Schema.Array(Schema.String)
 })
-/** Nobody could be reached there. */
-export const DialFailed = Schema.TaggedStruct("DialFailed", { address: Schema.String, detail: Schema.String })
+/** Nobody could be reached there. `refused`: the machine answered that nobody listens. */
+export const DialFailed = Schema.TaggedStruct("DialFailed", {
+  address: Schema.String,
+  detail: Schema.String,
+  refused: Schema.optionalKey(Schema.Boolean)
+})
 /** Somebody answered, but no session came of it. `code` names the cause, such as `NetworkKeyMissing`. */
 export const HandshakeFailed = Schema.TaggedStruct("HandshakeFailed", {
   address: Schema.String,
@@ -218,6 +222,12 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
     return explain(this.reason)
   }
 }
+
+/** Wherever it was dialled, nobody listens any more: it has not just become unreachable. */
+export const isRefusal = ({ reason }: TransportError): boolean =>
+  reason._tag === "AllFailed"
+    ? reason.causes.every((cause) => cause._tag === "DialFailed" && cause.refused === true)
+    : reason._tag === "DialFailed" && reason.refused === true
 
 /** How a node reaches peers at addresses of some schemes. */
 export class Transport extends Context.Service<

@@ -340,10 +340,10 @@ export const make = (nodeId: NodeId, hub: Hub = processHub): Transport["Service"
       Effect.suspend(() => {
         const here = hub.owners.get(address)
         const there = hub.owners.get(to)
-        const failed = (detail: string) =>
-          Effect.fail(new TransportError({ reason: { _tag: "DialFailed", address: to, detail } }))
+        const failed = (detail: string, refused = false) =>
+          Effect.fail(new TransportError({ reason: { _tag: "DialFailed", address: to, detail, refused } }))
         if (here === undefined) return Effect.fail(new TransportError({ reason: { _tag: "NotListening", address } }))
-        if (there === undefined) return failed("no node of this process has that address")
+        if (there === undefined) return failed("no node of this process has that address", true)
         if (there === here) return failed("that is this node itself")
         if (expect !== undefined && there.owner.nodeId !== expect) {
           return Effect.fail(

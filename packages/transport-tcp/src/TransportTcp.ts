@@ -194,7 +194,8 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       const started = performance.now()
       const onError = (error: NodeJS.ErrnoException): void => {
         clearTimeout(timer)
-        resume(fail({ _tag: "DialFailed", address, detail: error.message || (error.code ?? "no connection") }))
+        const refused = error.code === "ECONNREFUSED"
+        resume(fail({ _tag: "DialFailed", address, detail: error.message || (error.code ?? "no connection"), refused }))
       }
       const timer = setTimeout(() => {
         socket.destroy()

@@ -37,6 +37,7 @@ import { type Deps as Streaming, openStream } from "./OpenStream.ts"
 import type { Candidate } from "./Outgoing.ts"
 import type { Peers } from "./Peers.ts"
 import { Reach } from "./Reach.ts"
+import type { Recovery } from "./Recovery.ts"
 
 /** A call that had to search goes on this long after the first match, in ms: a round trip's worth of better ones. */
 const CALL_SETTLE_MS = 50
@@ -52,6 +53,7 @@ export interface Deps {
   readonly peers: Peers
   readonly settings: Settings
   readonly deadlines: Deadlines
+  readonly recovery: Recovery
   readonly context: () => MatchContext
   /** A connection of the node to itself. */
   readonly self: () => Connection
@@ -106,15 +108,16 @@ export class Caller {
   readonly #candidates = new WeakMap<CapabilityRecord, Candidate>()
 
   constructor(deps: Deps) {
-    const { breaker, count, deadlines, identity, peers, settings, trust } = deps
+    const { breaker, count, deadlines, identity, peers, recovery, settings, trust } = deps
     const experience = new Experience(identity.nodeId, trust, breaker, peers)
     this.#deps = deps
     this.#experience = experience
     this.#reach = new Reach({ ...deps, self: identity.nodeId, loopback: deps.self, experience })
-    this.#streaming = { deadlines, peers, settings, experience, count }
+    this.#streaming = { deadlines, peers, recovery, settings, experience, count }
     this.#host = {
       deadlines,
       peers,
+      recovery,
       experience,
       receive: (job, candidate, connection, body, receipt, latencyMs) => {
         const placed = read(settings, identity.nodeId, job, candidate, connection, body, receipt, latencyMs)

@@ -27,6 +27,11 @@ export class Chunks {
     this.#source = source
   }
 
+  /** Nobody takes them, and the source is to send no more. */
+  get isPaused(): boolean {
+    return this.#paused
+  }
+
   /** Takes chunks that came together, and their array; `bytes` is what they were on the wire. */
   push(chunks: Array<unknown>, bytes: number): void {
     if (chunks.length === 0) return

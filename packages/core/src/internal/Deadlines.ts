@@ -86,6 +86,13 @@ export class Deadlines {
     return this.#count
   }
 
+  /** All that is pending, in no order. */
+  list(): Array<Timed> {
+    const all: Array<Timed> = []
+    for (let timed of this.#slots) for (; timed !== undefined; timed = timed.next) all.push(timed)
+    return all
+  }
+
   /** Takes it off the wheel, where it is on it. */
   drop(timed: Timed): void {
     if (timed.rounds < 0) return

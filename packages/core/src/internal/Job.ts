@@ -43,6 +43,8 @@ export interface Job {
   readonly evaluate: ((output: never, latencyMs: number) => number) | undefined
   readonly emit: ((event: TaskEvent) => void) | undefined
   readonly via: Address | undefined
+  /** One agent is named, and no other may do it. */
+  readonly isPinned: boolean
   /** Whether an answer is judged at once, or later by the verdict that it is part of. */
   readonly judge: boolean
 }
@@ -165,6 +167,7 @@ export const makeJob = (
     evaluate: options.evaluate,
     emit: options.onEvent === undefined ? undefined : harmless(options.onEvent),
     via: options.via,
+    isPinned: options.to !== undefined,
     judge
   }
 }

@@ -20,13 +20,14 @@ import { Discovery, type Host } from "../Discovery.ts"
 import { Guardrails } from "../Guardrails.ts"
 import { Identity } from "../Identity.ts"
 import { Matcher } from "../Matcher.ts"
+import { Network } from "../Network.ts"
 import type { AskEvent, AskOptions, CallOptions, Node, Options, Peer, ServeOptions } from "../Node.ts"
 import { NodeError, type NodeErrorReason } from "../NodeError.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
 import * as Query from "../Query.ts"
 import { type Shape, Strategies, type StrategyError, type Verdict } from "../Strategy.ts"
-import { type Connection, type Owner, TransportError } from "../Transport.ts"
+import { type Connection, type Owner, ResetCode, TransportError } from "../Transport.ts"
 import * as TransportMemory from "../TransportMemory.ts"
 import * as TrustModule from "../Trust.ts"
 import { Asking } from "./Asking.ts"
@@ -40,7 +41,9 @@ import type { Trace } from "./Envelope.ts"
 import { Executor } from "./Executor.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import { type Job, makeJob, type Wanted } from "./Job.ts"
+import { Outgoing } from "./Outgoing.ts"
 import { Peers } from "./Peers.ts"
+import { Recovery } from "./Recovery.ts"
 import { type Run, Served } from "./Served.ts"
 import * as Topics from "./Topics.ts"
 
@@ -105,7 +108,15 @@ export const make = Effect.fnUntraced(function* (
   const breaker = new Breaker(settings.circuit, now)
   const peers = new Peers(breaker, settings)
   const counts = { answered: 0, failed: 0, failedOver: 0 }
-  const executor = new Executor({ identity, settings, deadlines, fork, now })
+  const network = Option.getOrUndefined(yield* Effect.serviceOption(Network))
+  const executor = new Executor({
+    identity,
+    settings,
+    deadlines,
+    fork,
+    now,
+    ...(network === undefined ? {} : { actsFor: (peer: NodeId) => network.memberOf(peer) })
+  })
   const matchContext = () => ({ now: now(), trust: trust.get, availability: peers.availability })
 
   const directory = yield* Directory.make({
@@ -132,6 +143,22 @@ export const make = Effect.fnUntraced(function* (
   peers.isDown = carrier?.isDown
   const topics = yield* Topics.make(connections, settings, carrier)
 
+  const scope = yield* Effect.scope
+  const recovery = new Recovery({
+    connections,
+    addresses: (peer) => matcher.get(peer)?.addresses ?? [],
+    fork: (effect) => void fork(Effect.forkIn(effect, scope))
+  })
+  yield* connections.observe({ onConnected: recovery.connected })
+  // Whoever runs a task for this node is told that nobody waits for it any more.
+  const leave = Effect.sync(() => {
+    recovery.stop()
+    for (const timed of deadlines.list()) {
+      if (timed instanceof Outgoing) timed.giveUp({ _tag: "Disconnected", peer: timed.peer }, ResetCode.Cancelled)
+    }
+  })
+  yield* Effect.addFinalizer(() => leave)
+
   const self = loopback(identity.nodeId, executor)
   const caller = new Caller({
     identity,
@@ -143,6 +170,7 @@ export const make = Effect.fnUntraced(function* (
     peers,
     settings,
     deadlines,
+    recovery,
     context: matchContext,
     self: () => self,
     count: (outcome) => {

@@ -23,10 +23,20 @@ class Opening extends Outgoing {
   readonly began = Deferred.makeUnsafe<void, NodeErrorReason>()
   readonly chunks = new Chunks(this)
   readonly #deps: Deps
+  #seen = 0
 
   constructor(deps: Deps, job: Job, candidate: Candidate, terms: Terms) {
     super(deps, job, candidate, terms)
     this.#deps = deps
+  }
+
+  /** Chunks that came, which their reader may not have taken yet. */
+  override get seen(): number {
+    return this.#seen
+  }
+
+  protected override onResumed(): void {
+    if (this.chunks.isPaused) this.pause()
   }
 
   protected onChunk(message: Uint8Array): void {
@@ -35,6 +45,7 @@ class Opening extends Outgoing {
     const came: Array<unknown> = []
     const wrong = readChunks(settings, job, candidate, message, came)
     if (came.length > 0) {
+      this.#seen += came.length
       this.chunks.push(came, message.length)
       if (Deferred.doneUnsafe(this.began, Effect.void)) experience.works(candidate)
     }

@@ -12,6 +12,7 @@ import * as Envelope from "./Envelope.ts"
 import type { Experience } from "./Experience.ts"
 import type { Job } from "./Job.ts"
 import type { Peers } from "./Peers.ts"
+import type { Recovery, Resumable } from "./Recovery.ts"
 import * as Refusal from "./Refusal.ts"
 import type { TaskId } from "./TaskId.ts"
 
@@ -38,6 +39,23 @@ export interface Host {
   readonly deadlines: Deadlines
   readonly peers: Peers
   readonly experience: Experience
+  readonly recovery: Recovery
+}
+
+/**
+ * A task that others could do waits so long for the connection to its agent, in ms: an address that answers does so within this,
+ * and one that does not shall not hold the task up.
+ */
+export const OTHERS_WAIT_MS = 1_000
+
+/** What a task has been through whose connection broke. */
+interface Detour {
+  /** There is no connection, and it waits for one. */
+  waiting: boolean
+  /** It asked to go on, and has not heard whether it can. */
+  asking: boolean
+  /** Something was heard of it before: its agent has it, or has lost it. */
+  heard: boolean
 }
 
 /** Why a reset stream has no answer. */
@@ -65,10 +83,11 @@ const noMoreStreams = (connection: Connection): NodeErrorReason =>
     : { _tag: "Disconnected", peer: connection.peer }
 
 /** A task in flight. After `onResult`, `onEnd` or `onFailed` nothing more comes. */
-export abstract class Outgoing extends Timed implements StreamHandler, Envelope.Request {
+export abstract class Outgoing extends Timed implements StreamHandler, Resumable {
   readonly job: Job
   readonly candidate: Candidate
-  readonly terms: Terms
+  /** Its connection is another one after a break. */
+  terms: Terms
   readonly #host: Host
   #startedAt = 0
   #stream: Stream | undefined
@@ -76,6 +95,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
   #silent: boolean
   #accepted = false
   #over = false
+  #detour: Detour | undefined
 
   constructor(host: Host, job: Job, candidate: Candidate, terms: Terms) {
     super()
@@ -95,7 +115,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
     return this.candidate.capability
   }
   get deadlineMs(): number {
-    return this.terms.deadlineMs
+    return this.#detour === undefined ? this.terms.deadlineMs : Math.max(0, this.#left(performance.now()))
   }
   get hops(): number {
     return this.job.hops - 1
@@ -122,6 +142,23 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
     return this.job.trace
   }
 
+  // What recovery wants to know.
+
+  get peer(): NodeId {
+    return this.candidate.node
+  }
+  get addresses(): ReadonlyArray<Address> {
+    return this.candidate.addresses
+  }
+  get isPatient(): boolean {
+    return this.seen > 0 || !this.terms.others
+  }
+  get seen(): number {
+    return 0
+  }
+
+  /** It goes on, on another stream, which may have to be paused. */
+  protected onResumed(): void {}
   protected abstract onResult(body: string, receipt: string | undefined, latencyMs: number): void
   /** A message of chunks, valid during the call. */
   protected abstract onChunk(message: Uint8Array): void
@@ -146,6 +183,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
   /** The caller wants no answer any more; the executor hears of it. */
   cancel(): void {
     if (this.#over) return
+    if (this.#detour?.waiting === true) this.#host.recovery.cancelled(this)
     this.#end()
     this.#stream?.reset(ResetCode.Cancelled)
     this.job.emit?.({ _tag: "Cancelled", peer: this.candidate.node })
@@ -175,6 +213,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
   onMessage(message: Uint8Array, last: boolean): void {
     if (this.#over) return
     this.#silent = false
+    if (this.#detour !== undefined && this.#isUnknown(this.#detour, message)) return
     if (Envelope.hasChunks(message)) {
       return last || !this.job.stream ? this.#bad("a chunk out of place") : this.onChunk(message)
     }
@@ -193,6 +232,8 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
         // Once is enough: a peer that repeats it would only keep this node busy.
         if (this.#accepted) return this.#bad("a second acceptance")
         this.#accepted = true
+        // It says that the task is still there, which is no news to who places it.
+        if (this.#detour?.heard === true) return
         return this.job.emit?.({
           _tag: "Accepted",
           peer: this.candidate.node,
@@ -214,15 +255,86 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
   onWritable(): void {}
 
   onClosed(code: ResetCode): void {
-    if (!this.#over) this.#fail(reasonOf(code, this.candidate.node))
+    if (this.#over || (code === ResetCode.Disconnected && this.#waits())) return
+    const peer = this.candidate.node
+    // An agent that knows of no resumption resets what asks for one.
+    this.#fail(this.#detour?.asking === true ? { _tag: "Disconnected", peer } : reasonOf(code, peer))
   }
 
   onDue(): void {
-    const left = this.#startedAt + this.terms.deadlineMs - performance.now()
-    if (left > 0 && !this.#silent) return this.#host.deadlines.add(this, left, performance.now())
+    const now = performance.now()
+    const left = this.#left(now)
+    if (left > 0 && this.#detour?.waiting === true) return this.abandon()
+    if (left > 0 && !this.#silent) return this.#host.deadlines.add(this, left, now)
     const { deadlineMs } = this.job
     const peer = this.candidate.node
     this.giveUp({ _tag: "DeadlineExceeded", peer, deadlineMs, where: "caller" }, ResetCode.Cancelled)
+  }
+
+  // Its connection broke.
+
+  /** Waits for another connection, where there may be one in time. */
+  #waits(): boolean {
+    const now = performance.now()
+    const left = this.#left(now)
+    if (left <= 0 || !this.#host.recovery.wait(this, this.terms.connection)) return false
+    const heard = this.#detour?.heard === true || this.#accepted || this.seen > 0
+    this.#stream = undefined
+    this.#accepted = false
+    this.#detour = { waiting: true, asking: false, heard }
+    this.#host.deadlines.drop(this)
+    this.#host.deadlines.add(this, this.#patience(left), now)
+    return true
+  }
+
+  /** How long it waits: to the end where nobody else could do it, half of that where others might be found. */
+  #patience(left: number): number {
+    if (this.seen > 0 || this.job.isPinned) return left
+    return this.terms.others ? Math.min(OTHERS_WAIT_MS, left) : left / 2
+  }
+
+  #left(now: number): number {
+    return this.#startedAt + this.terms.deadlineMs - now
+  }
+
+  resumeOn(connection: Connection): void {
+    const detour = this.#detour
+    if (this.#over || detour === undefined) return
+    this.terms = { ...this.terms, connection }
+    detour.waiting = false
+    detour.asking = true
+    const now = performance.now()
+    const left = this.#left(now)
+    this.#host.deadlines.drop(this)
+    this.#host.deadlines.add(this, this.#silent ? Math.max(0, left - this.terms.deadlineMs / 2) : left, now)
+    this.#send(Envelope.encodeResume(this, this.seen), undefined)
+    this.onResumed()
+  }
+
+  abandon(): void {
+    if (!this.#over) this.#fail({ _tag: "Disconnected", peer: this.candidate.node })
+  }
+
+  /** Looks at the first answer after a resumption. An agent that never had the task gets it now; one that lost it has failed. */
+  #isUnknown(detour: Detour, message: Uint8Array): boolean {
+    if (!detour.asking) return false
+    detour.asking = false
+    this.#host.recovery.progressed(this.candidate.node)
+    if (message[0] !== Envelope.Kind.Rejected || !Refusal.isUnknownTask(message)) {
+      const { candidate, job, terms } = this
+      job.emit?.({ _tag: "Resumed", peer: candidate.node, relayed: terms.connection.relayed })
+      return false
+    }
+    if (detour.heard) this.abandon()
+    else this.#send(Envelope.encodeRequest(this), this.job.raw ? Envelope.bytesOf(this.job.body) : this.job.body)
+    return true
+  }
+
+  #send(head: Uint8Array, body: string | Uint8Array | undefined): void {
+    const stream = this.terms.connection.open(Protocol.CALL, this)
+    if (stream === undefined) return this.abandon()
+    this.#stream = stream
+    stream.send(head, body, true)
   }
 
   #bad(detail: string): void {
@@ -236,6 +348,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Envelope.
 
   #end(): void {
     this.#over = true
+    if (this.#detour?.waiting === true) this.#host.recovery.drop(this)
     this.#host.deadlines.drop(this)
     this.#host.peers.ended(this.candidate.node)
   }

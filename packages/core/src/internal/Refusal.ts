@@ -2,6 +2,7 @@
  * What an executor says instead of a result, as JSON on the wire, and as the reason that the caller sees. Both directions
  * stand in this file, so that they cannot drift apart.
  */
+import { Buffer } from "node:buffer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { NodeErrorReason } from "../NodeError.ts"
@@ -109,6 +110,13 @@ export const toReason = (
   } catch {
     return bad
   }
+}
+
+/** Says that an agent does not have the task that it was asked to go on with, or not any more. */
+export const isUnknownTask = (message: Uint8Array): boolean => {
+  if (message.length > 8 * MAX_TEXT) return false
+  const decoded = decoders.Rejected(Buffer.from(message).toString("utf8", 1))
+  return Result.isSuccess(decoded) && decoded.success.code === "UnknownTask"
 }
 
 const rejected = (body: RejectedBody, peer: NodeId, capability: string): NodeErrorReason => {
