@@ -102,9 +102,14 @@ export class Members {
     return admitted !== undefined && admitted.until <= now ? "its member certificate has ended" : undefined
   }
 
+  /** The member that a peer acts for: itself, unless it showed a delegation. */
+  memberOf(peer: NodeId.NodeId): NodeId.NodeId {
+    return this.#admitted.get(peer)?.member ?? peer
+  }
+
   /** Whether the root has put a member out. */
   isOut(member: NodeId.NodeId): boolean {
-    return this.#out.has(this.#admitted.get(member)?.member ?? member)
+    return this.#out.has(this.memberOf(member))
   }
 
   /** Takes in a list that somebody handed over, as text; true when it is newer than what was known. */

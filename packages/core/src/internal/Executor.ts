@@ -11,6 +11,7 @@ import type * as Fiber from "effect/Fiber"
 import * as EffectStream from "effect/Stream"
 import type { Settings } from "../Guardrails.ts"
 import type { Identity } from "../Identity.ts"
+import type { NodeId } from "../NodeId.ts"
 import { type Connection, ResetCode, type Stream, type StreamHandler } from "../Transport.ts"
 import { type CallerSpan, RecentSpans } from "./CallerSpan.ts"
 import { CurrentTask } from "./CurrentTask.ts"
@@ -45,6 +46,8 @@ export interface Deps {
   readonly deadlines: Deadlines
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   readonly now: () => number
+  /** For whom a peer acts; itself where there is nothing else to say. */
+  readonly actsFor?: (peer: NodeId) => NodeId
 }
 
 /** Runs what a node serves. */
@@ -151,6 +154,10 @@ export class Executor implements Desk {
       const detail = `it does not serve ${request.capability}${known === "" ? "" : `; it serves ${known}`}`
       return waiter.refuse("rejected", { code: "UnknownCapability", detail })
     }
+    if (!this.#lets(served, waiter.peer)) {
+      const detail = `it does not serve ${served.capability.id} to this caller`
+      return waiter.refuse("rejected", { code: "NotAllowed", detail })
+    }
     if (request.stream !== (served.capability.kind === "stream")) {
       const detail =
         served.capability.kind === "stream" ? "it answers in chunks: use stream" : "it answers at once: use call"
@@ -166,6 +173,12 @@ export class Executor implements Desk {
       return waiter.refuse("rejected", { code: "Draining", detail: "the agent is closing and takes no new tasks" })
     }
     this.#admit(waiter, request, served, now)
+  }
+
+  /** A node always calls what it serves itself. */
+  #lets(served: Served, peer: NodeId): boolean {
+    const { actsFor, identity } = this.#deps
+    return served.open || peer === identity.nodeId || served.lets(peer, actsFor?.(peer) ?? peer)
   }
 
   #find(id: string): Served | undefined {

@@ -33,6 +33,10 @@ export class Served {
   readonly run: (input: unknown, task: Task) => Effect.Effect<unknown, unknown> | EffectStream.Stream<unknown, unknown>
   readonly concurrency: number
   readonly negotiate: ServeOptions["negotiate"]
+  /** Nobody is named in a list: everybody may call it. */
+  readonly open: boolean
+  readonly #allow: ReadonlySet<NodeId> | undefined
+  readonly #deny: ReadonlySet<NodeId>
   /** What the handler runs in. */
   readonly services: Context.Context<never>
   /** Somebody collects spans. */
@@ -63,9 +67,18 @@ export class Served {
     this.concurrency = options.concurrency ?? capability.record.concurrency ?? settings.concurrency
     this.waiting = new FairQueue(options.queue ?? settings.queue)
     this.negotiate = options.negotiate
+    this.#allow = options.allow === undefined ? undefined : new Set(options.allow)
+    this.#deny = new Set(options.deny)
+    this.open = this.#allow === undefined && this.#deny.size === 0
     this.services = services
     this.traced = services.mapUnsafe.has(Tracer.Tracer.key)
     this.averageMs = capability.record.latencyMs ?? 0
+  }
+
+  /** Whether a caller may have it, given whom it acts for. */
+  lets(caller: NodeId, member: NodeId): boolean {
+    if (this.#deny.has(caller) || this.#deny.has(member)) return false
+    return this.#allow === undefined || this.#allow.has(caller) || this.#allow.has(member)
   }
 }
 
