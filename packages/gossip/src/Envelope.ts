@@ -3,8 +3,8 @@
  *
  * ```
  * 0     publisher's public key, 32 bytes
- * 32    epoch, u48: when the publisher began, in ms since 1970
- * 38    seq, u48: counts its messages on this topic from 0
+ * 32    epoch, u48: when the publisher began on this topic, in ms since 1970
+ * 38    seq, u48: counts its messages on this topic since then, from 0
  * 44    at, u48: when it was published, in ms since 1970
  * 50    topic, u16 length (1 to 256) and UTF-8
  * ..    text, u32 length (at most 65,536) and UTF-8

@@ -77,7 +77,7 @@ export const read = (
   against: {
     readonly now: number
     readonly known: (node: NodeId) => AgentRecord.AgentRecord | undefined
-    readonly admits: (origin: NodeId) => boolean
+    readonly admits: (origin: NodeId, kind: Read["_tag"]) => boolean
   }
 ): Read | Refused => {
   const body = payload.subarray(1)
@@ -86,7 +86,7 @@ export const read = (
     if (envelope instanceof Envelope.EnvelopeRefused)
       return refuse(envelope.code === "Malformed", `a message: ${envelope.detail}`)
     const { publisher } = envelope
-    if (!against.admits(publisher)) return refuse(false, `too much of ${publisher}`)
+    if (!against.admits(publisher, "Topic")) return refuse(false, `too much of ${publisher}`)
     if (!Envelope.isGenuine(envelope)) return refuse(true, `a message that ${publisher} did not sign`)
     return { _tag: "Topic", origin: publisher, envelope }
   }
@@ -96,7 +96,7 @@ export const read = (
   const value = parsed.success
   const claimed = typeof value === "object" && value !== null && "node" in value ? (value.node as NodeId) : undefined
   const known = claimed === undefined ? undefined : against.known(claimed)
-  if (claimed !== undefined && !against.admits(claimed)) return refuse(false, `too much of one node`)
+  if (claimed !== undefined && !against.admits(claimed, "Record")) return refuse(false, `too much of one node`)
   const record = AgentRecord.verify(value, { now: against.now, ...(known === undefined ? {} : { known }) })
   if (record instanceof AgentRecord.RecordRefused) return refuse(hostile.has(record.reason._tag), record.message)
   return { _tag: "Record", origin: record.node, record }

@@ -1,0 +1,416 @@
+/**
+ * Engine: the gossip machine of one node at work. Turns what comes on links into its events, and what it wants done into
+ * frames, timers and news; believes payloads before the machine sees them; and holds what every source may cost.
+ */
+import * as AgentRecord from "@parley/core/AgentRecord"
+import { BroadcastError, type Heard, MAX_BROADCAST_BYTES } from "@parley/core/Broadcast"
+import type { Found } from "@parley/core/Discovery"
+import * as Feed from "@parley/core/Feed"
+import type { Identity } from "@parley/core/Identity"
+import type { Action, Event, Machine } from "@parley/core/Machine"
+import type { NodeId } from "@parley/core/NodeId"
+import type { Address } from "@parley/core/Transport"
+import * as Envelope from "../Envelope.ts"
+import type { Command, Message, Timer, Told } from "../GossipMachine.ts"
+import * as Payload from "../Payload.ts"
+import type { Carried } from "../Plumtree.ts"
+import * as Wire from "../Wire.ts"
+import { AddressBook } from "./AddressBook.ts"
+import { Believed } from "./Believed.ts"
+import { Buckets } from "./Buckets.ts"
+import { type Deps as LinksDeps, Links } from "./Links.ts"
+import { Ordering } from "./Ordering.ts"
+import { Records } from "./Records.ts"
+
+/** How this source is named in messages. */
+export const SOURCE = "gossip"
+/**
+ * Milliseconds a second that messages of one peer, and of all, may take of this node; some may be saved up. A peer that is
+ * beyond it is read no further until the time is paid off.
+ */
+export const WORK_MS_PER_SECOND = { ofOne: 150, ofAll: 400 }
+const SAVED_SECONDS = 3
+/** Messages and bytes that one node may publish: a second on average, and at once. */
+export const PUBLISH = { perSecond: 200, atOnce: 2_000, bytesPerSecond: 2 * 1024 * 1024, bytesAtOnce: 16 * 1024 * 1024 }
+/** How many times as much is taken of a publisher as it may publish: it waits longer than the network does. */
+const GRACE = 2
+/** Records that one node may change, a second on average, and at once. */
+export const RECORDS_PER_SECOND = 2
+export const RECORDS_AT_ONCE = 30
+/** Pause between two broadcasts of this node's own record, in ms: a node that starts serves one capability after the other. */
+export const ADVERTISE_MS = 250
+/** Topics on which this node's messages are counted; past it the one published on longest ago begins anew, in a later epoch. */
+export const MAX_TOPICS = 4_096
+/** How often gaps are looked at, and records that have expired, in ms. */
+const TICK_MS = 100
+const PRUNE_MS = 30_000
+/** Stands for all peers together among the keys of a rate limit. */
+const ALL = ""
+
+/** What a payload was read as. One that came before is not read again. */
+type Reading = Payload.Read | { readonly _tag: "Again"; readonly origin: NodeId }
+type Happening = Event<Message, Timer, Command>
+
+/** What the engine needs of its node. */
+export interface Deps<State> {
+  readonly identity: Identity["Service"]
+  readonly connections: LinksDeps["connections"]
+  readonly fork: LinksDeps["fork"]
+  readonly machine: Machine<State, Message, Timer, Command, Told>
+  readonly state: State
+}
+
+/** The gossip of one node. */
+export class Engine<State = unknown> {
+  readonly nodeId: NodeId
+  /** When this run began, in ms since 1970. */
+  readonly epoch = Date.now()
+  readonly records = new Records()
+  readonly links: Links
+  /** Nodes that have come, changed and gone. */
+  readonly feed: Feed.Feed<Found>
+  readonly neighbors = new Set<NodeId>()
+  readonly #deps: Deps<State>
+  readonly #book = new AddressBook()
+  readonly #believed = new Believed()
+  readonly #ordering: Ordering
+  readonly #topics = new Map<string, Set<(heard: Heard) => void>>()
+  /** What this node has published on each topic: since when, and the next number. */
+  readonly #counts = new Map<string, { readonly epoch: number; readonly next: number }>()
+  readonly #work = {
+    ofOne: new Buckets(WORK_MS_PER_SECOND.ofOne, SAVED_SECONDS * WORK_MS_PER_SECOND.ofOne),
+    ofAll: new Buckets(WORK_MS_PER_SECOND.ofAll, SAVED_SECONDS * WORK_MS_PER_SECOND.ofAll)
+  }
+  readonly #published = {
+    messages: new Buckets(PUBLISH.perSecond, PUBLISH.atOnce),
+    bytes: new Buckets(PUBLISH.bytesPerSecond, PUBLISH.bytesAtOnce)
+  }
+  readonly #taken = {
+    messages: new Buckets(GRACE * PUBLISH.perSecond, GRACE * PUBLISH.atOnce),
+    bytes: new Buckets(GRACE * PUBLISH.bytesPerSecond, GRACE * PUBLISH.bytesAtOnce),
+    records: new Buckets(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
+  }
+  readonly #dead = new Set<NodeId>()
+  readonly #events: Array<{ readonly event: Happening; readonly read: Reading | undefined }> = []
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>()
+  readonly #ticks: ReadonlyArray<ReturnType<typeof setInterval>>
+  #state: State
+  #stepping = false
+  /** What the payload of the event under way was read as. */
+  #reading: Reading | undefined
+  #stopped = false
+  #own: AgentRecord.AgentRecord | undefined
+  #advertisedAt = Number.NEGATIVE_INFINITY
+  #advertising = false
+  #lastEpoch = 0
+
+  constructor(deps: Deps<State>) {
+    this.#deps = deps
+    this.#state = deps.state
+    this.nodeId = deps.identity.nodeId
+    this.#ordering = new Ordering((heard) => this.#tell(heard))
+    this.feed = Feed.make<Found>(() => this.#live())
+    this.links = new Links({
+      connections: deps.connections,
+      fork: deps.fork,
+      addressesOf: this.addressesOf,
+      hello: () => Wire.encodeHello({ epoch: this.epoch, addresses: deps.connections.addresses() }),
+      onHello: (peer, bytes) => {
+        const hello = Wire.decodeHello(bytes)
+        if (hello instanceof Wire.WireRefused) return undefined
+        this.#book.add(peer, hello.addresses, "itself")
+        return hello.epoch
+      },
+      onMessage: (peer, bytes) => this.#receive(peer, bytes),
+      onUp: (peer) => this.#happen({ _tag: "LinkUp", now: performance.now(), peer }),
+      onDown: (peer) => this.#happen({ _tag: "LinkDown", now: performance.now(), peer })
+    })
+    this.#ticks = [
+      setInterval(() => this.#ordering.tick(performance.now()), TICK_MS),
+      setInterval(() => void this.records.prune(Date.now()), PRUNE_MS)
+    ]
+  }
+
+  /** Where a node may be reached: what its record says, else what peers say. */
+  readonly addressesOf = (node: NodeId): ReadonlyArray<Address> => {
+    if (node === this.nodeId) return this.#deps.connections.addresses()
+    const record = this.records.get(node)
+    const told = this.#book.get(node)
+    return record === undefined || record.addresses.length === 0 ? told : [...new Set([...record.addresses, ...told])]
+  }
+
+  /** Somebody who may take this node into the mesh, or another part of it. */
+  contact(node: NodeId, addresses: ReadonlyArray<Address> = []): void {
+    if (node === this.nodeId || this.#stopped) return
+    this.#book.add(node, addresses, "another")
+    if (this.links.isShunned(node)) return
+    this.command({ _tag: "Join", contacts: [node] })
+  }
+
+  command(command: Command): void {
+    this.#happen({ _tag: "Command", now: performance.now(), command })
+  }
+
+  isDown(node: NodeId): boolean {
+    return this.#dead.has(node)
+  }
+
+  // --- topics
+
+  /** Sends a message to all who listen to its topic, this node included; to how many neighbours, or why not. */
+  publish(topic: string, text: string): number | BroadcastError {
+    const bytes = Buffer.byteLength(text)
+    const fail = (code: BroadcastError["code"], detail: string) => new BroadcastError({ code, detail })
+    if (this.#stopped) return fail("Closed", "the node is leaving, and publishes nothing any more")
+    if (bytes > MAX_BROADCAST_BYTES)
+      return fail("TooLarge", `the message has ${bytes} bytes, at most ${MAX_BROADCAST_BYTES} are broadcast: send less`)
+    const topicBytes = Buffer.byteLength(topic)
+    if (topicBytes === 0 || topicBytes > Envelope.MAX_TOPIC_BYTES)
+      return fail("TooLarge", `the topic has ${topicBytes} bytes: it takes 1 to ${Envelope.MAX_TOPIC_BYTES}`)
+    const now = performance.now()
+    const { bytes: bytesLeft, messages } = this.#published
+    if (!messages.has(ALL, now) || !bytesLeft.take(ALL, bytes, now))
+      return fail(
+        "TooMany",
+        `more than ${PUBLISH.perSecond} messages or ${PUBLISH.bytesPerSecond} bytes a second: send less often`
+      )
+    messages.charge(ALL, 1, now)
+    const { epoch, next: seq } = this.#count(topic)
+    const sealed = Envelope.seal(this.#deps.identity, { epoch, seq, at: Date.now(), topic, text })
+    this.#send(Payload.ofEnvelope(sealed))
+    this.#tell({ topic, from: this.nodeId, seq, text })
+    return this.neighbors.size
+  }
+
+  /** Hears a topic, until what it gives is called. */
+  subscribe(topic: string, hear: (heard: Heard) => void): () => void {
+    const own = (heard: Heard): void => hear(heard)
+    const all = this.#topics.get(topic) ?? new Set()
+    this.#topics.set(topic, all.add(own))
+    return () => {
+      all.delete(own)
+      if (all.size > 0 || this.#topics.get(topic) !== all) return
+      this.#topics.delete(topic)
+      this.#ordering.forget(topic)
+    }
+  }
+
+  /** The place of the next message on a topic. */
+  #count(topic: string): { readonly epoch: number; readonly next: number } {
+    const place = this.#counts.get(topic) ?? {
+      epoch: (this.#lastEpoch = Math.max(Date.now(), this.#lastEpoch + 1)),
+      next: 0
+    }
+    this.#counts.delete(topic)
+    this.#counts.set(topic, { epoch: place.epoch, next: place.next + 1 })
+    if (this.#counts.size > MAX_TOPICS) {
+      const oldest = this.#counts.keys().next()
+      if (oldest.done !== true) this.#counts.delete(oldest.value)
+    }
+    return place
+  }
+
+  #tell(heard: Heard): void {
+    for (const hear of [...(this.#topics.get(heard.topic) ?? [])]) hear(heard)
+  }
+
+  // --- records
+
+  /** Makes this node's record known to all; why not, where it is no such record. */
+  advertise(record: AgentRecord.AgentRecord): AgentRecord.RecordRefused | undefined {
+    const known = this.#own
+    const verified = AgentRecord.verify(record, {
+      now: Date.now(),
+      expect: this.nodeId,
+      ...(known === undefined ? {} : { known })
+    })
+    if (verified instanceof AgentRecord.RecordRefused) return verified
+    if (verified === known || this.#stopped) return undefined
+    this.#own = verified
+    this.records.put(verified, JSON.stringify(verified).length, Date.now())
+    this.#advertise(AgentRecord.isTombstone(verified))
+    return undefined
+  }
+
+  #advertise(atOnce: boolean): void {
+    if (this.#advertising && !atOnce) return
+    const wait = atOnce ? 0 : this.#advertisedAt + ADVERTISE_MS - performance.now()
+    if (wait > 0) {
+      this.#advertising = true
+      return this.#after(wait, () => {
+        this.#advertising = false
+        this.#advertise(true)
+      })
+    }
+    if (this.#own === undefined) return
+    this.#advertisedAt = performance.now()
+    this.#send(Payload.ofRecord(this.#own))
+  }
+
+  /** Takes in a record that its node's signature vouches for. */
+  #learn(record: AgentRecord.AgentRecord): void {
+    const now = Date.now()
+    if (this.records.put(record, JSON.stringify(record).length, now) !== "new" || record.node === this.nodeId) return
+    this.feed.publish(this.#foundOf(record, now))
+  }
+
+  #foundOf(record: AgentRecord.AgentRecord, now: number): Found {
+    const gone = AgentRecord.isTombstone(record) || record.expiresAt <= now
+    return { source: SOURCE, node: record.node, addresses: record.addresses, record, ...(gone ? { gone } : {}) }
+  }
+
+  /** Nodes that are there and asked for, at most so many. */
+  *find(isAsked: (found: Found) => boolean, most: number): Iterable<Found> {
+    let left = most
+    for (const found of this.#live()) {
+      if (!isAsked(found)) continue
+      if (left-- === 0) return
+      yield found
+    }
+  }
+
+  *#live(): Iterable<Found> {
+    const now = Date.now()
+    for (const record of this.records.live(now)) if (record.node !== this.nodeId) yield this.#foundOf(record, now)
+  }
+
+  // --- the machine
+
+  #send({ id, payload }: Carried): void {
+    this.#believed.add(id, this.nodeId)
+    this.command({ _tag: "Publish", id, payload })
+  }
+
+  /** Handles a message of a peer; how long the peer has to pause, or undefined when it broke the protocol. */
+  #receive(peer: NodeId, bytes: Uint8Array): number | undefined {
+    if (this.#stopped) return 0
+    const began = performance.now()
+    const decoded = Wire.decode(bytes)
+    if (decoded instanceof Wire.WireRefused) return undefined
+    for (const { addresses, node } of decoded.hints)
+      if (node !== this.nodeId) this.#book.add(node, addresses, "another")
+    const { message } = decoded
+    if (message._tag === "Gossip") {
+      const read = this.#believe(message.id, message.payload, began)
+      if (read === "hostile") return undefined
+      if (read !== "dropped")
+        this.#happen({ _tag: "Message", now: began, from: peer, message: { ...message, origin: read.origin } }, read)
+    } else this.#happen({ _tag: "Message", now: began, from: peer, message })
+    return this.#charge(peer, began)
+  }
+
+  #charge(peer: NodeId, began: number): number {
+    const now = performance.now()
+    const { ofAll, ofOne } = this.#work
+    ofOne.charge(peer, now - began, now)
+    ofAll.charge(ALL, now - began, now)
+    return Math.max(ofOne.wait(peer, now), ofAll.wait(ALL, now))
+  }
+
+  /** What a payload is, by a signature that holds; of one that came before, only whose. */
+  #believe(id: string, payload: Uint8Array, now: number): Reading | "dropped" | "hostile" {
+    const known = this.#believed.get(id)
+    if (known !== undefined) return { _tag: "Again", origin: known }
+    const { bytes, messages, records } = this.#taken
+    const read = Payload.read(payload, {
+      now: Date.now(),
+      known: (node) => this.records.get(node),
+      admits: (origin, kind) =>
+        kind === "Record" ? records.has(origin, now) : messages.has(origin, now) && bytes.has(origin, now)
+    })
+    if (read._tag === "Refused") return read.isHostile ? "hostile" : "dropped"
+    if (read._tag === "Record") {
+      // One's own comes back from who held it in an earlier run; the one that is known already is a late copy, or a replay.
+      if (read.origin === this.nodeId && !this.#outlive(read.record)) return "dropped"
+      if (read.record === this.records.get(read.origin) && Date.now() - read.record.issuedAt > Envelope.MAX_AGE_MS)
+        return "dropped"
+      records.charge(read.origin, 1, now)
+    } else {
+      if (read.origin === this.nodeId) return "dropped"
+      messages.charge(read.origin, 1, now)
+      bytes.charge(read.origin, payload.length, now)
+    }
+    this.#believed.add(id, read.origin)
+    return read
+  }
+
+  /** A record of an earlier run of this node is not passed on once this run has said more. */
+  #outlive(record: AgentRecord.AgentRecord): boolean {
+    return this.#own === undefined || record.seq > this.#own.seq
+  }
+
+  #happen(event: Happening, read?: Reading): void {
+    if (this.#stopped) return
+    this.#events.push({ event, read })
+    if (this.#stepping) return
+    this.#stepping = true
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        const [state, actions] = this.#deps.machine.step(this.#state, next.event)
+        this.#state = state
+        this.#reading = next.read
+        for (const action of actions) this.#act(action)
+      }
+    } finally {
+      this.#stepping = false
+    }
+  }
+
+  #act(action: Action<Message, Timer, Told>): void {
+    switch (action._tag) {
+      case "Send":
+        if (action.to !== this.nodeId)
+          this.links.send(action.to as NodeId, Wire.encode(action.message, this.addressesOf))
+        return
+      case "Close":
+        return this.links.close(action.peer as NodeId)
+      case "After":
+        return this.#after(action.ms, () =>
+          this.#happen({ _tag: "Timer", now: performance.now(), timer: action.timer })
+        )
+      case "Tell":
+        return this.#told(action.told)
+    }
+  }
+
+  #told(told: Told): void {
+    switch (told._tag) {
+      case "NeighborUp":
+        this.neighbors.add(told.peer as NodeId)
+        return
+      case "NeighborDown":
+        this.neighbors.delete(told.peer as NodeId)
+        return
+      case "Deliver": {
+        const read = this.#reading
+        if (read?._tag === "Record") this.#learn(read.record)
+        else if (read?._tag === "Topic" && this.#topics.has(read.envelope.topic))
+          this.#ordering.take(read.envelope, performance.now())
+        return
+      }
+    }
+  }
+
+  #after(ms: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      if (!this.#stopped) run()
+    }, ms)
+    this.#timers.add(timer)
+  }
+
+  /** Says goodbye and ends. */
+  stop(): void {
+    if (this.#stopped) return
+    const now = Date.now()
+    const own = this.#own
+    if (own !== undefined && !AgentRecord.isTombstone(own))
+      this.advertise(AgentRecord.tombstone(this.#deps.identity, Math.max(now, own.seq + 1), now))
+    this.command({ _tag: "Leave" })
+    this.#stopped = true
+    for (const tick of this.#ticks) clearInterval(tick)
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.links.stop()
+    this.feed.end()
+  }
+}
