@@ -17,7 +17,8 @@ const root = Command.make("parley").pipe(
       "cannot be used; 3 nobody serves it or can be reached; 4 no answer in time; 5 the certificate does not count;",
       "130 interrupted.",
       "Environment: PARLEY_HOME (keys and trust, default ~/.parley), PARLEY_IDENTITY, PARLEY_PASSPHRASE, PARLEY_NAME,",
-      "PARLEY_TRACKER and PARLEY_PEER (addresses, with commas between), PARLEY_REGISTRY, PARLEY_NETWORK_KEY, PARLEY_NO_MDNS."
+      "PARLEY_TRACKER, PARLEY_DHT and PARLEY_PEER (addresses, with commas between), PARLEY_REGISTRY, PARLEY_NETWORK_KEY,",
+      "PARLEY_NO_MDNS."
     ].join("\n  ")
   ),
   Command.withSharedFlags(Flags.common)
@@ -90,6 +91,18 @@ const tracker = Command.make(
 ).pipe(
   Command.withDescription("Introduce peers, and relay between those that cannot reach each other, until stopped"),
   Command.withExamples([example("parley tracker --port 7878", "A tracker on every interface")])
+)
+
+const dht = Command.make(
+  "dht",
+  Flags.dht,
+  lazily(() => import("./commands/Dht.ts"))
+).pipe(
+  Command.withDescription("Run a node of an own DHT, which also introduces and relays, until stopped"),
+  Command.withExamples([
+    example("parley dht", "On a host that all can reach; others join with --dht HOST:7878"),
+    example("parley dht --dht first.example:7878", "One more: a DHT lives as long as one of its nodes does")
+  ])
 )
 
 const bridge = Command.make(
@@ -226,6 +239,7 @@ export const parley = root.pipe(
     status,
     serve,
     tracker,
+    dht,
     bridge,
     peers,
     discover,

@@ -81,7 +81,9 @@ export const joining = {
   name: text("name", "NAME", "Name that people see (default: the end of the NodeId)"),
   peer: several("peer", "ADDRESS", "Peer to connect to, tcp://host:port[/z6Mk…]"),
   tracker: several("tracker", "ADDRESS", "Tracker to register with and to ask; also in PARLEY_TRACKER"),
-  relay: several("relay", "ADDRESS", "Relay through which this node shall be reachable (default: the trackers)"),
+  dht: several("dht", "HOST:PORT", "Node of an own DHT to begin with, which may relay; also in PARLEY_DHT"),
+  publicDht: yes("public-dht", "Find and be found through BitTorrent's public DHT, where everybody can see this node"),
+  relay: several("relay", "ADDRESS", "Relay through which this node shall be reachable (default: trackers, own DHT)"),
   registry: text(
     "registry",
     "URL",
@@ -179,6 +181,15 @@ export type Serve = Infer<typeof serve>
 
 export const tracker = { ...key, ...listening, networkKey: joining.networkKey, name: joining.name }
 export type Tracker = Infer<typeof tracker>
+
+export const dht = {
+  ...key,
+  ...listening,
+  dht: several("dht", "HOST:PORT", "Other node of the same DHT; also in PARLEY_DHT"),
+  networkKey: joining.networkKey,
+  name: joining.name
+}
+export type Dht = Infer<typeof dht>
 
 export const bridge = {
   ...joining,

@@ -68,6 +68,15 @@ export const trackers = (options: Pick<Flags.Joining, "tracker">): ReadonlyArray
 /** Peers, from `--peer` or `PARLEY_PEER`. */
 export const peers = (options: Pick<Flags.Joining, "peer">): ReadonlyArray<string> => list(options.peer, "PARLEY_PEER")
 
+/** Nodes of an own DHT, from `--dht` or `PARLEY_DHT`. */
+export const dht = (options: Pick<Flags.Joining, "dht">): Effect.Effect<ReadonlyArray<string>, UsageError> => {
+  const given = list(options.dht, "PARLEY_DHT")
+  const wrong = given.find((at) => !/^[A-Za-z0-9._-]{1,253}:\d{1,5}$/.test(at))
+  return wrong === undefined
+    ? Effect.succeed(given)
+    : Effect.fail(usage("BadDht", `--dht ${JSON.stringify(wrong)} is no DHT node: write host:port, IPv4 or a name`))
+}
+
 /** Whether the local network is searched. */
 export const usesMdns = (options: Pick<Flags.Joining, "noMdns">): boolean =>
   !options.noMdns && environment("PARLEY_NO_MDNS") === undefined
@@ -115,6 +124,11 @@ export const node = (options: Flags.Joining) =>
     const secret = yield* passphrase(options)
     const network = networkKey(options)
     const told = yield* registry(options)
+    const bootstrap = yield* dht(options)
+    if (options.publicDht && network !== undefined) {
+      const why = "the public DHT shows nodes to whoever asks, and this network is private"
+      return yield* usage("PrivateNetwork", `${why}: leave out --public-dht, or the network key`)
+    }
     const name = options.name ?? environment("PARLEY_NAME")
     if (name !== undefined && (name.length > MAX_NAME_LENGTH || /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/u.test(name))) {
       const detail = `has at most ${MAX_NAME_LENGTH} characters, and no control characters or line ends`
@@ -128,6 +142,7 @@ export const node = (options: Flags.Joining) =>
       mdns: usesMdns(options),
       peers: peers(options),
       trackers: trackers(options),
+      ...(bootstrap.length === 0 && !options.publicDht ? {} : { dht: { bootstrap, public: options.publicDht } }),
       ...(told === undefined ? {} : { registry: told }),
       trust: trustFile(options)
     }

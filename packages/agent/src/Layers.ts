@@ -1,9 +1,10 @@
 /**
- * The default layers joined: identity, TCP, discovery by address, mDNS, tracker and registry, matcher, strategies, trust, node.
+ * The default layers joined: identity, TCP, discovery by address, mDNS, tracker, DHT and registry, matcher, strategies, trust, node.
  *
  * Everything is an option with a default that needs nothing: without any, a node gets a fresh key, a free port, and finds
  * others on the local network. Where that network has no multicast, the node starts all the same and says so in the log.
  */
+import { isIPv4 } from "node:net"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -49,6 +50,18 @@ export interface Registry {
   readonly ofNetwork?: boolean
 }
 
+/** A DHT, and how to take part in it. */
+export interface Dht {
+  /** Nodes of an own DHT to begin with (`parley dht`): `host:port`. */
+  readonly bootstrap?: ReadonlyArray<string>
+  /** The public Mainline DHT, too. Everybody there can see that the node is there, and where. Default: false. */
+  readonly public?: boolean
+  /** UDP port. Default: 0, any free one. */
+  readonly port?: number
+  /** Name of the network: nodes of other names are not found. Default: `parley`; with a network key, the key says it. */
+  readonly network?: string
+}
+
 /** How a node is put together. */
 export interface Options {
   /** For people; not unique. Default: the end of the NodeId. */
@@ -72,11 +85,13 @@ export interface Options {
   readonly mdns?: boolean
   /** Trackers to register with and to ask: `tcp://host:port`. */
   readonly trackers?: ReadonlyArray<Address>
+  /** Finds and is found through a DHT: its bootstrap nodes `host:port`, or more about it. */
+  readonly dht?: ReadonlyArray<string> | Dht
   /** A registry to register with, to ask, and to tell: its URL, or more about it. Optional: a node goes on without it. */
   readonly registry?: string | Registry
   /** Peers known by address. */
   readonly peers?: ReadonlyArray<Address>
-  /** Relays through which this node shall be reachable. Default: the trackers. */
+  /** Relays through which this node shall be reachable. Default: the trackers, and the bootstrap nodes of an own DHT. */
   readonly relays?: ReadonlyArray<Address>
   /** The private network's key: 32 bytes, or the path of a key file (`NetworkKey`). */
   readonly networkKey?: string | Uint8Array
@@ -156,22 +171,42 @@ const nowhere = Layer.succeed(
           new Discovery.DiscoveryError({
             source: "discovery",
             code: "Failed",
-            detail: "mDNS is off, and neither a peer nor a tracker nor a registry is given"
+            detail: "mDNS is off, and neither a peer nor a tracker nor a DHT nor a registry is given"
           })
         )
       )
   })
 )
 
+const dhtOf = ({ dht }: Options): Dht | undefined =>
+  dht === undefined ? undefined : "length" in dht ? (dht.length === 0 ? undefined : { bootstrap: dht }) : dht
+
+/** Loaded for those who want one. */
+const dhtLayer = (dht: Dht, networkKey: Uint8Array | undefined, { host }: Options) =>
+  Layer.unwrap(
+    Effect.map(
+      Effect.promise(() => import("@parley/discovery/Dht")),
+      (Dht) =>
+        Dht.layer({
+          ...dht,
+          ...(host !== undefined && isIPv4(host) ? { host } : {}),
+          ...(networkKey === undefined ? {} : { networkKey })
+        })
+    )
+  )
+
 const discovery = (
   options: Options,
-  registry: Parts | undefined
+  registry: Parts | undefined,
+  networkKey: Uint8Array | undefined
 ): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity> => {
   const { mdns = true, onFound, peers = [], trackers = [] } = options
+  const dht = dhtOf(options)
   const layers: ReadonlyArray<Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity>> = [
     ...(peers.length > 0 ? [Static.layer(peers)] : []),
     ...(mdns ? [Mdns.layer] : []),
     ...trackers.map((at) => Tracker.layer({ at })),
+    ...(dht === undefined ? [] : [dhtLayer(dht, networkKey, options)]),
     ...(registry === undefined ? [] : [registry.discovery])
   ]
   // A merge needs one at least.
@@ -184,7 +219,11 @@ const transport = (options: Options, networkKey: Uint8Array | undefined) =>
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.listen === undefined ? {} : { listen: options.listen }),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
-    relays: options.relays ?? options.trackers ?? [],
+    relays: options.relays ?? [
+      ...(options.trackers ?? []),
+      // Who runs `parley dht` relays at the same port; a bootstrap node that does not is asked in vain.
+      ...(dhtOf(options)?.bootstrap ?? []).map((at) => `tcp://${at}`)
+    ],
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(networkKey === undefined ? {} : { networkKey })
   })
@@ -201,7 +240,7 @@ const joined = (options: Options, registry: Parts | undefined): Layer.Layer<Serv
   const key: Effect.Effect<Uint8Array | undefined, FileError> =
     typeof networkKey === "string" ? NetworkKey.load(networkKey) : Effect.succeed(networkKey)
   const network = Layer.unwrap(
-    Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options, registry)))
+    Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options, registry, bytes)))
   )
   const node = Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(Layer.provide(network))
   const telling = registry?.node === undefined ? node : Layer.provideMerge(registry.node, node)

@@ -133,6 +133,7 @@ const open = Effect.fnUntraced(function* (
     port,
     host,
     bootstrap,
+    always: isPublic ? bootstrap.slice(0, options.bootstrap?.length ?? 0) : [],
     network,
     rules,
     seal: networkKey === undefined ? PacketSeal.none : PacketSeal.make(networkKey),
@@ -211,6 +212,8 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
         if (wasAdvertised) yield* put(record)
         return
       }
+      // Nobody could reach it, and nothing is to be had of it: so it is with a node that only asks.
+      if (record.addresses.length === 0 && record.capabilities.length === 0) return
       advertised = record
       dueAt = clock.currentTimeMillisUnsafe() + RETRY_MS
       const names = [...new Set(record.capabilities.map(({ name }) => name))]

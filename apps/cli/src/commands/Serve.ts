@@ -150,12 +150,15 @@ const announce = (
   agent: Agent,
   lines: ReadonlyArray<string>,
   ids: ReadonlyArray<string>,
-  registry: string | undefined
+  registry: string | undefined,
+  dht: ReadonlyArray<string>
 ) => {
   const { addresses, fingerprint, name, nodeId } = agent
   const by = [
     ...(Settings.usesMdns(options) ? [mdnsOn()] : []),
     ...Settings.trackers(options).map((at) => `tracker ${at}`),
+    ...dht.map((at) => `DHT ${at}`),
+    ...(options.publicDht ? ["public DHT"] : []),
     ...(registry === undefined ? [] : [`registry ${registry}`]),
     ...Settings.peers(options).map((at) => `peer ${at}`)
   ]
@@ -194,7 +197,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Serve & Flags.Com
     ids.push(...fresh)
     lines.push(...fresh.map((id) => `serving ${id} from ${loaded.file}`))
   }
-  yield* announce(options, agent, lines, ids, (yield* Settings.registry(options))?.at)
+  yield* announce(options, agent, lines, ids, (yield* Settings.registry(options))?.at, yield* Settings.dht(options))
   yield* Signals.stop
   yield* Output.note(options, "stopping: no new tasks, running ones may end")
   yield* agent.node.drain

@@ -65,6 +65,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     identityFile: path,
     home: Settings.home(),
     trackers: Settings.trackers(options),
+    dht: yield* Settings.dht(options),
     peers: Settings.peers(options),
     registry: registry?.at ?? null,
     mdns: Settings.usesMdns(options),
@@ -76,7 +77,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     own === undefined ? `no key file yet: parley init makes ${path}` : own.nodeId,
     ...(own === undefined ? [] : [`fingerprint ${fingerprint(own.nodeId)}`]),
     `home ${configuration.home}`,
-    `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}`,
+    `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}${configuration.dht.length === 0 ? "" : `, DHT ${configuration.dht.join(", ")}`}`,
     `network ${network === undefined ? "open" : `private, key ${network}`}`,
     `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
     found.length === 0 ? "no agent was found" : Peers.table(found)

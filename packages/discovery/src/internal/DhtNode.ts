@@ -40,6 +40,8 @@ export interface Options {
   readonly port: number
   readonly host: string
   readonly bootstrap: ReadonlyArray<HostPort>
+  /** Nodes that are asked and told of every announcement, whatever is closest: they know keys, where others' nodes do not. */
+  readonly always?: ReadonlyArray<HostPort>
   readonly network: DhtNetwork
   readonly seal: PacketSeal
   readonly rules: Rules
@@ -89,7 +91,7 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const [{ default: DHT }, { default: krpc }] = yield* Effect.promise(() =>
     Promise.all([import("bittorrent-dht"), import("k-rpc")])
   )
-  const { bootstrap, network, publicKey, rules, seal } = options
+  const { always = [], bootstrap, network, publicKey, rules, seal } = options
   const socket = new KrpcSocket({ rules, seal, publicKey })
   const rpc = krpc({ krpcSocket: socket, bootstrap: [], k: Lookup.K, concurrency: 64 })
   const running = new Set<() => void>()
@@ -115,7 +117,8 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       running.delete(stop)
       done(answered)
     }
-    const stop = Lookup.start({ socket, target, message, seeds: seeds(target), ownId: rpc.id, visit, done: finish })
+    const first = message.q === "get_peers" ? [...always, ...seeds(target)] : seeds(target)
+    const stop = Lookup.start({ socket, target, message, seeds: first, ownId: rpc.id, visit, done: finish })
     running.add(stop)
     return () => {
       running.delete(stop)
