@@ -5,6 +5,9 @@
  * Sources: A. Das, I. Gupta, A. Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol",
  * DSN 2002; A. Dadgar, J. Phillips, J. Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2018.
  */
+import type { Machine } from "@parley/core/Machine"
+import type { Seeded } from "@parley/core/testing/Seeded"
+import { Detector } from "./internal/Detector.ts"
 
 /** What a node says of itself, under its own signature. The higher incarnation counts; of one incarnation, that it left. */
 export interface Alive {
@@ -76,3 +79,25 @@ export type Told =
   | { readonly _tag: "Release"; readonly key: string }
   /** For anti-entropy: this version under the key is of no use here; do not ask for it again. */
   | { readonly _tag: "Pass"; readonly key: string; readonly version: number }
+
+/** What a node's machine is given. */
+export interface Terms {
+  readonly self: string
+  /** Higher than in any earlier life: the time, in ms since 1970. */
+  readonly incarnation: number
+  readonly random: Seeded
+  /** The node's signature under a statement of its own. Pure. */
+  readonly sign: (statement: Statement) => Uint8Array
+  /** Whether the evidence is the signature of the subject (`Alive`) or the accuser (`Accusation`). Pure; asked only of what would change something. */
+  readonly verify: (statement: Statement) => boolean
+}
+
+/** A node's failure detector. */
+export type State = Detector
+
+/** A fresh node, which does nothing before `SwimStart`. */
+export const make = (terms: Terms): State => new Detector(terms)
+
+export const machine: Machine<State, Message, Timer, Command, Told> = {
+  step: (state, event) => [state, state.step(event)]
+}

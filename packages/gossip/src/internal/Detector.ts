@@ -1,0 +1,593 @@
+/** Detector: the state of failure detection of one node, and how it goes on. The protocol is described in ../Swim.ts. */
+import type { Action as MachineAction, Event as MachineEvent } from "@parley/core/Machine"
+import { Buckets } from "./Buckets.ts"
+import { Members } from "./Members.ts"
+import { Suspicion } from "./Suspicion.ts"
+import type { Accusation, Alive, Command, Message, Statement, Terms, Timer, Told } from "../Swim.ts"
+import * as Times from "../SwimTimes.ts"
+
+type Action = MachineAction<Message, Timer, Told>
+type Event = MachineEvent<Message, Timer, Command>
+
+/** A question on its way. */
+interface Probe {
+  readonly seq: number
+  readonly isStranger: boolean
+  /** Who was asked to ask; undefined while only the subject was. */
+  helpers: Set<string> | undefined
+  /** Helpers who did not reach it. */
+  failed: number
+  due: number
+}
+
+/** A member that is asked for others. */
+interface Help {
+  readonly seq: number
+  readonly asking: Array<{ readonly peer: string; readonly seq: number }>
+  due: number
+}
+
+const nothing: ReadonlyArray<never> = []
+
+export class Detector {
+  readonly self: string
+  readonly #terms: Terms
+  readonly #members: Members
+  readonly #suspicions = new Map<string, Suspicion>()
+  /** Those that are not over, by subject: few, where `#suspicions` holds the dead as well. */
+  readonly #open = new Map<string, Suspicion>()
+  /** Neighbours, and when they were last heard. */
+  readonly #watched = new Map<string, number>()
+  readonly #probes = new Map<string, Probe>()
+  readonly #helping = new Map<string, Help>()
+  /** Peers that this node found silent itself, and when. */
+  readonly #evidence = new Map<string, number>()
+  /** Links to those who are no neighbours, and until when they are kept. */
+  readonly #guests = new Map<string, number>()
+  /** News for each neighbour. */
+  readonly #outbox = new Map<string, Set<Statement>>()
+  readonly #muted = new Map<string, { until: number; ms: number }>()
+  readonly #accusers = new Buckets(Times.ACCUSER_PER_SECOND, Times.ACCUSER_BURST)
+  readonly #subjects = new Buckets(Times.SUBJECT_PER_SECOND, Times.SUBJECT_BURST)
+  #own: Alive
+  /** Lifeguard's local health: 0 is well. */
+  #health = 0
+  #seq = 0
+  #flushAt = Number.POSITIVE_INFINITY
+  #strangerAt = Number.POSITIVE_INFINITY
+  #retryAt = Number.POSITIVE_INFINITY
+  #refuteAt = Number.POSITIVE_INFINITY
+  #refutedAt = Number.NEGATIVE_INFINITY
+  #suspicionDue = Number.POSITIVE_INFINITY
+  #armedAt = Number.POSITIVE_INFINITY
+  #now = 0
+  #left = false
+  #actions: Array<Action> = []
+
+  constructor(terms: Terms) {
+    this.self = terms.self
+    this.#terms = terms
+    this.#members = new Members(terms.random)
+    this.#own = this.#say(terms.incarnation, false)
+  }
+
+  /** What is believed of a member; undefined for one that is not known. */
+  status(peer: string): "alive" | "suspect" | "dead" | "left" | undefined {
+    const alive = this.#members.get(peer)
+    if (alive === undefined) return undefined
+    if (alive.left) return "left"
+    const suspicion = this.#suspicions.get(peer)
+    return suspicion === undefined ? "alive" : suspicion.deadAt === undefined ? "suspect" : "dead"
+  }
+
+  /** The incarnation in which a member is known; the own one for the node itself. */
+  incarnation(peer: string): number | undefined {
+    return peer === this.self ? this.#own.incarnation : this.#members.get(peer)?.incarnation
+  }
+
+  /** How many are known, dead or alive. */
+  get size(): number {
+    return this.#members.size
+  }
+
+  /** Local health, 0 to `MAX_HEALTH`; 0 is well. */
+  get health(): number {
+    return this.#health
+  }
+
+  step(event: Event): ReadonlyArray<Action> {
+    const actions: Array<Action> = []
+    this.#actions = actions
+    const { now } = event
+    this.#now = now
+    if (now > this.#armedAt + Times.STALL_MS) this.#stalled()
+    switch (event._tag) {
+      case "Timer":
+        if (event.timer.at === this.#armedAt) this.#armedAt = Number.POSITIVE_INFINITY
+        break
+      case "Message":
+        this.#heard(event.from)
+        this.#message(event.from, event.message)
+        break
+      case "LinkDown":
+        this.#linkDown(event.peer)
+        break
+      case "Command":
+        this.#command(event.command)
+        break
+      default:
+    }
+    this.#work()
+    this.#arm()
+    return actions
+  }
+
+  // ---- What comes ----
+
+  #command(command: Command): void {
+    switch (command._tag) {
+      case "SwimStart":
+        if (this.#strangerAt !== Number.POSITIVE_INFINITY) return
+        this.#strangerAt = this.#now + this.#jitter(Times.STRANGER_MS)
+        this.#retryAt = this.#now + this.#jitter(Times.RETRY_MS)
+        return this.#hold(this.#own)
+      case "Watch":
+        return command.watched ? this.#watch(command.peer) : this.#unwatch(command.peer)
+      case "Hear":
+        for (const statement of command.statements) this.#hear(statement, command.from, true)
+        return
+      case "SwimLeave":
+        this.#left = true
+        this.#own = this.#say(this.#own.incarnation, true)
+        this.#spread(this.#own, undefined)
+        this.#flushAt = this.#now
+    }
+  }
+
+  #message(from: string, message: Message): void {
+    switch (message._tag) {
+      case "Ping": {
+        if (this.#left) return
+        const before = this.#own
+        for (const statement of message.about.slice(0, Times.MAX_ABOUT)) this.#hear(statement, from, false)
+        const isDoubted = message.about.length > 0 || before !== this.#own
+        return this.#send(from, { _tag: "Ack", seq: message.seq, about: isDoubted ? [this.#own] : nothing })
+      }
+      case "Ack":
+      case "News": {
+        const said = message._tag === "Ack" ? message.about : message.statements
+        for (const statement of said.slice(0, Times.MAX_NEWS)) this.#hear(statement, from, false)
+        return
+      }
+      case "PingRequest":
+        return this.#help(from, message.seq, message.subject)
+      case "PingResult": {
+        const probe = this.#probes.get(message.subject)
+        if (probe === undefined || probe.seq !== message.seq || !probe.helpers?.delete(from)) return
+        if (message.reached) {
+          this.#probes.delete(message.subject)
+          if (this.#watched.has(message.subject)) this.#watched.set(message.subject, this.#now)
+          return
+        }
+        probe.failed += 1
+        if (probe.helpers.size === 0) this.#failed(message.subject, probe)
+      }
+    }
+  }
+
+  /** Something came from the peer: it lives. */
+  #heard(peer: string): void {
+    if (this.#watched.has(peer)) this.#watched.set(peer, this.#now)
+    this.#evidence.delete(peer)
+    const probe = this.#probes.get(peer)
+    if (probe !== undefined) {
+      this.#probes.delete(peer)
+      this.#feel(-1)
+      if (probe.isStranger && !this.#suspicions.has(peer)) this.#tell({ _tag: "Met", peer, returned: false })
+    }
+    const help = this.#helping.get(peer)
+    if (help !== undefined) this.#helped(peer, help, true)
+    const suspicion = this.#suspicions.get(peer)
+    if (suspicion?.deadAt !== undefined && this.#now >= suspicion.toldAt + Times.PERIOD_MS) {
+      suspicion.toldAt = this.#now
+      this.#send(peer, { _tag: "News", statements: [suspicion.first] })
+      this.#tell({ _tag: "Met", peer, returned: true })
+    }
+  }
+
+  #linkDown(peer: string): void {
+    const help = this.#helping.get(peer)
+    if (help !== undefined) this.#helpless(peer, help)
+    const probe = this.#probes.get(peer)
+    if (probe !== undefined) {
+      if (probe.helpers === undefined) this.#askHelpers(peer, probe)
+      return
+    }
+    if (this.#watched.has(peer) && !this.#suspicions.has(peer)) this.#askHelpers(peer, this.#probe(peer, false))
+  }
+
+  // ---- Statements ----
+
+  /** `synced`: it came by anti-entropy, which waits for what becomes of it. */
+  #hear(statement: Statement, from: string, synced: boolean): void {
+    if (statement._tag === "Alive") this.#hearAlive(statement, from)
+    else this.#hearAccusation(statement, from, synced)
+  }
+
+  #hearAlive(alive: Alive, from: string): void {
+    const { subject } = alive
+    if (subject === this.self) {
+      // An earlier life of this node, under a clock that was ahead.
+      if (versionOf(alive) <= versionOf(this.#own) || this.#left || !this.#terms.verify(alive)) return
+      this.#own = alive
+      return this.#refute()
+    }
+    const known = this.#members.get(subject)
+    if (known !== undefined && versionOf(alive) <= versionOf(known)) return
+    if (known === undefined && this.#members.size >= Times.MAX_MEMBERS) return
+    if (!this.#subjects.has(subject, this.#now) || !this.#terms.verify(alive)) return
+    this.#subjects.charge(subject, 1, this.#now)
+    this.#members.set(alive)
+    const suspicion = this.#suspicions.get(subject)
+    if (suspicion !== undefined) this.#acquit(suspicion)
+    if (alive.left) {
+      this.#probes.delete(subject)
+      this.#members.end(subject, this.#now)
+      if (known?.left !== true) this.#tell({ _tag: "MemberLeft", peer: subject })
+    } else if (known === undefined || known.left || suspicion !== undefined)
+      this.#tell({ _tag: "MemberUp", peer: subject })
+    this.#hold(alive)
+    this.#spread(alive, from)
+  }
+
+  #hearAccusation(accusation: Accusation, from: string, synced: boolean): void {
+    const { accuser, incarnation, subject } = accusation
+    if (subject === this.self) {
+      if (accuser !== this.self && incarnation === this.#own.incarnation && !this.#left) this.#doubted(accusation)
+      return
+    }
+    const known = this.#members.get(subject)
+    if (known === undefined) {
+      if (synced) this.#tell({ _tag: "Pass", key: keyOf(accusation), version: incarnation })
+      return
+    }
+    if (known.left || incarnation !== known.incarnation) return
+    const suspicion = this.#suspicions.get(subject)
+    if (suspicion?.wants(accuser) === false) return
+    if (accuser !== this.self) {
+      if (this.#members.get(accuser) === undefined || !this.#accusers.has(accuser, this.#now)) return
+      if (!this.#terms.verify(accusation)) return
+    }
+    this.#accusers.charge(accuser, 1, this.#now)
+    if (suspicion === undefined) this.#suspect(accusation)
+    else suspicion.confirm(accusation)
+    this.#suspicionDue = Math.min(this.#suspicionDue, this.#suspicions.get(subject)!.deadline)
+    this.#spread(accusation, from)
+    if (accuser === this.self) return
+    if ((this.#evidence.get(subject) ?? Number.NEGATIVE_INFINITY) >= this.#now - Times.EVIDENCE_MS)
+      return this.#accuse(subject, false)
+    // The buddy system: whoever is beside the subject tells it at once.
+    if (suspicion === undefined && this.#watched.has(subject) && !this.#probes.has(subject)) this.#probe(subject, false)
+  }
+
+  #suspect(accusation: Accusation): void {
+    const { subject } = accusation
+    const suspicion = new Suspicion(accusation, this.#now, this.#members.living + 1)
+    this.#suspicions.set(subject, suspicion)
+    this.#open.set(subject, suspicion)
+    this.#tell({ _tag: "MemberSuspect", peer: subject })
+    this.#hold(accusation)
+  }
+
+  #acquit(suspicion: Suspicion): void {
+    const { subject } = suspicion
+    this.#suspicions.delete(subject)
+    this.#open.delete(subject)
+    this.#evidence.delete(subject)
+    this.#tell({ _tag: "Release", key: keyOf(suspicion.first) })
+    if (suspicion.accused(this.self) && !this.#watched.has(subject)) {
+      const ms = Math.min((this.#muted.get(subject)?.ms ?? Times.MUTE_MS / 2) * 2, Times.MAX_MUTE_MS)
+      this.#muted.set(subject, { until: this.#now + ms, ms })
+    }
+  }
+
+  /** This node is accused. */
+  #doubted(accusation: Accusation): void {
+    if (!this.#terms.verify(accusation)) return
+    if (this.#now >= this.#refutedAt + Times.REFUTE_MS) this.#refute()
+    else this.#refuteAt = Math.min(this.#refuteAt, this.#refutedAt + Times.REFUTE_MS)
+  }
+
+  #refute(): void {
+    this.#refutedAt = this.#now
+    this.#refuteAt = Number.POSITIVE_INFINITY
+    this.#own = this.#say(this.#own.incarnation + 1, false)
+    this.#feel(1)
+    this.#hold(this.#own)
+    this.#spread(this.#own, undefined)
+    this.#flushAt = this.#now
+  }
+
+  #accuse(subject: string, isStranger: boolean): void {
+    const known = this.#members.get(subject)
+    if (known === undefined || known.left) return
+    if (isStranger && (this.#muted.get(subject)?.until ?? 0) > this.#now) return
+    const suspicion = this.#suspicions.get(subject)
+    if (suspicion?.wants(this.self) === false || !this.#accusers.has(this.self, this.#now)) return
+    const unsigned: Accusation = {
+      _tag: "Accusation",
+      subject,
+      incarnation: known.incarnation,
+      accuser: this.self,
+      evidence: unsignedYet
+    }
+    const accusation = { ...unsigned, evidence: this.#terms.sign(unsigned) }
+    this.#hearAccusation(accusation, this.self, false)
+    if (suspicion === undefined) this.#send(subject, { _tag: "Ping", seq: ++this.#seq, about: [accusation] })
+  }
+
+  #say(incarnation: number, left: boolean): Alive {
+    const unsigned: Alive = { _tag: "Alive", subject: this.#terms.self, incarnation, left, evidence: unsignedYet }
+    return { ...unsigned, evidence: this.#terms.sign(unsigned) }
+  }
+
+  // ---- Questions ----
+
+  #watch(peer: string): void {
+    if (this.#left) return
+    if (!this.#watched.has(peer)) this.#watched.set(peer, this.#now)
+    this.#guests.delete(peer)
+    this.#post(peer, this.#own)
+  }
+
+  #unwatch(peer: string): void {
+    this.#watched.delete(peer)
+    this.#outbox.delete(peer)
+  }
+
+  #probe(peer: string, isStranger: boolean): Probe {
+    const suspicion = this.#suspicions.get(peer)
+    const ms = isStranger ? Times.STRANGER_ACK_MS : Times.ACK_MS
+    const probe: Probe = {
+      seq: ++this.#seq,
+      isStranger,
+      helpers: undefined,
+      failed: 0,
+      due: this.#now + this.#scaled(ms)
+    }
+    this.#probes.set(peer, probe)
+    this.#send(peer, { _tag: "Ping", seq: probe.seq, about: suspicion === undefined ? nothing : [suspicion.first] })
+    return probe
+  }
+
+  #askHelpers(peer: string, probe: Probe): void {
+    const helpers = new Set<string>()
+    const beside = [...this.#watched.keys()].filter((other) => other !== peer && !this.#suspicions.has(other))
+    while (helpers.size < Times.HELPERS && beside.length > 0)
+      helpers.add(beside.splice(this.#terms.random.int(beside.length), 1)[0]!)
+    probe.helpers = helpers
+    probe.due = this.#now + this.#scaled(probe.isStranger ? Times.STRANGER_ACK_MS : Times.INDIRECT_MS)
+    for (const helper of helpers) this.#send(helper, { _tag: "PingRequest", seq: probe.seq, subject: peer })
+  }
+
+  /** Neither it nor those who were asked to ask have an answer. */
+  #failed(peer: string, probe: Probe): void {
+    this.#probes.delete(peer)
+    const silent = probe.helpers?.size ?? 0
+    // Helpers that say nothing either speak against this node; none at all say nothing for it.
+    this.#feel(silent > 0 ? silent : probe.failed === 0 ? 1 : 0)
+    this.#evidence.set(peer, this.#now)
+    if (this.#watched.has(peer)) this.#watched.set(peer, this.#now)
+    this.#accuse(peer, probe.isStranger)
+  }
+
+  #help(from: string, seq: number, subject: string): void {
+    if (subject === this.self || subject === from || this.#members.get(subject) === undefined) return
+    const help = this.#helping.get(subject)
+    if (help !== undefined) {
+      if (help.asking.length < Times.MAX_ASKING) help.asking.push({ peer: from, seq })
+      return
+    }
+    if (this.#helping.size >= Times.MAX_HELPING) return
+    const own = ++this.#seq
+    this.#helping.set(subject, { seq: own, asking: [{ peer: from, seq }], due: this.#now + Times.HELP_MS })
+    const suspicion = this.#suspicions.get(subject)
+    this.#visit(subject)
+    this.#send(subject, { _tag: "Ping", seq: own, about: suspicion === undefined ? nothing : [suspicion.first] })
+  }
+
+  #helped(subject: string, { asking }: Help, reached: boolean): void {
+    this.#helping.delete(subject)
+    for (const { peer, seq } of asking) this.#send(peer, { _tag: "PingResult", seq, subject, reached })
+  }
+
+  /** It does not answer this node either, which confirms the accusation of another. */
+  #helpless(subject: string, help: Help): void {
+    this.#evidence.set(subject, this.#now)
+    this.#helped(subject, help, false)
+    if (this.#open.has(subject)) this.#accuse(subject, false)
+  }
+
+  // ---- What is due ----
+
+  #work(): void {
+    const now = this.#now
+    if (now >= this.#refuteAt) this.#refute()
+    if (!this.#left) {
+      for (const [peer, heardAt] of this.#watched)
+        if (now >= heardAt + Times.PERIOD_MS && !this.#probes.has(peer) && this.status(peer) !== "dead")
+          this.#probe(peer, false)
+      for (const [peer, probe] of this.#probes) {
+        if (now < probe.due) continue
+        if (probe.helpers === undefined) this.#askHelpers(peer, probe)
+        else this.#failed(peer, probe)
+      }
+      for (const [subject, help] of this.#helping) {
+        if (now >= help.due) this.#helpless(subject, help)
+      }
+      if (now >= this.#strangerAt) this.#meetStranger()
+      if (now >= this.#retryAt) this.#retry()
+    }
+    if (now >= this.#suspicionDue) this.#judge()
+    for (const [peer, until] of this.#guests) {
+      if (now < until) continue
+      this.#guests.delete(peer)
+      if (!this.#watched.has(peer)) this.#actions.push({ _tag: "Close", peer })
+    }
+    if (now >= this.#flushAt) this.#flush()
+  }
+
+  /** Suspicions whose time is over. */
+  #judge(): void {
+    let next = Number.POSITIVE_INFINITY
+    for (const [subject, suspicion] of this.#open) {
+      if (this.#now >= suspicion.deadline) {
+        const heardAt = this.#watched.get(subject) ?? Number.NEGATIVE_INFINITY
+        if (heardAt < this.#now - Times.FIRST_HAND_MS || this.#evidence.has(subject)) {
+          suspicion.deadAt = this.#now
+          this.#open.delete(subject)
+          this.#probes.delete(subject)
+          this.#members.end(subject, this.#now)
+          this.#tell({ _tag: "MemberDown", peer: subject })
+          continue
+        }
+        suspicion.deadline = this.#now + Times.PERIOD_MS
+        if (!this.#probes.has(subject)) this.#probe(subject, false)
+      }
+      next = Math.min(next, suspicion.deadline)
+    }
+    this.#suspicionDue = next
+  }
+
+  #meetStranger(): void {
+    this.#strangerAt = this.#now + this.#jitter(Times.STRANGER_MS)
+    const peer = this.#members.next((other) => !this.#watched.has(other) && this.status(other) === "alive")
+    if (peer === undefined || this.#probes.has(peer)) return
+    this.#visit(peer)
+    this.#probe(peer, true)
+  }
+
+  /** Asks one of the dead, since a partition may be over, and forgets those who have been dead for long. */
+  #retry(): void {
+    this.#retryAt = this.#now + this.#jitter(Times.RETRY_MS * Math.max(1, Math.log2(this.#members.living / 8)))
+    for (const subject of this.#members.ended(this.#now - Times.FORGET_MS)) this.#forget(subject)
+    const peer = this.#members.anyEnded((other) => this.#suspicions.has(other))
+    if (peer === undefined) return
+    this.#visit(peer)
+    this.#send(peer, { _tag: "Ping", seq: ++this.#seq, about: [this.#suspicions.get(peer)!.first] })
+  }
+
+  #forget(subject: string): void {
+    const suspicion = this.#suspicions.get(subject)
+    if (suspicion !== undefined) {
+      this.#suspicions.delete(subject)
+      this.#tell({ _tag: "Release", key: keyOf(suspicion.first) })
+    }
+    const known = this.#members.get(subject)
+    if (known !== undefined) this.#tell({ _tag: "Release", key: keyOf(known) })
+    this.#members.delete(subject)
+    this.#muted.delete(subject)
+    this.#evidence.delete(subject)
+  }
+
+  /** This node slept: what it did not hear meanwhile waits in its queues. */
+  #stalled(): void {
+    const grace = this.#now + Times.GRACE_MS
+    this.#feel(Math.ceil((this.#now - this.#armedAt) / 1_000))
+    this.#armedAt = Number.POSITIVE_INFINITY
+    this.#evidence.clear()
+    for (const probe of this.#probes.values()) probe.due = Math.max(probe.due, grace)
+    for (const help of this.#helping.values()) help.due = Math.max(help.due, grace)
+    for (const suspicion of this.#open.values()) suspicion.deadline = Math.max(suspicion.deadline, grace)
+    if (this.#open.size > 0) this.#suspicionDue = Math.max(this.#suspicionDue, grace)
+  }
+
+  // ---- What goes out ----
+
+  #visit(peer: string): void {
+    if (!this.#watched.has(peer)) this.#guests.set(peer, this.#now + Times.GUEST_MS)
+  }
+
+  #spread(statement: Statement, except: string | undefined): void {
+    for (const peer of this.#watched.keys()) if (peer !== except) this.#post(peer, statement)
+  }
+
+  #post(peer: string, statement: Statement): void {
+    const waiting = this.#outbox.get(peer)
+    if (waiting === undefined) this.#outbox.set(peer, new Set([statement]))
+    else waiting.add(statement)
+    this.#flushAt = Math.min(this.#flushAt, this.#now + Times.FLUSH_MS)
+  }
+
+  #flush(): void {
+    this.#flushAt = Number.POSITIVE_INFINITY
+    for (const [peer, waiting] of this.#outbox) {
+      const statements = [...waiting].filter((statement) => this.#isCurrent(statement))
+      for (let i = 0; i < statements.length; i += Times.MAX_NEWS)
+        this.#send(peer, { _tag: "News", statements: statements.slice(i, i + Times.MAX_NEWS) })
+    }
+    this.#outbox.clear()
+  }
+
+  /** Whether nothing newer has been heard since it was. */
+  #isCurrent(statement: Statement): boolean {
+    return statement._tag === "Accusation"
+      ? this.#suspicions.get(statement.subject)?.incarnation === statement.incarnation
+      : statement === this.#own || statement === this.#members.get(statement.subject)
+  }
+
+  #hold(statement: Statement): void {
+    this.#tell({
+      _tag: "Hold",
+      key: keyOf(statement),
+      version: statement._tag === "Alive" ? versionOf(statement) : statement.incarnation,
+      statement
+    })
+  }
+
+  #send(to: string, message: Message): void {
+    this.#actions.push({ _tag: "Send", to, message })
+  }
+
+  #tell(told: Told): void {
+    this.#actions.push({ _tag: "Tell", told })
+  }
+
+  #feel(change: number): void {
+    this.#health = Math.min(Times.MAX_HEALTH, Math.max(0, this.#health + change))
+  }
+
+  #scaled(ms: number): number {
+    return ms * (this.#health + 1)
+  }
+
+  #jitter(ms: number): number {
+    return ms * (0.75 + this.#terms.random.next() / 2)
+  }
+
+  /** Comes back when the next thing is due. */
+  #arm(): void {
+    let next = Math.min(this.#flushAt, this.#suspicionDue, this.#refuteAt)
+    if (!this.#left) {
+      next = Math.min(next, this.#strangerAt, this.#retryAt)
+      for (const [peer, heardAt] of this.#watched)
+        if (heardAt + Times.PERIOD_MS < next && !this.#probes.has(peer) && this.status(peer) !== "dead")
+          next = heardAt + Times.PERIOD_MS
+      for (const { due } of this.#probes.values()) next = Math.min(next, due)
+      for (const { due } of this.#helping.values()) next = Math.min(next, due)
+    }
+    for (const until of this.#guests.values()) next = Math.min(next, until)
+    if (next >= this.#armedAt || next === Number.POSITIVE_INFINITY) return
+    const ms = Math.max(1, Math.ceil(next - this.#now))
+    this.#armedAt = this.#now + ms
+    this.#actions.push({ _tag: "After", ms, timer: { _tag: "SwimWake", at: this.#armedAt } })
+  }
+}
+
+const unsignedYet = new Uint8Array(0)
+
+/** Under which key anti-entropy holds a statement. */
+const keyOf = ({ _tag, subject }: Statement): string => (_tag === "Alive" ? `a${subject}` : `x${subject}`)
+
+/** Orders what a subject says of itself. */
+const versionOf = ({ incarnation, left }: Alive): number => 2 * incarnation + (left ? 1 : 0)
