@@ -2,8 +2,17 @@
  * HyParView: whom a node is connected to. Each node keeps a small symmetric active view, over which broadcast runs, and a larger
  * passive view of peers that take the place of those who fail.
  *
+ * Beyond the paper:
+ * - A neighbour is one when both have said so (`Neighbor`, `NeighborReply`), so that the views are symmetric.
+ * - Strangers cannot take a node over. The two neighbours that it chose itself the longest ago are never dropped for others, others
+ *   have at most three of the five places, drop others at a bounded rate, and fill at most a quarter of the passive view each.
+ * - Neighbours that were lost are looked for again for a while, so that the sides of a partition find each other when it heals.
+ *
  * Source: J. Leitão, J. Pereira, L. Rodrigues, "HyParView: a membership protocol for reliable gossip-based broadcast", DSN 2007.
  */
+import type { Action, Event, Machine } from "@parley/core/Machine"
+import { Buckets } from "./internal/Buckets.ts"
+import { Random } from "./internal/Random.ts"
 
 /** What nodes say to each other. Peers are NodeIds; the driver's codec carries the addresses it knows of those a message names. */
 export type Message =
@@ -43,3 +52,536 @@ export type Told =
   | { readonly _tag: "NeighborUp"; readonly peer: string }
   /** It is none any more. */
   | { readonly _tag: "NeighborDown"; readonly peer: string }
+
+/** What can be set. Sizes and walks are the paper's (section 5.1). */
+export interface Settings {
+  /** Neighbours: the fan-out of broadcast and one. */
+  readonly active: number
+  /** Peers kept to replace neighbours: log n and more of any mesh that fits a planet. */
+  readonly passive: number
+  /** Hops of a newcomer's walk until somebody takes it in. */
+  readonly activeWalk: number
+  /** Hops left of that walk at which it is remembered. */
+  readonly passiveWalk: number
+  /** Hops of a shuffle. */
+  readonly shuffleWalk: number
+  /** Neighbours in a shuffle. */
+  readonly shuffleActive: number
+  /** Others in a shuffle. */
+  readonly shufflePassive: number
+  /** Time between shuffles, in ms. The paper counts in rounds; this replaces a quarter of a passive view each minute or so. */
+  readonly shuffleMs: number
+  /** How long an answer to `Neighbor` is waited for, in ms: a dial and a way back over a slow network. */
+  readonly neighborTimeoutMs: number
+  /** Time between attempts to fill the active view where all have refused, in ms. */
+  readonly refillMs: number
+}
+
+export const defaults: Settings = {
+  active: 5,
+  passive: 30,
+  activeWalk: 6,
+  passiveWalk: 3,
+  shuffleWalk: 6,
+  shuffleActive: 3,
+  shufflePassive: 4,
+  shuffleMs: 20_000,
+  neighborTimeoutMs: 3_000,
+  refillMs: 2_000
+}
+
+/** Neighbours of one's own choice that no stranger can have dropped. */
+const KEPT = 2
+/** Strangers' requests for which a neighbour is dropped: so many at once, as when a mesh starts, and then one in three seconds. */
+const EVICTIONS = { perSecond: 1 / 3, burst: 10 }
+/** Requests (`Join`, `Neighbor`) of one source: more come of no honest node, which asks others in between. */
+const REQUESTS = { perSecond: 0.2, burst: 5 }
+/** Walks (`ForwardJoin`, `Shuffle`) that one neighbour may hand on: a starting mesh's, and then more than a steady one's. */
+const WALKS = { perSecond: 5, burst: 100 }
+/** Newcomers for whom walks are begun, of all together: each costs the mesh about thirty messages. */
+const NEWCOMERS = { perSecond: 5, burst: 50 }
+/** Entries of the passive view that one source may have brought. */
+const PER_SOURCE = 8
+/** Most peers taken from one sample: those of a shuffle and its origin. */
+const MAX_SAMPLE = 8
+/** How long after a shuffle its answers are taken, in ms, and how many: walks end once. */
+const ANSWER_MS = 15_000
+/** A neighbour for so long is worth keeping as a contact, whatever strangers offer instead. */
+const PROVEN_MS = 60_000
+/** Contacts so kept. */
+const MAX_PROVEN = 10
+/** Lost neighbours that are looked for. */
+const MAX_LOST = 8
+/** For how long. */
+const LOST_MS = 180_000
+/** How often one of them is tried, in ms. */
+const LOST_EVERY_MS = 3_000
+/** A peer that has refused is not asked again for so long, in ms. */
+const REFUSED_MS = 15_000
+/** A node without any neighbour asks the same peer so often, in ms: it has nothing better to do, and may be the cause itself. */
+const ALONE_MS = 2_000
+/** Peers that walks of one neighbour may make this node dial: it could name anybody. */
+const DIALS = { perSecond: 0.5, burst: 30 }
+
+interface Neighbour {
+  readonly since: number
+  /** This node picked it from its own passive view, or joined it. */
+  readonly chosen: boolean
+}
+
+interface Contact {
+  /** Who told of it; empty for this node's own discovery. */
+  readonly source: string
+  readonly proven: boolean
+  /** When it refused last, or could not be reached. */
+  refusedAt: number
+}
+
+interface Request {
+  readonly number: number
+  /** By own choice, and not since a walk ended here. */
+  readonly chosen: boolean
+}
+
+export interface State {
+  readonly self: string
+  readonly settings: Settings
+  readonly random: Random
+  readonly active: Map<string, Neighbour>
+  readonly passive: Map<string, Contact>
+  /** Requests that wait for an answer. */
+  readonly asked: Map<string, Request>
+  /** Neighbours that were lost, and when. */
+  readonly lost: Map<string, number>
+  triedLostAt: number
+  requests: number
+  started: boolean
+  left: boolean
+  /** Somebody has taken in this node's `Join`, since it last had no neighbour. */
+  introduced: boolean
+  refilling: boolean
+  answersUntil: number
+  answersLeft: number
+  readonly evictions: Buckets
+  readonly requested: Buckets
+  readonly walks: Buckets
+  readonly newcomers: Buckets
+  readonly dials: Buckets
+}
+
+/** A node that has not joined. `seed` makes its random choices. */
+export const make = (self: string, seed: number, settings: Partial<Settings> = {}): State => ({
+  self,
+  settings: { ...defaults, ...settings },
+  random: new Random(seed),
+  active: new Map(),
+  passive: new Map(),
+  asked: new Map(),
+  lost: new Map(),
+  triedLostAt: 0,
+  requests: 0,
+  started: false,
+  left: false,
+  introduced: false,
+  refilling: false,
+  answersUntil: 0,
+  answersLeft: 0,
+  evictions: new Buckets(EVICTIONS.perSecond, EVICTIONS.burst),
+  requested: new Buckets(REQUESTS.perSecond, REQUESTS.burst),
+  walks: new Buckets(WALKS.perSecond, WALKS.burst),
+  newcomers: new Buckets(NEWCOMERS.perSecond, NEWCOMERS.burst),
+  dials: new Buckets(DIALS.perSecond, DIALS.burst)
+})
+
+/** The neighbours. */
+export const active = (state: State): ReadonlyArray<string> => [...state.active.keys()]
+
+/** The peers that may become neighbours. */
+export const passive = (state: State): ReadonlyArray<string> => [...state.passive.keys()]
+
+type Actions = Array<Action<Message, Timer, Told>>
+
+const send = (out: Actions, to: string, message: Message): void => void out.push({ _tag: "Send", to, message })
+
+// --- the passive view
+
+const remember = (state: State, peer: string, source: string, proven = false): void => {
+  if (peer === state.self || state.active.has(peer)) return
+  const known = state.passive.get(peer)
+  if (known !== undefined && (known.proven || !proven)) return
+  if (known === undefined) makeRoom(state, source, proven)
+  state.passive.set(peer, { source, proven, refusedAt: -Infinity })
+  if (state.passive.size > state.settings.passive) state.passive.delete(peer)
+}
+
+/** Drops a contact for a new one: one of the same source where that has its share, then one that is not proven. */
+const makeRoom = (state: State, source: string, proven: boolean): void => {
+  const ofSource: Array<string> = []
+  const others: Array<string> = []
+  const kept: Array<string> = []
+  for (const [peer, contact] of state.passive) {
+    if (contact.proven) kept.push(peer)
+    else if (contact.source === source && source !== "") ofSource.push(peer)
+    else others.push(peer)
+  }
+  const drop = (among: ReadonlyArray<string>): void => {
+    const one = state.random.pick(among)
+    if (one !== undefined) state.passive.delete(one)
+  }
+  if (proven && kept.length >= MAX_PROVEN) return drop(kept)
+  if (ofSource.length >= PER_SOURCE) return drop(ofSource)
+  if (state.passive.size >= state.settings.passive) drop(others.length > 0 ? others : ofSource)
+}
+
+const passiveSample = (state: State, count: number, but: string): Array<string> =>
+  state.random.sample(
+    [...state.passive.keys()].filter((peer) => peer !== but),
+    count
+  )
+
+// --- the active view
+
+const anyNeighbour = (state: State, but: string, alsoBut = ""): string | undefined =>
+  state.random.pick([...state.active.keys()].filter((peer) => peer !== but && peer !== alsoBut))
+
+/** Those that strangers cannot have dropped: chosen by this node, the longest-standing first. */
+const kept = (state: State): ReadonlyArray<string> => {
+  const chosen: Array<string> = []
+  // A map keeps the order of adding, which is that of age.
+  for (const [peer, neighbour] of state.active) {
+    if (neighbour.chosen && chosen.push(peer) === KEPT) break
+  }
+  return chosen
+}
+
+const add = (state: State, peer: string, chosen: boolean, now: number, out: Actions): void => {
+  state.asked.delete(peer)
+  state.passive.delete(peer)
+  state.lost.delete(peer)
+  if (state.active.has(peer)) return
+  state.active.set(peer, { since: now, chosen })
+  out.push({ _tag: "Tell", told: { _tag: "NeighborUp", peer } })
+}
+
+/** Takes a peer out of the active view. It stays a contact, or is looked for, or neither. */
+const remove = (state: State, peer: string, then: "contact" | "lost" | "gone", now: number, out: Actions): boolean => {
+  const neighbour = state.active.get(peer)
+  if (neighbour === undefined) return false
+  state.active.delete(peer)
+  out.push({ _tag: "Tell", told: { _tag: "NeighborDown", peer } })
+  if (then === "contact") remember(state, peer, peer, now - neighbour.since >= PROVEN_MS)
+  else if (then === "lost") {
+    state.lost.delete(peer)
+    state.lost.set(peer, now)
+    if (state.lost.size > MAX_LOST) state.lost.delete(state.lost.keys().next().value!)
+  }
+  if (state.active.size === 0) state.introduced = false
+  return true
+}
+
+const disconnect = (state: State, peer: string, now: number, out: Actions): void => {
+  remove(state, peer, "contact", now, out)
+  send(out, peer, { _tag: "Disconnect", leaving: false })
+  out.push({ _tag: "Close", peer })
+}
+
+/** Whether a stranger may have a free place. */
+const hasRoom = (state: State): boolean => {
+  const { active: size } = state.settings
+  return state.active.size < size && state.active.size - kept(state).length < size - KEPT
+}
+
+/** Makes room for a stranger, where there is none, by dropping a neighbour; false where that may not be. */
+const evict = (state: State, now: number, out: Actions): boolean => {
+  if (hasRoom(state)) return true
+  const keep = kept(state)
+  const droppable = [...state.active.keys()].filter((peer) => !keep.includes(peer))
+  const one = state.random.pick(droppable)
+  if (one === undefined || !state.evictions.take("", 1, now)) return false
+  disconnect(state, one, now, out)
+  return true
+}
+
+const ask = (state: State, peer: string, chosen: boolean, message: Message, out: Actions): void => {
+  const number = state.requests++
+  state.asked.set(peer, { number, chosen })
+  send(out, peer, message)
+  out.push({
+    _tag: "After",
+    ms: state.settings.neighborTimeoutMs,
+    timer: { _tag: "NeighborTimeout", peer, request: number }
+  })
+}
+
+/** Asks contacts until requests and neighbours together fill the active view. */
+const refill = (state: State, now: number, out: Actions): void => {
+  if (!state.started || state.left) return
+  tryLost(state, now, out)
+  let wanted = state.settings.active - state.active.size
+  for (const { chosen } of state.asked.values()) if (chosen) wanted--
+  if (wanted > 0) {
+    const alone = state.active.size === 0
+    const pause = alone ? ALONE_MS : REFUSED_MS
+    const candidates: Array<string> = []
+    for (const [peer, { refusedAt }] of state.passive)
+      if (now - refusedAt >= pause && !state.asked.has(peer)) candidates.push(peer)
+    // Who has nobody asks few: the first who takes it in tells others.
+    for (const peer of state.random.sample(candidates, alone ? Math.min(wanted, 2) : wanted)) {
+      if (alone && !state.introduced) ask(state, peer, true, { _tag: "Join" }, out)
+      else ask(state, peer, true, { _tag: "Neighbor", priority: alone ? "high" : "low" }, out)
+    }
+  }
+  lookAgain(state, out)
+}
+
+const lookAgain = (state: State, out: Actions): void => {
+  if (state.refilling || (state.active.size >= state.settings.active && state.lost.size === 0)) return
+  state.refilling = true
+  out.push({ _tag: "After", ms: state.random.about(state.settings.refillMs), timer: { _tag: "Refill" } })
+}
+
+/** Looks for a neighbour that was lost: it may be alive on the other side of what was a partition. */
+const tryLost = (state: State, now: number, out: Actions): void => {
+  if (now - state.triedLostAt < LOST_EVERY_MS) return
+  for (const [peer, at] of state.lost) {
+    if (now - at > LOST_MS && state.active.size > 0) {
+      state.lost.delete(peer)
+      continue
+    }
+    if (state.asked.has(peer)) continue
+    state.triedLostAt = now
+    // Behind the others, for the next turn.
+    state.lost.delete(peer)
+    state.lost.set(peer, at)
+    ask(state, peer, false, { _tag: "Neighbor", priority: "high" }, out)
+    return
+  }
+}
+
+// --- what peers say
+
+const onRequest = (state: State, from: string, priority: "high" | "low", now: number, out: Actions): boolean => {
+  if (state.active.has(from)) {
+    send(out, from, { _tag: "NeighborReply", accepted: true })
+    return true
+  }
+  const allowed = state.requested.take(from, 1, now)
+  const accepted = allowed && (hasRoom(state) || mutual(state, from) || (priority === "high" && evict(state, now, out)))
+  if (!accepted) {
+    send(out, from, { _tag: "NeighborReply", accepted: false })
+    if (allowed) remember(state, from, from)
+    // An answer of this peer to a request of this node may be on its way.
+    if (!state.asked.has(from)) out.push({ _tag: "Close", peer: from })
+    return false
+  }
+  add(state, from, state.asked.get(from)?.chosen === true, now, out)
+  send(out, from, { _tag: "NeighborReply", accepted: true })
+  return true
+}
+
+/** This node has asked the peer for the same, by its own choice, and has a place for it. */
+const mutual = (state: State, peer: string): boolean =>
+  state.asked.get(peer)?.chosen === true && state.active.size < state.settings.active
+
+const onJoin = (state: State, from: string, now: number, out: Actions): void => {
+  const isNew = !state.active.has(from)
+  const others = [...state.active.keys()]
+  onRequest(state, from, "high", now, out)
+  if (!isNew || !state.newcomers.take("", 1, now)) return
+  for (const peer of others)
+    if (peer !== from && state.active.has(peer))
+      send(out, peer, { _tag: "ForwardJoin", peer: from, ttl: state.settings.activeWalk })
+}
+
+const onForwardJoin = (state: State, from: string, peer: string, ttl: number, now: number, out: Actions): void => {
+  if (!state.active.has(from) || !state.walks.take(from, 1, now)) return
+  const left = Math.min(ttl, state.settings.activeWalk)
+  const next = left > 0 ? anyNeighbour(state, from, peer) : undefined
+  if (next !== undefined) {
+    if (left === state.settings.passiveWalk) remember(state, peer, from)
+    return send(out, next, { _tag: "ForwardJoin", peer, ttl: left - 1 })
+  }
+  if (peer === state.self || state.active.has(peer) || state.asked.has(peer) || !state.dials.take(from, 1, now)) return
+  // It is asked, and room is made when it agrees.
+  ask(state, peer, false, { _tag: "Neighbor", priority: "low" }, out)
+}
+
+const onReply = (state: State, from: string, accepted: boolean, now: number, out: Actions): void => {
+  const request = state.asked.get(from)
+  state.asked.delete(from)
+  if (state.active.has(from)) return
+  if (!accepted) {
+    const contact = state.passive.get(from)
+    if (contact !== undefined) contact.refusedAt = now
+    if (state.lost.delete(from)) remember(state, from, from)
+    out.push({ _tag: "Close", peer: from })
+    // With most places full there is no hurry: the next look will do.
+    if (state.active.size < state.settings.active - 2) refill(state, now, out)
+    return
+  }
+  const fits = request?.chosen === true ? state.active.size < state.settings.active : hasRoom(state)
+  if (fits || (request !== undefined && evict(state, now, out))) {
+    add(state, from, request?.chosen === true, now, out)
+    state.introduced = true
+  } else {
+    remember(state, from, from)
+    send(out, from, { _tag: "Disconnect", leaving: false })
+    out.push({ _tag: "Close", peer: from })
+  }
+}
+
+const take = (state: State, peers: ReadonlyArray<string>, source: string): void => {
+  const most = Math.min(peers.length, MAX_SAMPLE)
+  for (let i = 0; i < most; i++) remember(state, peers[i]!, source)
+}
+
+const onShuffle = (
+  state: State,
+  from: string,
+  { origin, peers, ttl }: Extract<Message, { readonly _tag: "Shuffle" }>,
+  now: number,
+  out: Actions
+): void => {
+  if (!state.active.has(from) || !state.walks.take(from, 1, now) || origin === state.self) return
+  const left = Math.min(ttl, state.settings.shuffleWalk)
+  const next = left > 0 ? anyNeighbour(state, from, origin) : undefined
+  if (next !== undefined) {
+    const sample = peers.length > MAX_SAMPLE ? peers.slice(0, MAX_SAMPLE) : peers
+    return send(out, next, { _tag: "Shuffle", origin, ttl: left - 1, peers: sample })
+  }
+  if (!state.dials.take(from, 1, now)) return
+  const sample = passiveSample(state, Math.min(peers.length, MAX_SAMPLE), origin)
+  send(out, origin, { _tag: "ShuffleReply", peers: sample })
+  if (!state.active.has(origin) && !state.asked.has(origin)) out.push({ _tag: "Close", peer: origin })
+  take(state, peers, from)
+  remember(state, origin, from)
+}
+
+const onShuffleReply = (state: State, from: string, peers: ReadonlyArray<string>, now: number): void => {
+  if (now > state.answersUntil || state.answersLeft === 0) return
+  state.answersLeft--
+  take(state, peers, from)
+}
+
+const onMessage = (state: State, from: string, message: Message, now: number, out: Actions): void => {
+  switch (message._tag) {
+    case "Join":
+      return onJoin(state, from, now, out)
+    case "ForwardJoin":
+      return onForwardJoin(state, from, message.peer, message.ttl, now, out)
+    case "Neighbor":
+      return void onRequest(state, from, message.priority, now, out)
+    case "NeighborReply":
+      return onReply(state, from, message.accepted, now, out)
+    case "Disconnect":
+      remove(state, from, message.leaving ? "gone" : "contact", now, out)
+      if (message.leaving) state.passive.delete(from)
+      return refill(state, now, out)
+    case "Shuffle":
+      return onShuffle(state, from, message, now, out)
+    case "ShuffleReply":
+      return onShuffleReply(state, from, message.peers, now)
+  }
+}
+
+// --- what else happens
+
+/** A peer could not be reached. It is no contact any more, unless nobody can be: then the fault may be here. */
+const unreached = (state: State, peer: string, now: number): void => {
+  const contact = state.passive.get(peer)
+  if (contact === undefined) return
+  if (state.active.size > 0) state.passive.delete(peer)
+  else contact.refusedAt = now
+}
+
+const onTimer = (state: State, timer: Timer, now: number, out: Actions): void => {
+  switch (timer._tag) {
+    case "Shuffle": {
+      state.started = !state.left
+      if (state.left) return
+      out.push({ _tag: "After", ms: state.random.about(state.settings.shuffleMs), timer })
+      const to = anyNeighbour(state, "")
+      if (to === undefined) return refill(state, now, out)
+      const { shuffleActive, shufflePassive, shuffleWalk } = state.settings
+      const neighbours = [...state.active.keys()].filter((peer) => peer !== to)
+      const peers = [...state.random.sample(neighbours, shuffleActive), ...passiveSample(state, shufflePassive, to)]
+      state.answersUntil = now + ANSWER_MS
+      state.answersLeft = 1
+      send(out, to, { _tag: "Shuffle", origin: state.self, ttl: shuffleWalk, peers })
+      return refill(state, now, out)
+    }
+    case "Refill":
+      state.refilling = false
+      return refill(state, now, out)
+    case "NeighborTimeout": {
+      if (state.asked.get(timer.peer)?.number !== timer.request) return
+      state.asked.delete(timer.peer)
+      unreached(state, timer.peer, now)
+      out.push({ _tag: "Close", peer: timer.peer })
+      return refill(state, now, out)
+    }
+  }
+}
+
+const onLinkDown = (state: State, peer: string, now: number, out: Actions): void => {
+  const failed = state.asked.delete(peer)
+  if (failed) unreached(state, peer, now)
+  if (remove(state, peer, "lost", now, out) || failed) refill(state, now, out)
+}
+
+const onCommand = (state: State, command: Command, now: number, out: Actions): void => {
+  switch (command._tag) {
+    case "Join": {
+      state.left = false
+      for (const peer of command.contacts) remember(state, peer, "")
+      if (!state.started) {
+        state.started = true
+        out.push({
+          _tag: "After",
+          ms: state.random.next() * state.settings.shuffleMs,
+          timer: { _tag: "Shuffle" }
+        })
+      }
+      return refill(state, now, out)
+    }
+    case "Leave":
+      state.left = true
+      for (const peer of state.active.keys()) {
+        send(out, peer, { _tag: "Disconnect", leaving: true })
+        out.push({ _tag: "Close", peer }, { _tag: "Tell", told: { _tag: "NeighborDown", peer } })
+      }
+      state.active.clear()
+      return state.asked.clear()
+    case "Forget":
+      state.passive.delete(command.peer)
+      if (remove(state, command.peer, "lost", now, out)) out.push({ _tag: "Close", peer: command.peer })
+      return refill(state, now, out)
+  }
+}
+
+/** The overlay of one node. */
+export const step = (
+  state: State,
+  event: Event<Message, Timer, Command>
+): readonly [State, ReadonlyArray<Action<Message, Timer, Told>>] => {
+  const out: Actions = []
+  switch (event._tag) {
+    case "Message":
+      if (!state.left && state.started) onMessage(state, event.from, event.message, event.now, out)
+      break
+    case "Timer":
+      onTimer(state, event.timer, event.now, out)
+      break
+    case "LinkDown":
+      onLinkDown(state, event.peer, event.now, out)
+      break
+    case "Command":
+      onCommand(state, event.command, event.now, out)
+      break
+    case "LinkUp":
+      break
+  }
+  return [state, out]
+}
+
+export const machine: Machine<State, Message, Timer, Command, Told> = { step }
