@@ -3,7 +3,8 @@
  *
  * One circuit per peer and capability: closed, open, half-open (Nygard, *Release It!*). Failures in a row open it; after a
  * while one probe is let through, and its success closes the circuit. Nothing else does: no heartbeat, no new record, and
- * no late answer to a task that was on its way when the circuit opened.
+ * no late answer to a task that was on its way when the circuit opened. One that opened because the peer could not be reached is
+ * probed much sooner: networks come back at once, and trying costs the peer nothing.
  */
 import type { NodeId } from "./NodeId.ts"
 
@@ -13,13 +14,15 @@ export type Circuit =
   | { readonly _tag: "Open"; readonly until: number }
   | { readonly _tag: "HalfOpen"; readonly until: number }
 
-/** What happens to a circuit. */
-export type Event = "success" | "failure" | "probe" | "abandoned"
+/** What happens to a circuit. `unreachable` is a failure that the network may be to blame for. */
+export type Event = "success" | "failure" | "unreachable" | "probe" | "abandoned"
 
 /** How many failures in a row open a circuit, and for how long. */
 export interface Policy {
   readonly failures: number
   readonly openMs: number
+  /** For how long where the last of them was that the peer could not be reached. Default: `openMs`. */
+  readonly unreachableMs?: number
 }
 
 const closed: Circuit = { _tag: "Closed", failures: 0 }
@@ -29,10 +32,12 @@ export const step = (circuit: Circuit, event: Event, now: number, policy: Policy
   switch (event) {
     case "success":
       return circuit._tag === "Open" ? circuit : closed
-    case "failure": {
+    case "failure":
+    case "unreachable": {
       if (circuit._tag === "Open") return circuit
       const failures = circuit._tag === "Closed" ? circuit.failures + 1 : policy.failures
-      return failures >= policy.failures ? { _tag: "Open", until: now + policy.openMs } : { _tag: "Closed", failures }
+      const openMs = event === "failure" ? policy.openMs : Math.min(policy.unreachableMs ?? policy.openMs, policy.openMs)
+      return failures >= policy.failures ? { _tag: "Open", until: now + openMs } : { _tag: "Closed", failures }
     }
     case "probe":
       return circuit._tag === "Closed" ? circuit : { _tag: "HalfOpen", until: now + policy.openMs }
@@ -87,7 +92,7 @@ export class Breaker {
 
   /** Tells what came of a task. */
   note(node: NodeId, capability: string, event: Event): void {
-    if (event !== "failure" && this.#circuits.size === 0) return
+    if (event !== "failure" && event !== "unreachable" && this.#circuits.size === 0) return
     const key = `${node} ${capability}`
     const next = step(this.#of(node, capability), event, this.#now(), this.#policy)
     this.#circuits.delete(key)

@@ -30,8 +30,16 @@ export interface Settings {
    * at once), how many of one caller and in all, and how many bytes of the last chunks of all streams are kept to be sent again.
    */
   readonly resume: { readonly ms: number; readonly perCaller: number; readonly entries: number; readonly bytes: number }
-  /** Failures in a row that open a circuit, how long it stays open (ms), and how many circuits are remembered. */
-  readonly circuit: { readonly failures: number; readonly openMs: number; readonly entries: number }
+  /**
+   * Failures in a row that open a circuit, how long it stays open (ms; and where the peer could not be reached), and how many
+   * circuits are remembered.
+   */
+  readonly circuit: {
+    readonly failures: number
+    readonly openMs: number
+    readonly unreachableMs?: number
+    readonly entries: number
+  }
   /** A counter is taken up when its deadline is within this many times the caller's. */
   readonly counterFactor: number
   /** Agents tried for one call. */
@@ -64,7 +72,7 @@ export const defaults: Settings = {
   queriesPerSecond: 100,
   idempotency: { entries: 65_536, bytes: 32 * 1024 * 1024, ms: 300_000 },
   resume: { ms: 300_000, perCaller: 4_096, entries: 16_384, bytes: 64 * 1024 * 1024 },
-  circuit: { failures: 3, openMs: 60_000, entries: 10_000 },
+  circuit: { failures: 3, openMs: 60_000, unreachableMs: 500, entries: 10_000 },
   counterFactor: 1.5,
   attempts: 5,
   hops: 3,

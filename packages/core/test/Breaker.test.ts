@@ -9,7 +9,7 @@ import { makeEndless, makeMesh, reasonOf, run, until } from "./mesh.ts"
 import { announce } from "./records.ts"
 import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
-const policy: Breaker.Policy = { failures: 3, openMs: 100 }
+const policy: Breaker.Policy = { failures: 3, openMs: 100, unreachableMs: 30 }
 const Work = Capability.untyped("work.do@1.0.0")
 
 /** The same in other words: a count, and the time before which nothing goes; `probing` while one does. */
@@ -28,9 +28,10 @@ class Model {
       this.failures = 0
       this.probing = false
       this.openUntil = undefined
-    } else if (event === "failure" && (!isOpen || this.probing)) {
+    } else if ((event === "failure" || event === "unreachable") && (!isOpen || this.probing)) {
       this.failures += 1
-      if (this.probing || this.failures >= policy.failures) this.openUntil = now + policy.openMs
+      const openMs = event === "failure" ? policy.openMs : policy.unreachableMs!
+      if (this.probing || this.failures >= policy.failures) this.openUntil = now + openMs
       this.probing = false
     } else if (event === "abandoned" && this.probing) {
       this.probing = false
@@ -51,7 +52,9 @@ describe("Breaker.step", () => {
         expect(Breaker.admits(circuit, now).ok).toBe(model.admits(now))
         const admitted = model.admits(now) && model.openUntil !== undefined
         const event =
-          admitted && random.int(2) === 0 ? "probe" : random.pick(["success", "failure", "abandoned"] as const)
+          admitted && random.int(2) === 0
+            ? "probe"
+            : random.pick(["success", "failure", "unreachable", "abandoned"] as const)
         circuit = Breaker.step(circuit, event, now, policy)
         model.apply(event, now)
         expect(circuit._tag).toBe(model.probing ? "HalfOpen" : model.openUntil === undefined ? "Closed" : "Open")

@@ -69,7 +69,8 @@ export class Experience {
   blame(job: Job, candidate: Candidate, reason: NodeErrorReason): void {
     if (reason._tag === "Overloaded") this.busy(candidate, reason.retryAfterMs)
     if (!blames(reason)) return
-    this.#breaker.note(candidate.node, candidate.name, "failure")
+    const isAway = reason._tag === "Unreachable" || reason._tag === "Disconnected"
+    this.#breaker.note(candidate.node, candidate.name, isAway ? "unreachable" : "failure")
     if (candidate.node === this.#self) return
     const move = this.#trust.learn(candidate.node, candidate.name, 0, short[reason._tag] ?? reason._tag)
     job.emit?.({ _tag: "Trust", move })
