@@ -37,7 +37,8 @@ export interface Namespace {
   readonly remove: () => void
 }
 
-const add = (address: string): Namespace => {
+/** A namespace with nothing in it yet, which is told the address that it is going to have. */
+export const add = (address: string): Namespace => {
   const name = nameOf()
   ip("netns", "add", name)
   return { name, address, remove: () => ip("netns", "del", name) }
