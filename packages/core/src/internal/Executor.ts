@@ -17,12 +17,13 @@ import { type CallerSpan, RecentSpans } from "./CallerSpan.ts"
 import { CurrentTask } from "./CurrentTask.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import * as Envelope from "./Envelope.ts"
-import * as JsonCodec from "./JsonCodec.ts"
-import { RateLimit } from "./RateLimit.ts"
 import { Held } from "./Held.ts"
+import * as JsonCodec from "./JsonCodec.ts"
+import { Offers } from "./Offers.ts"
+import { RateLimit } from "./RateLimit.ts"
 import { type Finished, Repeats } from "./Repeats.ts"
 import { Running } from "./Running.ts"
-import { bestInRange, decide, full, type Served, TaskInfo } from "./Served.ts"
+import { decide, full, type Served, TaskInfo } from "./Served.ts"
 import { sendChunks } from "./SendChunks.ts"
 import { broken, receiptOf, refusalOf, settle } from "./Settling.ts"
 import type { Tail } from "./Tail.ts"
@@ -34,8 +35,6 @@ import { type Desk, Waiter, Work } from "./Work.ts"
 const ACCEPT_FROM_MS = 50
 /** It tells at the latest after this time, in ms, so that its caller knows that somebody is at work. */
 export const ACCEPT_AFTER_MS = 250
-/** Ranges of strangers whose best match is remembered; all are forgotten beyond it. */
-const MAX_RANGES = 256
 /** How much of a new duration goes into a capability's average. */
 const AVERAGE_RATE = 0.1
 
@@ -53,8 +52,7 @@ export interface Deps {
 /** Runs what a node serves. */
 export class Executor implements Desk {
   readonly #deps: Deps
-  readonly #served = new Map<string, Served>()
-  readonly #ranges = new Map<string, Served | undefined>()
+  readonly #served = new Offers()
   readonly #rate: RateLimit
   readonly #running = new Running<Work>()
   readonly #settled: Repeats
@@ -74,14 +72,11 @@ export class Executor implements Desk {
   }
 
   add(served: Served): boolean {
-    if (this.#draining || this.#served.has(served.capability.id)) return false
-    this.#served.set(served.capability.id, served)
-    this.#ranges.clear()
-    return true
+    return !this.#draining && this.#served.add(served)
   }
   remove(served: Served): void {
-    this.#served.delete(served.capability.id)
-    this.#ranges.clear()
+    this.#served.remove(served)
+    this.#giveUpHeld(served)
   }
   /** Gives up what is still running or waiting of a capability, and tells whoever waits for it. */
   abandon(served: Served): void {
@@ -104,7 +99,7 @@ export class Executor implements Desk {
   done = 0
   /** Everything served. */
   list(): ReadonlyArray<Served> {
-    return [...this.#served.values()]
+    return this.#served.list()
   }
   /** Tasks of a capability that run or wait. */
   pending(served: Served): number {
@@ -117,7 +112,7 @@ export class Executor implements Desk {
   /** Takes nothing new from now on, and waits for no caller; `idle` is called when the last task has ended. */
   drain(idle: () => void): void {
     this.#draining = true
-    if (this.#held.size > 0) for (const work of this.#running.list()) if (work.held !== undefined) this.#giveUp(work)
+    this.#giveUpHeld(undefined)
     this.#tails.stop()
     if (this.#running.size === 0) idle()
     else this.#idle.push(idle)
@@ -148,9 +143,9 @@ export class Executor implements Desk {
     const request = Envelope.decodeRequest(message, this.#spans)
     if (request === undefined) return waiter.stream.reset(ResetCode.Malformed)
     waiter.request = request
-    const served = this.#find(request.capability)
+    const served = this.#served.find(request.capability)
     if (served === undefined) {
-      const known = [...this.#served.keys()].slice(0, 8).join(", ")
+      const known = this.#served.ids().slice(0, 8).join(", ")
       const detail = `it does not serve ${request.capability}${known === "" ? "" : `; it serves ${known}`}`
       return waiter.refuse("rejected", { code: "UnknownCapability", detail })
     }
@@ -179,16 +174,6 @@ export class Executor implements Desk {
   #lets(served: Served, peer: NodeId): boolean {
     const { actsFor, identity } = this.#deps
     return served.open || peer === identity.nodeId || served.lets(peer, actsFor?.(peer) ?? peer)
-  }
-
-  #find(id: string): Served | undefined {
-    const exact = this.#served.get(id)
-    if (exact !== undefined) return exact
-    if (this.#ranges.has(id)) return this.#ranges.get(id)
-    const best = bestInRange(id, this.#served.values())
-    if (this.#ranges.size >= MAX_RANGES) this.#ranges.clear()
-    this.#ranges.set(id, best)
-    return best
   }
 
   #join(work: Work, waiter: Waiter, request: Envelope.ReceivedRequest, served: Served): void {
@@ -447,6 +432,14 @@ export class Executor implements Desk {
     if (work.waiter !== undefined) return
     if (broken && !this.#draining && this.#held.add(work)) return
     this.#giveUp(work)
+  }
+
+  /** Waits for nobody any more who may come back. */
+  #giveUpHeld(served: Served | undefined): void {
+    if (this.#held.size === 0) return
+    for (const work of this.#running.list()) {
+      if (work.held !== undefined && (served === undefined || work.served === served)) this.#giveUp(work)
+    }
   }
 
   /** Nobody is to have an answer of it. */
