@@ -6,7 +6,6 @@
  * DSN 2002; A. Dadgar, J. Phillips, J. Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2018.
  */
 import type { Machine } from "@parley/core/Machine"
-import type { Seeded } from "@parley/core/testing/Seeded"
 import { Detector } from "./internal/Detector.ts"
 
 /** What a node says of itself, under its own signature. The higher incarnation counts; of one incarnation, that it left. */
@@ -85,7 +84,7 @@ export interface Terms {
   readonly self: string
   /** Higher than in any earlier life: the time, in ms since 1970. */
   readonly incarnation: number
-  readonly random: Seeded
+  readonly seed: number
   /** The node's signature under a statement of its own. Pure. */
   readonly sign: (statement: Statement) => Uint8Array
   /** Whether the evidence is the signature of the subject (`Alive`) or the accuser (`Accusation`). Pure; asked only of what would change something. */

@@ -2,6 +2,7 @@
 import type { Action as MachineAction, Event as MachineEvent } from "@parley/core/Machine"
 import { Buckets } from "./Buckets.ts"
 import { Members } from "./Members.ts"
+import { Random } from "./Random.ts"
 import { Suspicion } from "./Suspicion.ts"
 import type { Accusation, Alive, Command, Message, Statement, Terms, Timer, Told } from "../Swim.ts"
 import * as Times from "../SwimTimes.ts"
@@ -32,6 +33,7 @@ const nothing: ReadonlyArray<never> = []
 export class Detector {
   readonly self: string
   readonly #terms: Terms
+  readonly #random: Random
   readonly #members: Members
   readonly #suspicions = new Map<string, Suspicion>()
   /** Those that are not over, by subject: few, where `#suspicions` holds the dead as well. */
@@ -67,7 +69,8 @@ export class Detector {
   constructor(terms: Terms) {
     this.self = terms.self
     this.#terms = terms
-    this.#members = new Members(terms.random)
+    this.#random = new Random(terms.seed)
+    this.#members = new Members(this.#random)
     this.#own = this.#say(terms.incarnation, false)
   }
 
@@ -128,8 +131,8 @@ export class Detector {
     switch (command._tag) {
       case "SwimStart":
         if (this.#strangerAt !== Number.POSITIVE_INFINITY) return
-        this.#strangerAt = this.#now + this.#jitter(Times.STRANGER_MS)
-        this.#retryAt = this.#now + this.#jitter(Times.RETRY_MS)
+        this.#strangerAt = this.#now + this.#random.about(Times.STRANGER_MS)
+        this.#retryAt = this.#now + this.#random.about(Times.RETRY_MS)
         return this.#hold(this.#own)
       case "Watch":
         return command.watched ? this.#watch(command.peer) : this.#unwatch(command.peer)
@@ -361,10 +364,8 @@ export class Detector {
   }
 
   #askHelpers(peer: string, probe: Probe): void {
-    const helpers = new Set<string>()
     const beside = [...this.#watched.keys()].filter((other) => other !== peer && !this.#suspicions.has(other))
-    while (helpers.size < Times.HELPERS && beside.length > 0)
-      helpers.add(beside.splice(this.#terms.random.int(beside.length), 1)[0]!)
+    const helpers = new Set(this.#random.sample(beside, Times.HELPERS))
     probe.helpers = helpers
     probe.due = this.#now + this.#scaled(probe.isStranger ? Times.STRANGER_ACK_MS : Times.INDIRECT_MS)
     for (const helper of helpers) this.#send(helper, { _tag: "PingRequest", seq: probe.seq, subject: peer })
@@ -460,7 +461,7 @@ export class Detector {
   }
 
   #meetStranger(): void {
-    this.#strangerAt = this.#now + this.#jitter(Times.STRANGER_MS)
+    this.#strangerAt = this.#now + this.#random.about(Times.STRANGER_MS)
     const peer = this.#members.next((other) => !this.#watched.has(other) && this.status(other) === "alive")
     if (peer === undefined || this.#probes.has(peer)) return
     this.#visit(peer)
@@ -469,7 +470,7 @@ export class Detector {
 
   /** Asks one of the dead, since a partition may be over, and forgets those who have been dead for long. */
   #retry(): void {
-    this.#retryAt = this.#now + this.#jitter(Times.RETRY_MS * Math.max(1, Math.log2(this.#members.living / 8)))
+    this.#retryAt = this.#now + this.#random.about(Times.RETRY_MS * Math.max(1, Math.log2(this.#members.living / 8)))
     for (const subject of this.#members.ended(this.#now - Times.FORGET_MS)) this.#forget(subject)
     const peer = this.#members.anyEnded((other) => this.#suspicions.has(other))
     if (peer === undefined) return
@@ -559,10 +560,6 @@ export class Detector {
 
   #scaled(ms: number): number {
     return ms * (this.#health + 1)
-  }
-
-  #jitter(ms: number): number {
-    return ms * (0.75 + this.#terms.random.next() / 2)
   }
 
   /** Comes back when the next thing is due. */

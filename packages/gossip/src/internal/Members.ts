@@ -1,6 +1,6 @@
 /** Members: what each member last said of itself, whose turn it is to be asked, and who has ended: dead or gone. */
-import type { Seeded } from "@parley/core/testing/Seeded"
 import type { Alive } from "../Swim.ts"
+import type { Random } from "./Random.ts"
 
 export class Members {
   readonly #said = new Map<string, Alive>()
@@ -9,9 +9,9 @@ export class Members {
   #at = 0
   /** When they ended. */
   readonly #ended = new Map<string, number>()
-  readonly #random: Seeded
+  readonly #random: Random
 
-  constructor(random: Seeded) {
+  constructor(random: Random) {
     this.#random = random
   }
 
@@ -58,8 +58,7 @@ export class Members {
 
   /** One who has ended, and of whom this holds, at random. */
   anyEnded(holds: (peer: string) => boolean): string | undefined {
-    const peers = [...this.#ended.keys()].filter(holds)
-    return peers.length === 0 ? undefined : this.#random.pick(peers)
+    return this.#random.pick([...this.#ended.keys()].filter(holds))
   }
 
   /** The next member whose turn it is, and of whom this holds. */
