@@ -13,9 +13,14 @@ import * as Schema from "effect/Schema"
 import { MAX_ADDRESS_LENGTH } from "@parley/core/AgentRecord"
 import type { NodeId } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
-import type { Message } from "./GossipMachine.ts"
+import type * as AntiEntropy from "./AntiEntropy.ts"
+import type * as HyParView from "./HyParView.ts"
 import { Malformed, Reader, Writer } from "./internal/Bytes.ts"
 import * as Payload from "./Payload.ts"
+import type * as Plumtree from "./Plumtree.ts"
+import * as Statement from "./Statement.ts"
+import type * as Swim from "./Swim.ts"
+import { MAX_ABOUT, MAX_NEWS } from "./SwimTimes.ts"
 
 /** The version of these messages; a peer with another one is left alone. */
 export const VERSION = 1
@@ -29,11 +34,14 @@ export const MAX_TTL = 16
 export const MAX_IDS = 1_024
 /** Hops that are told apart. */
 export const MAX_ROUND = 255
-/** Largest message: a payload with its head, or the largest sample. */
-export const MAX_MESSAGE_BYTES = Math.max(
-  2 + Payload.MAX_PAYLOAD_BYTES,
-  4 + (MAX_SAMPLE + 1) * (33 + MAX_HINTS * (2 + MAX_ADDRESS_LENGTH))
-)
+/** Buckets that are compared at once. */
+export const MAX_BUCKETS = 4_096
+/** Entries told, and keys wanted, at once: those of a mesh of 2,000 nodes that has just been met. */
+export const MAX_ENTRIES = 4_096
+/** Items sent at once; as many as fit `MAX_MESSAGE_BYTES`. */
+export const MAX_ITEMS = 1_024
+/** Largest message: four of the largest payloads. */
+export const MAX_MESSAGE_BYTES = 4 * (64 + Payload.MAX_PAYLOAD_BYTES)
 
 /** Kinds of messages. */
 export const Kind = {
@@ -48,8 +56,24 @@ export const Kind = {
   Gossip: 0x20,
   IHave: 0x21,
   Graft: 0x22,
-  Prune: 0x23
+  Prune: 0x23,
+  Ping: 0x30,
+  Ack: 0x31,
+  PingRequest: 0x32,
+  PingResult: 0x33,
+  News: 0x34,
+  Digest: 0x40,
+  Entries: 0x41,
+  Offer: 0x42,
+  Want: 0x43,
+  Items: 0x44
 } as const
+
+/** What anti-entropy holds: a payload, or a statement of failure detection. */
+export type Held = Uint8Array | Swim.Statement
+
+/** What nodes say to each other. */
+export type Message = HyParView.Message | Plumtree.Message | Swim.Message | AntiEntropy.Message<Held>
 
 /** Bytes that are no message of gossip. */
 export class WireRefused extends Schema.TaggedError<WireRefused>()("WireRefused", { detail: Schema.String }) {
@@ -69,6 +93,52 @@ export interface Hello {
   /** When this run of the node began, in ms since 1970. */
   readonly epoch: number
   readonly addresses: ReadonlyArray<Address>
+}
+
+/** Letters of keys: statements by their subject, records by their node, topics' messages by their id. */
+const letters = ["a", "x", "r", "m"] as const
+const NAMELESS = "m"
+
+const writeKey = (writer: Writer, key: string): Writer => {
+  const letter = key[0] as (typeof letters)[number]
+  writer.u8(letters.indexOf(letter))
+  return letter === NAMELESS ? writeId(writer, key.slice(1)) : writer.node(key.slice(1) as NodeId)
+}
+const readKey = (reader: Reader): string => {
+  const letter = letters[reader.upTo(letters.length - 1, "the kind of a key")]!
+  return letter + (letter === NAMELESS ? readId(reader) : reader.node("the node of a key"))
+}
+const isStatement = (key: string): boolean => key[0] === "a" || key[0] === "x"
+
+const writeEntries = (writer: Writer, entries: ReadonlyArray<AntiEntropy.Entry>): void => {
+  const told = entries.slice(0, MAX_ENTRIES)
+  writer.u16(told.length)
+  for (const { key, version } of told) writeKey(writer, key).u64(version)
+}
+const readEntries = (reader: Reader): ReadonlyArray<AntiEntropy.Entry> =>
+  Array.from({ length: reader.count(MAX_ENTRIES, "entries") }, () => ({
+    key: readKey(reader),
+    version: reader.u64("a version")
+  }))
+
+const writeItem = (writer: Writer, { key, payload, version }: AntiEntropy.Item<Held>): Writer =>
+  writeKey(writer, key)
+    .u64(version)
+    .bytes32(payload instanceof Uint8Array ? payload : Statement.encode(payload))
+const readItem = (reader: Reader): AntiEntropy.Item<Held> => {
+  const key = readKey(reader)
+  const version = reader.u64("a version")
+  const bytes = reader.bytes32(Payload.MAX_PAYLOAD_BYTES, "an item")
+  if (!isStatement(key)) return { key, version, payload: bytes, bytes: bytes.length }
+  const inside = new Reader(bytes)
+  const payload = Statement.read(inside)
+  inside.end()
+  return { key, version, payload, bytes: bytes.length }
+}
+
+const writeNumbers = (writer: Writer, numbers: ReadonlyArray<number>, write: (value: number) => void): void => {
+  writer.u16(numbers.length)
+  for (const number of numbers) write(number)
 }
 
 /** Gives the addresses that are told with a peer. */
@@ -120,7 +190,18 @@ const writeId = (writer: Writer, id: string): Writer => writer.bytes(Buffer.from
 const readId = (reader: Reader): string => reader.hex(Payload.ID_BYTES, "an id")
 const flag = (reader: Reader, what: string): boolean => reader.upTo(1, what) === 1
 
-/** A message as bytes. */
+/** The first items that one message holds. */
+const fitting = (items: ReadonlyArray<AntiEntropy.Item<Held>>): ReadonlyArray<AntiEntropy.Item<Held>> => {
+  let left = MAX_MESSAGE_BYTES - 3
+  const fits = items.slice(0, MAX_ITEMS).findIndex(({ payload }) => {
+    left -= ITEM_HEAD_BYTES + (payload instanceof Uint8Array ? payload.length : Statement.MAX_STATEMENT_BYTES)
+    return left < 0
+  })
+  return items.slice(0, fits < 0 ? MAX_ITEMS : fits)
+}
+const ITEM_HEAD_BYTES = 1 + 32 + 8 + 4
+
+/** A message as bytes. What is beyond a bound is left out: the machines send less. */
 export const encode = (message: Message, addressesOf: AddressesOf): Uint8Array => {
   const writer = new Writer()
   const contact = (peer: string): void => {
@@ -131,6 +212,11 @@ export const encode = (message: Message, addressesOf: AddressesOf): Uint8Array =
     const told = peers.slice(0, MAX_SAMPLE)
     writer.u8(told.length)
     for (const peer of told) contact(peer)
+  }
+  const statements = (said: ReadonlyArray<Swim.Statement>, most: number): void => {
+    const told = said.slice(0, most)
+    writer.u16(told.length)
+    for (const statement of told) Statement.write(writer, statement)
   }
   writer.u8(Kind[message._tag])
   switch (message._tag) {
@@ -171,6 +257,48 @@ export const encode = (message: Message, addressesOf: AddressesOf): Uint8Array =
       writer.u8(message.id === undefined ? 0 : 1)
       if (message.id !== undefined) writeId(writer, message.id)
       break
+    case "Ping":
+    case "Ack":
+      writer.u32(message.seq % 2 ** 32)
+      statements(message.about, MAX_ABOUT)
+      break
+    case "PingRequest":
+      writer.u32(message.seq % 2 ** 32)
+      contact(message.subject)
+      break
+    case "PingResult":
+      writer
+        .u32(message.seq % 2 ** 32)
+        .node(message.subject as NodeId)
+        .u8(message.reached ? 1 : 0)
+      break
+    case "News":
+      statements(message.statements, MAX_NEWS)
+      break
+    case "Digest":
+      writer.u32(message.salt)
+      writeNumbers(writer, message.buckets.slice(0, MAX_BUCKETS), (hash) => writer.u32(hash))
+      break
+    case "Entries":
+      writer.u32(message.salt).u16(message.of)
+      writeNumbers(writer, message.buckets.slice(0, MAX_BUCKETS), (bucket) => writer.u16(bucket))
+      writeEntries(writer, message.entries)
+      break
+    case "Offer":
+      writeEntries(writer, message.entries)
+      break
+    case "Want": {
+      const told = message.keys.slice(0, MAX_ENTRIES)
+      writer.u16(told.length)
+      for (const key of told) writeKey(writer, key)
+      break
+    }
+    case "Items": {
+      const told = fitting(message.items)
+      writer.u16(told.length)
+      for (const item of told) writeItem(writer, item)
+      break
+    }
   }
   return writer.done()
 }
@@ -195,6 +323,9 @@ export const decode = (bytes: Uint8Array): Decoded | WireRefused =>
       Array.from({ length: reader.upTo(MAX_SAMPLE, "the number of peers") }, contact)
     return { message: readMessage(reader, contact, sample), hints }
   })
+
+const readStatements = (reader: Reader, most: number): ReadonlyArray<Swim.Statement> =>
+  Array.from({ length: reader.count(most, "statements") }, () => Statement.read(reader))
 
 const readMessage = (reader: Reader, contact: () => NodeId, sample: () => ReadonlyArray<NodeId>): Message => {
   const kind = reader.u8("the kind")
@@ -236,6 +367,45 @@ const readMessage = (reader: Reader, contact: () => NodeId, sample: () => Readon
       }
     case Kind.Graft:
       return { _tag: "Graft", id: flag(reader, "whether one is named") ? readId(reader) : undefined }
+    case Kind.Ping:
+      return { _tag: "Ping", seq: reader.u32("the number"), about: readStatements(reader, MAX_ABOUT) }
+    case Kind.Ack:
+      return { _tag: "Ack", seq: reader.u32("the number"), about: readStatements(reader, MAX_ABOUT) }
+    case Kind.PingRequest: {
+      const seq = reader.u32("the number")
+      return { _tag: "PingRequest", seq, subject: contact() }
+    }
+    case Kind.PingResult: {
+      const seq = reader.u32("the number")
+      const subject = reader.node("the subject")
+      return { _tag: "PingResult", seq, subject, reached: flag(reader, "the result") }
+    }
+    case Kind.News:
+      return { _tag: "News", statements: readStatements(reader, MAX_NEWS) }
+    case Kind.Digest: {
+      const salt = reader.u32("the salt")
+      const length = reader.count(MAX_BUCKETS, "buckets")
+      return { _tag: "Digest", salt, buckets: Array.from({ length }, () => reader.u32("a hash")) }
+    }
+    case Kind.Entries: {
+      const salt = reader.u32("the salt")
+      const of = reader.count(MAX_BUCKETS, "buckets in all")
+      const length = reader.count(MAX_BUCKETS, "buckets")
+      const buckets = Array.from({ length }, () => reader.u16("a bucket"))
+      return { _tag: "Entries", salt, of, buckets, entries: readEntries(reader) }
+    }
+    case Kind.Offer:
+      return { _tag: "Offer", entries: readEntries(reader) }
+    case Kind.Want:
+      return {
+        _tag: "Want",
+        keys: Array.from({ length: reader.count(MAX_ENTRIES, "keys") }, () => readKey(reader))
+      }
+    case Kind.Items:
+      return {
+        _tag: "Items",
+        items: Array.from({ length: reader.count(MAX_ITEMS, "items") }, () => readItem(reader))
+      }
     default:
       throw new Malformed(`kind ${kind}`)
   }

@@ -63,6 +63,10 @@ export class Writer {
     this.#bytes.writeUIntBE(value, at, 6)
     return this
   }
+  /** A whole number up to 2^53 - 1, in eight bytes. */
+  u64(value: number): this {
+    return this.u32(Math.floor(value / 2 ** 32)).u32(value % 2 ** 32)
+  }
   bytes(value: Uint8Array): this {
     const at = this.#room(value.length)
     this.#bytes.set(value, at)
@@ -120,6 +124,12 @@ export class Reader {
   }
   u48(what: string): number {
     return this.#bytes.readUIntBE(this.#take(6, what), 6)
+  }
+  /** A whole number up to 2^53 - 1, of eight bytes. */
+  u64(what: string): number {
+    const value = this.u32(what) * 2 ** 32 + this.u32(what)
+    if (!Number.isSafeInteger(value)) throw new Malformed(`${what} is beyond 2^53 - 1`)
+    return value
   }
   /** A whole number from 0 to `most`, of one byte. */
   upTo(most: number, what: string): number {

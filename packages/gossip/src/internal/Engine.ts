@@ -289,7 +289,7 @@ export class Engine<State = unknown> {
     if (decoded instanceof Wire.WireRefused) return undefined
     for (const { addresses, node } of decoded.hints)
       if (node !== this.nodeId) this.#book.add(node, addresses, "another")
-    const { message } = decoded
+    const message = decoded.message as Message
     if (message._tag === "Gossip") {
       const read = this.#believe(message.id, message.payload, began)
       if (read === "hostile") return undefined
