@@ -22,6 +22,8 @@ export const TURN_MS = 0.1
 export const KEEPALIVE_MS = 15_000
 /** Silence after which a peer counts as gone: two keepalives. */
 export const DEAD_AFTER_MS = 30_000
+/** How long a peer may take to give a sign of life after this machine's network changed: several times the longest round trip. */
+export const PROBE_MS = 3_000
 /** A handshake that takes longer is given up; one round trip to the other side of the world takes 0.3 s. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000
 /** Handshakes of strangers under way at once. Each costs 0.1 to 0.4 ms of processor time and 20 KB. */

@@ -25,6 +25,7 @@ import * as Handshake from "./Handshake.ts"
 import { Admission } from "./internal/Admission.ts"
 import { Endpoint } from "./internal/Endpoint.ts"
 import * as Addresses from "./internal/Addresses.ts"
+import { watch } from "./internal/NetworkWatch.ts"
 import * as RelayClient from "./internal/RelayClient.ts"
 import * as RelaySlots from "./internal/RelaySlots.ts"
 import { SocketLink } from "./internal/SocketLink.ts"
@@ -133,7 +134,8 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
     })
   }
 
-  const bind = (): Effect.Effect<ReadonlyArray<Address>, TransportError, Scope.Scope> => {
+  /** Listens; gives what tells where this node can be reached now. */
+  const bind = (): Effect.Effect<() => ReadonlyArray<Address>, TransportError, Scope.Scope> => {
     const port = options.port ?? DEFAULT_PORT
     const host = options.host ?? "0.0.0.0"
     const acquire = Effect.callback<Server, TransportError>((resume) => {
@@ -153,7 +155,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       (server) => {
         const bound = server.address()
         const actual = bound !== null && typeof bound === "object" ? bound.port : port
-        return options.advertise ?? Addresses.published(host, actual, perimeter)
+        return () => options.advertise ?? Addresses.published(host, actual, perimeter)
       }
     )
   }
@@ -164,7 +166,21 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
         Effect.sync(() => endpoint.open(owner)),
         () => endpoint.close("this node shut down")
       )
-      const direct = options.listen === false ? (options.advertise ?? []) : yield* bind()
+      const where = options.listen === false ? () => options.advertise ?? [] : yield* bind()
+      let direct = where()
+      let relayed: ReadonlyArray<Address> = []
+      // On another network: what stood may be dead, and this node is found elsewhere.
+      const moved = (): void => {
+        endpoint.probe()
+        const now = where()
+        if (now.length === direct.length && now.every((address, at) => address === direct[at])) return
+        direct = now
+        owner.onAddresses([...direct, ...relayed])
+      }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => watch.listen(moved)),
+        (stop) => Effect.sync(stop)
+      )
       const relays = options.relays ?? []
       if (relays.length > 0) {
         yield* RelaySlots.reserve({
@@ -173,7 +189,10 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
           relays,
           slots: options.relaySlots ?? Reservations.DEFAULT_SLOTS,
           accept,
-          onAddresses: (relayed) => owner.onAddresses([...direct, ...relayed]),
+          onAddresses: (addresses) => {
+            relayed = addresses
+            owner.onAddresses([...direct, ...relayed])
+          },
           onHealth: options.onRelays ?? (() => {})
         })
       }

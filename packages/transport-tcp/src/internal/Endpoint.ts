@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as CipherSuite from "../CipherSuite.ts"
 import * as Frame from "../Frame.ts"
 import * as Handshake from "../Handshake.ts"
-import type { SessionLimits } from "../Limits.ts"
+import { PROBE_MS, type SessionLimits } from "../Limits.ts"
 import * as X25519 from "../X25519.ts"
 import { Budget } from "./Budget.ts"
 import type { Keeper, KeptLink } from "./ByteLink.ts"
@@ -123,6 +123,18 @@ export class Endpoint implements Keeper {
       await this.#closeAll(why, (session) => session.relayed)
       await this.#closeAll(why, () => true)
     })
+  }
+
+  /** This machine is on another network: every peer is asked for a sign of life, and those that give none are let go of. */
+  probe(): void {
+    const asked = [...this.#sessions].map((session) => ({ session, isAlive: session.probe() }))
+    if (asked.length === 0) return
+    const timer = setTimeout(() => {
+      for (const { isAlive, session } of asked) {
+        if (!isAlive()) session.fail(`no sign of life within ${PROBE_MS} ms after this machine's network changed`)
+      }
+    }, PROBE_MS)
+    timer.unref()
   }
 
   gone(link: KeptLink): void {

@@ -434,6 +434,14 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
     this.#out.writeBare(Frame.Type.GoAway)
   }
 
+  /** Asks for a sign of life at once; gives whether one came since, for who asks again. */
+  probe(): () => boolean {
+    const at = performance.now()
+    this.#heard = false
+    if (this.isUp()) this.#out.writeBare(Frame.Type.Ping)
+    return () => this.#heard || this.#heardAt > at
+  }
+
   tick(now: number): void {
     if (this.#heard) {
       this.#heard = false
