@@ -28,7 +28,7 @@ import { Guardrails } from "@parley/core/Guardrails"
 import type { Match } from "@parley/core/Matcher"
 import * as Node from "@parley/core/Node"
 import { NodeError } from "@parley/core/NodeError"
-import { fingerprint, type NodeId, toDid } from "@parley/core/NodeId"
+import { fingerprint, type NodeId, parse, toDid } from "@parley/core/NodeId"
 import type { Query } from "@parley/core/Query"
 import type { Shape, Verdict } from "@parley/core/Strategy"
 import type { Address } from "@parley/core/Transport"
@@ -118,6 +118,16 @@ const define = <K extends Capability.Kind>(id: string, kind: K, options: ServeOp
     return Effect.fail(new NodeError({ reason: { _tag: "CannotServe", capability: id, detail } }))
   }
 }
+
+/** A list that names nobody by mistake would let in, or keep out, others than was meant. */
+const nodes = (listed: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<NodeId>, NodeError> =>
+  Effect.forEach(listed, (text) => {
+    const node = parse(text)
+    const detail = `${JSON.stringify(text)} in its allow or deny list is no NodeId: write z6Mk… or did:key:z6Mk…`
+    return node === undefined
+      ? Effect.fail(new NodeError({ reason: { _tag: "BadQuery", detail } }))
+      : Effect.succeed(node)
+  })
 
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true
 
@@ -218,11 +228,13 @@ export class Agent implements AsyncDisposable {
             ? "stream"
             : "call"
           : capability.kind
-      const { concurrency, queue, negotiate } = options
+      const { allow, concurrency, deny, queue, negotiate } = options
       const serveOptions: Node.ServeOptions = {
         ...(concurrency === undefined ? {} : { concurrency }),
         ...(queue === undefined ? {} : { queue }),
-        ...(negotiate === undefined ? {} : { negotiate })
+        ...(negotiate === undefined ? {} : { negotiate }),
+        ...(allow === undefined ? {} : { allow: yield* nodes(allow) }),
+        ...(deny === undefined ? {} : { deny: yield* nodes(deny) })
       }
       if (kind === "stream") {
         const defined = typeof capability === "string" ? yield* define(capability, "stream", options) : capability

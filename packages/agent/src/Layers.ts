@@ -5,6 +5,7 @@
  * others on the local network. Where that network has no multicast, the node starts all the same and says so in the log.
  */
 import { isIPv4 } from "node:net"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -16,7 +17,9 @@ import * as Guardrails from "@parley/core/Guardrails"
 import * as Identity from "@parley/core/Identity"
 import type { KeyStoreError } from "@parley/core/KeyStore"
 import * as Matcher from "@parley/core/Matcher"
+import * as Network from "@parley/core/Network"
 import * as Node from "@parley/core/Node"
+import * as Perimeter from "@parley/core/Perimeter"
 import * as Strategy from "@parley/core/Strategy"
 import type { Address, TransportError } from "@parley/core/Transport"
 import * as Trust from "@parley/core/Trust"
@@ -26,6 +29,8 @@ import * as Tracker from "@parley/discovery/Tracker"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import type { FileError } from "./FileError.ts"
 import type { Parts } from "./internal/Registry.ts"
+import type { NetworkError } from "./Invitation.ts"
+import type { Opened } from "./NetworkFolder.ts"
 import * as NetworkKey from "./NetworkKey.ts"
 import * as TrustFile from "./TrustFile.ts"
 
@@ -95,6 +100,13 @@ export interface Options {
   readonly relays?: ReadonlyArray<Address>
   /** The private network's key: 32 bytes, or the path of a key file (`NetworkKey`). */
   readonly networkKey?: string | Uint8Array
+  /**
+   * The private network that the node is a member of: the path of its folder (`NetworkFolder`), in place of `networkKey`. Without an
+   * `identity` the node is the member itself; with one it acts for the member, for a day.
+   */
+  readonly network?: string
+  /** `closed`: nothing is sent to hosts outside the private ranges. Default: `closed` for a node of a `network`, else `open`. */
+  readonly perimeter?: "closed" | "open"
   /** The path of a file that keeps trust. Default: trust ends with the process. */
   readonly trust?: string
   /** Limits of connections to change (`TransportTcp.Options`): how many, how many of one address, and more. */
@@ -111,18 +123,30 @@ export interface Options {
 export type Services = Node.Node | Connections | Identity.Identity | Trust.Trust | Matcher.Matcher | Strategy.Strategies
 
 /** Why they cannot be built: the key file, another file, or the port. */
-export type StartError = KeyStoreError | FileError | TransportError | Discovery.DiscoveryError
+export type StartError = KeyStoreError | FileError | NetworkError | TransportError | Discovery.DiscoveryError
 
-const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Identity, KeyStoreError> => {
+const sealedWith = ({ passphrase }: Options): { readonly passphrase?: Redacted.Redacted<string> } =>
+  passphrase === undefined
+    ? {}
+    : { passphrase: typeof passphrase === "string" ? Redacted.make(passphrase) : passphrase }
+
+const identity = (options: Options): Layer.Layer<Identity.Identity, KeyStoreError> => {
+  const { identity } = options
   if (identity === undefined) return Identity.layerEphemeral
   if (typeof identity !== "string") return Identity.layerSeed(identity)
-  return Identity.layerFile(
-    identity,
-    passphrase === undefined
-      ? {}
-      : { passphrase: typeof passphrase === "string" ? Redacted.make(passphrase) : passphrase }
-  )
+  return Identity.layerFile(identity, sealedWith(options))
 }
+
+/** The network's folder, opened for a node that is to be of it. Loaded for those who are. */
+const opened = (options: Options, folder: string) =>
+  Effect.gen(function* () {
+    const NetworkFolder = yield* Effect.promise(() => import("./NetworkFolder.ts"))
+    const own =
+      options.identity === undefined
+        ? undefined
+        : yield* Effect.scoped(Effect.map(Layer.build(identity(options)), Context.get(Identity.Identity)))
+    return yield* NetworkFolder.open(folder, own, sealedWith(options))
+  })
 
 /** What stands in for a discovery that could not join: it finds nothing, and says why in every search. */
 const idle = (name: string, error: Discovery.DiscoveryError): Discovery.Membership => ({
@@ -228,37 +252,68 @@ const transport = (options: Options, networkKey: Uint8Array | undefined) =>
     ...(networkKey === undefined ? {} : { networkKey })
   })
 
-const joined = (options: Options, registry: Parts | undefined): Layer.Layer<Services, StartError> => {
+/** A registry outside of the perimeter would be asked over HTTP, and redirect wherever it likes. */
+const beyond = (url: string): Discovery.DiscoveryError | undefined => {
+  const host = URL.canParse(url) ? new URL(url).hostname.replace(/^\[(.*)\]$/, "$1") : ""
+  if (Perimeter.closed.allows(host)) return undefined
+  const detail = `this node keeps to ${Perimeter.closed.name}, and ${host} is none: give the registry by its private IP address`
+  return new Discovery.DiscoveryError({ source: `registry ${url}`, code: "Refused", detail })
+}
+
+const joined = (
+  options: Options,
+  registry: Parts | undefined,
+  member: Opened | undefined
+): Layer.Layer<Services, StartError> => {
   const { networkKey } = options
   const ground = Layer.mergeAll(
-    identity(options),
+    member === undefined ? identity(options) : Layer.succeed(Identity.Identity, member.identity),
     options.trust === undefined ? Trust.layer : TrustFile.layer(options.trust),
     Matcher.layer,
     Strategy.layer(Consensus.registered, ...(options.strategies ?? [])),
     Guardrails.layer(options.guardrails ?? {})
   )
   const key: Effect.Effect<Uint8Array | undefined, FileError> =
-    typeof networkKey === "string" ? NetworkKey.load(networkKey) : Effect.succeed(networkKey)
+    member !== undefined
+      ? Effect.succeed(member.key)
+      : typeof networkKey === "string"
+        ? NetworkKey.load(networkKey)
+        : Effect.succeed(networkKey)
   const network = Layer.unwrap(
     Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options, registry, bytes)))
   )
   const node = Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(Layer.provide(network))
   const telling = registry?.node === undefined ? node : Layer.provideMerge(registry.node, node)
-  return telling.pipe(
-    Layer.provideMerge(registry?.trust === undefined ? ground : Layer.provideMerge(registry.trust, ground))
+  const kept =
+    member?.members === undefined
+      ? telling
+      : Layer.mergeAll(Network.layerKeep, Layer.effectDiscard(Effect.forkScoped(member.watch))).pipe(
+          Layer.provideMerge(telling),
+          Layer.provide(Layer.succeed(Network.Network, member.members))
+        )
+  return kept.pipe(
+    Layer.provideMerge(registry?.trust === undefined ? ground : Layer.provideMerge(registry.trust, ground)),
+    Layer.provide(isClosed(options) ? Perimeter.layerClosed : Layer.empty)
   )
 }
 
+const isClosed = ({ network, perimeter }: Options): boolean =>
+  (perimeter ?? (network === undefined ? "open" : "closed")) === "closed"
+
 /** A node of the given options, and the services it stands on. */
 export const layer = (options: Options = {}): Layer.Layer<Services, StartError> => {
-  const { registry } = options
-  if (registry === undefined) return joined(options, undefined)
+  const { network, registry } = options
+  if (registry === undefined && network === undefined) return joined(options, undefined, undefined)
   const given = typeof registry === "string" ? { at: registry } : registry
-  // What a node without a registry does not need is not loaded for it.
   return Layer.unwrap(
-    Effect.map(
-      Effect.promise(() => import("./internal/Registry.ts")),
-      ({ parts }) => joined(options, parts(given))
-    )
+    Effect.gen(function* () {
+      const outside = given !== undefined && isClosed(options) ? beyond(given.at) : undefined
+      if (outside !== undefined) return yield* outside
+      const member = network === undefined ? undefined : yield* opened(options, network)
+      if (given === undefined) return joined(options, undefined, member)
+      // What a node without a registry does not need is not loaded for it.
+      const { parts } = yield* Effect.promise(() => import("./internal/Registry.ts"))
+      return joined(options, parts(given), member)
+    })
   )
 }

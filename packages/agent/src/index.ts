@@ -1,5 +1,7 @@
 export * as Agent from "./Agent.ts"
 export * as Layers from "./Layers.ts"
+export * as Invitation from "./Invitation.ts"
+export * as NetworkFolder from "./NetworkFolder.ts"
 export * as NetworkKey from "./NetworkKey.ts"
 export * as TrustFile from "./TrustFile.ts"
 export * as Wanted from "./Wanted.ts"
