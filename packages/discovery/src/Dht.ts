@@ -66,6 +66,8 @@ export interface Options {
   readonly network?: string
   /** The private network's key: datagrams are sealed under it, and hashes hang on it. Not on the public DHT. */
   readonly networkKey?: Uint8Array
+  /** How often the node looks whether its item is still found, in milliseconds. Default: as `CHECK_MS` says. */
+  readonly checkMs?: number
 }
 
 /** A node of the DHT that stores for others. */
@@ -234,7 +236,7 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
     announcedAt.clear()
     yield* publish
   })
-  const checkEvery = options.public === true ? CHECK_MS.public : CHECK_MS.own
+  const checkEvery = options.checkMs ?? (options.public === true ? CHECK_MS.public : CHECK_MS.own)
   yield* Effect.forkScoped(
     Effect.repeat(
       Effect.suspend(() => logged(check)),

@@ -8,7 +8,7 @@ export const ANNOUNCED_MS = 1_800_000
 export const MAX_HASHES = 10_000
 /** Announcements of one hash; past it, the oldest goes: an answer tells few of them in any case. */
 export const MAX_OF_HASH = 256
-/** Announcements that one host may have under one hash: some nodes behind one NAT, and no flood. This machine is exempt. */
+/** Announcements that one host may have under one hash: some nodes behind one NAT, and no flood. */
 export const MAX_OF_HOST = 16
 /** Announcements in all. */
 export const MAX_KEPT = 100_000
@@ -36,7 +36,7 @@ export class Announcers {
     if (old === undefined || old.host !== host) {
       let ofHost = 0
       for (const one of all.values()) if (one.host === host && one.until > now) ofHost++
-      if (ofHost >= MAX_OF_HOST && !host.startsWith("127.")) return false
+      if (ofHost >= MAX_OF_HOST) return false
     }
     if (all.delete(name)) this.#size--
     all.set(name, { key: Buffer.from(key), host, until: now + ANNOUNCED_MS })

@@ -45,6 +45,8 @@ export interface Options {
   readonly network: DhtNetwork
   readonly seal: PacketSeal
   readonly rules: Rules
+  /** Hosts that many nodes share, each counted by itself. Default: this machine. */
+  readonly isShared?: (host: string) => boolean
   /** The key to announce; absent for a node that only stores. */
   readonly publicKey?: Uint8Array
 }
@@ -84,6 +86,8 @@ const verify = (signature: Buffer, message: Buffer, publicKey: Buffer): boolean 
 /** What the signature of an item covers (BEP 44). */
 const signedBytes = (salt: Buffer, seq: number, v: Buffer): Buffer => Bencode.encode({ salt, seq, v }).subarray(1, -1)
 
+const isLoopback = (host: string): boolean => host.startsWith("127.")
+
 const NOBODY = "no DHT node answered; is there one at the bootstrap address, of the same network?"
 
 /** Opens the socket and takes part until the scope closes. */
@@ -91,8 +95,8 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const [{ default: DHT }, { default: krpc }] = yield* Effect.promise(() =>
     Promise.all([import("bittorrent-dht"), import("k-rpc")])
   )
-  const { always = [], bootstrap, network, publicKey, rules, seal } = options
-  const socket = new KrpcSocket({ rules, seal, publicKey })
+  const { always = [], bootstrap, isShared = isLoopback, network, publicKey, rules, seal } = options
+  const socket = new KrpcSocket({ rules, seal, publicKey, isShared })
   const rpc = krpc({ krpcSocket: socket, bootstrap: [], k: Lookup.K, concurrency: 64 })
   const running = new Set<() => void>()
 
@@ -118,7 +122,7 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       done(answered)
     }
     const first = message.q === "get_peers" ? [...always, ...seeds(target)] : seeds(target)
-    const stop = Lookup.start({ socket, target, message, seeds: first, ownId: rpc.id, visit, done: finish })
+    const stop = Lookup.start({ socket, target, message, seeds: first, ownId: rpc.id, isShared, visit, done: finish })
     running.add(stop)
     return () => {
       running.delete(stop)

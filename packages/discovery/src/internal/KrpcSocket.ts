@@ -29,7 +29,7 @@ export const QUERIES_OF_HOST = { perSecond: 50, atOnce: 200 }
 export const PACKETS = { perSecond: 5_000, atOnce: 10_000 }
 /** Hosts that are counted at once; past it, those that have been quiet are forgotten, and then all. */
 export const MAX_HOSTS = 10_000
-/** Distinct items that one host may have stored here, within their time. This machine is exempt. */
+/** Distinct items that one host may have stored here, within their time. */
 export const MAX_ITEMS_OF_HOST = 256
 /** How long a stored item is kept without being renewed, in milliseconds: 2 h, as BEP 44 says. */
 export const ITEM_MS = 7_200_000
@@ -44,6 +44,8 @@ export interface Options {
   readonly seal: PacketSeal
   /** The NodeId's key to announce under; absent for a node that announces nothing. */
   readonly publicKey: Uint8Array | undefined
+  /** Hosts that many nodes share, each counted by itself. */
+  readonly isShared: (host: string) => boolean
 }
 
 type Answered = (error: Error | null, reply: Message.Reply | null, peer: Message.Peer) => void
@@ -67,9 +69,6 @@ const ownHosts = (): ReadonlySet<string> =>
       (entries ?? []).flatMap(({ address, family }) => (family === "IPv4" ? [address] : []))
     )
   )
-
-/** Counts per host; on this machine, per endpoint, since its nodes share a host. */
-const sourceOf = (host: string, port: number): string => (host.startsWith("127.") ? `${host}:${port}` : host)
 
 /** Tells items of a host apart, in few bytes. */
 const itemName = ({ k, salt, v }: Message.Arguments): string =>
@@ -96,7 +95,7 @@ export class KrpcSocket extends EventEmitter {
   readonly #witnesses = new Map<string, boolean>()
   readonly #all = new TokenBucket(PACKETS.perSecond, PACKETS.atOnce, Date.now())
   #own: ReadonlySet<string> = new Set()
-  #asking: { readonly a: Message.Arguments; readonly host: string; readonly source: string } | undefined
+  #asking: { readonly a: Message.Arguments; readonly source: string } | undefined
   #isClosed = false
 
   constructor(options: Options) {
@@ -108,6 +107,11 @@ export class KrpcSocket extends EventEmitter {
       this.#own = ownHosts()
       this.emit("listening")
     })
+  }
+
+  /** What is counted as one source. */
+  #source(host: string, port: number): string {
+    return this.#options.isShared(host) ? `${host}:${port}` : host
   }
 
   bind(port: number, host: string, done?: () => void): void {
@@ -190,14 +194,14 @@ export class KrpcSocket extends EventEmitter {
 
   /** To be called when the library has taken an announcement, while it handles the query: the token was good, the key is kept. */
   announced(): void {
-    const { a, host } = this.#asking ?? {}
-    if (a?.info_hash === undefined || a.pk === undefined || host === undefined) return
-    this.announcers.add(a.info_hash.toString("latin1"), a.pk, host, Date.now())
+    const { a, source } = this.#asking ?? {}
+    if (a?.info_hash === undefined || a.pk === undefined || source === undefined) return
+    this.announcers.add(a.info_hash.toString("latin1"), a.pk, source, Date.now())
   }
 
   /** To be called when the library is about to store an item, while it handles the query: the token was good, the host's share counts. */
   stored(): void {
-    if (this.#asking === undefined || this.#asking.source.startsWith("127.")) return
+    if (this.#asking === undefined) return
     const { a, source } = this.#asking
     const items = this.#items.get(source) ?? new Map<string, number>()
     items.set(itemName(a), Date.now() + ITEM_MS)
@@ -262,7 +266,7 @@ export class KrpcSocket extends EventEmitter {
     else if (pending.peer.id !== undefined && pending.peer.id !== null && !pending.peer.id.equals(message.r.id))
       pending.answered(failure("another node answered", "EUNEXPECTEDNODE"), null, peer)
     else {
-      if (message.ip !== undefined) this.#witness(sourceOf(host, port), message.ip)
+      if (message.ip !== undefined) this.#witness(`${host}:${port}`, message.ip)
       pending.answered(null, message, peer)
       this.#update()
       return void this.emit("response", message, peer)
@@ -287,13 +291,13 @@ export class KrpcSocket extends EventEmitter {
 
   #asked(query: Message.Query, host: string, port: number, now: number): void {
     const peer: Message.Peer = { address: host, host, port }
-    const source = sourceOf(host, port)
+    const source = this.#source(host, port)
     if (!this.#mayAsk(source, now)) return void this.dropped.tooMany++
     if (query.q === "put" && !this.#mayStore(query.a, source, now)) {
       this.dropped.tooMany++
       return this.error(peer, query, [202, "too many items of your address"])
     }
-    this.#asking = { a: query.a, host, source }
+    this.#asking = { a: query.a, source }
     // Under this id nobody is taken into the routing table; whoever may be is pinged, and gets in by its answer.
     const a = { ...query.a, id: Buffer.alloc(0) }
     this.emit("query", { ...query, a }, peer)

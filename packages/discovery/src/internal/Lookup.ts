@@ -15,7 +15,7 @@ export const K = 8
 export const ALPHA = 6
 /** Queries of one search: in a network of ten million, one takes 40. */
 export const MAX_QUERIES = 128
-/** Nodes of one host that one search asks. This machine is exempt. */
+/** Nodes of one host that one search asks. */
 export const MAX_OF_HOST = 8
 /** Nodes that one search remembers, asked or not. */
 export const MAX_CANDIDATES = 512
@@ -34,12 +34,14 @@ interface Candidate {
 
 /** What a search needs. */
 export interface Options {
-  readonly socket: KrpcSocket
+  readonly socket: Pick<KrpcSocket, "query">
   readonly target: Buffer
   readonly message: { readonly q: string; readonly a: { readonly [name: string]: Buffer } }
   /** Where it begins: the closest known, and where there are few, bootstrap nodes. */
   readonly seeds: ReadonlyArray<Contact | { readonly host: string; readonly port: number }>
   readonly ownId: Buffer
+  /** Hosts that many nodes share, which `MAX_OF_HOST` does not hold for. */
+  readonly isShared: (host: string) => boolean
   /** Hears every answer; false ends the search. */
   readonly visit: (reply: Message.Reply, peer: Message.Peer) => boolean | void
   /** How many have answered. */
@@ -56,7 +58,7 @@ export const closer = (target: Uint8Array, a: Uint8Array, b: Uint8Array): number
 }
 
 /** Starts a search; gives a way to stop it, after which nothing more is told. */
-export const start = ({ done, message, ownId, seeds, socket, target, visit }: Options): (() => void) => {
+export const start = ({ done, isShared, message, ownId, seeds, socket, target, visit }: Options): (() => void) => {
   const known = new Map<string, Candidate>()
   const order: Array<Candidate> = []
   const ofHost = new Map<string, number>()
@@ -67,7 +69,7 @@ export const start = ({ done, message, ownId, seeds, socket, target, visit }: Op
     const name = `${host}:${port}`
     if (known.size >= MAX_CANDIDATES || known.has(name) || id?.equals(ownId) === true) return
     const count = ofHost.get(host) ?? 0
-    if (count >= MAX_OF_HOST && !host.startsWith("127.")) return
+    if (count >= MAX_OF_HOST && !isShared(host)) return
     ofHost.set(host, count + 1)
     const candidate: Candidate = { id, host, port, state: "new", askedAt: 0 }
     known.set(name, candidate)
