@@ -2,5 +2,6 @@
 import type { Experiment } from "./Experiment.ts"
 
 export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {
-  hostile: async () => (await import("./Hostile.ts")).hostile
+  hostile: async () => (await import("./Hostile.ts")).hostile,
+  relays: async () => (await import("./Relays.ts")).relays
 }
