@@ -8,6 +8,7 @@
  * Nothing is believed because a peer said it: a record and a topic's message count by their own signature, and are passed on
  * only then.
  */
+import { randomInt } from "node:crypto"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,7 +24,7 @@ import type { NodeId } from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import type { Query } from "@parley/core/Query"
 import { Engine, SOURCE } from "./internal/Engine.ts"
-import type * as GossipMachine from "./GossipMachine.ts"
+import * as GossipMachine from "./GossipMachine.ts"
 
 export { SOURCE } from "./internal/Engine.ts"
 
@@ -109,9 +110,21 @@ export type MachineOf = (identity: Identity["Service"]) => {
   readonly state: unknown
 }
 
+/** The usual machine, with choices that nobody can foresee. */
+const machineOf: MachineOf = ({ nodeId }) => ({
+  machine: GossipMachine.machine as Machine<
+    unknown,
+    GossipMachine.Message,
+    GossipMachine.Timer,
+    GossipMachine.Command,
+    GossipMachine.Told
+  >,
+  state: GossipMachine.make(nodeId, randomInt(0x1_0000_0000 - 1))
+})
+
 /** Starts the gossip of one node. */
 const start = Effect.fnUntraced(function* (
-  machineOf: MachineOf,
+  given: MachineOf,
   identity: Identity["Service"],
   host: Host
 ): Effect.fn.Return<Member, DiscoveryError, Scope.Scope> {
@@ -122,7 +135,7 @@ const start = Effect.fnUntraced(function* (
   }
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const engine = yield* Effect.acquireRelease(
-    Effect.sync(() => new Engine({ identity, connections, fork, ...machineOf(identity) })),
+    Effect.sync(() => new Engine({ identity, connections, fork, ...given(identity) })),
     (made) => Effect.sync(() => made.stop())
   )
   yield* connections
@@ -152,7 +165,7 @@ const start = Effect.fnUntraced(function* (
 })
 
 /** One member for each node, shared by all who join for it. */
-const make = (machineOf: MachineOf, identity: Identity["Service"]): Gossip["Service"] => {
+const make = (given: MachineOf, identity: Identity["Service"]): Gossip["Service"] => {
   const running = new Map<NodeId, { readonly member: Member; readonly scope: Scope.Closeable; users: number }>()
   const lock = Semaphore.makeUnsafe(1)
   const leave = (nodeId: NodeId) =>
@@ -172,7 +185,7 @@ const make = (machineOf: MachineOf, identity: Identity["Service"]): Gossip["Serv
             return known.member
           }
           const scope = yield* Scope.make()
-          const member = yield* Scope.provide(start(machineOf, identity, host), scope)
+          const member = yield* Scope.provide(start(given, identity, host), scope)
           running.set(host.nodeId, { member, scope, users: 1 })
           return member
         }).pipe(lock.withPermits(1)),
@@ -182,10 +195,10 @@ const make = (machineOf: MachineOf, identity: Identity["Service"]): Gossip["Serv
 }
 
 /** Gossip by another machine than the usual: for experiments, and for tests of the driver. */
-export const layerOf = (machineOf: MachineOf): Layer.Layer<Gossip, never, Identity> =>
+export const layerOf = (given: MachineOf): Layer.Layer<Gossip, never, Identity> =>
   Layer.effect(
     Gossip,
-    Effect.map(Identity, (identity) => make(machineOf, identity))
+    Effect.map(Identity, (identity) => make(given, identity))
   )
 
 /** The records of the mesh, by gossip. */
@@ -209,4 +222,12 @@ export const layerBroadcast: Layer.Layer<Broadcast, never, Gossip> = Layer.effec
         )
     })
   )
+)
+/** Gossip for the `Discovery` and the `Broadcast` that stand on it. */
+export const layerGossip: Layer.Layer<Gossip, never, Identity> = layerOf(machineOf)
+
+/** A `Discovery` and a `Broadcast` by gossip. */
+export const layer: Layer.Layer<Discovery | Broadcast | Gossip, never, Identity> = Layer.provideMerge(
+  Layer.mergeAll(layerDiscovery, layerBroadcast),
+  layerGossip
 )

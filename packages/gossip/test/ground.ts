@@ -27,14 +27,17 @@ export interface Ground {
 /** Connections over TCP on the loopback, and gossip. */
 export const ground = (
   identity: Identity.Identity["Service"],
-  machineOf: Gossip.MachineOf = floods
+  machineOf?: Gossip.MachineOf
 ): Effect.Effect<Ground, never, Scope.Scope> =>
   Effect.gen(function* () {
     const context = yield* Layer.build(
       Layer.fresh(
         Layer.mergeAll(
           TransportTcp.layer({ port: 0, host: "127.0.0.1" }),
-          Layer.provideMerge(Layer.mergeAll(Gossip.layerDiscovery, Gossip.layerBroadcast), Gossip.layerOf(machineOf))
+          Layer.provideMerge(
+            Layer.mergeAll(Gossip.layerDiscovery, Gossip.layerBroadcast),
+            machineOf === undefined ? Gossip.layerGossip : Gossip.layerOf(machineOf)
+          )
         ).pipe(Layer.provide(Layer.succeed(Identity.Identity, identity)))
       )
     )
