@@ -65,6 +65,32 @@ export const puppet = (
     ({ socket }) => Effect.callback<void>((done) => void socket.close(() => done(Effect.void)))
   ).pipe(Effect.map(({ made }) => made))
 
+/** Passes datagrams of one client on to a port of this machine and back, and keeps them. */
+export const tap = (
+  to: number
+): Effect.Effect<{ readonly at: string; readonly packets: ReadonlyArray<Buffer> }, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.callback<{ readonly socket: dgram.Socket; readonly at: string; readonly packets: Array<Buffer> }>(
+        (resume) => {
+          const socket = dgram.createSocket("udp4")
+          const packets: Array<Buffer> = []
+          let client = 0
+          socket.on("message", (packet, from) => {
+            packets.push(packet)
+            if (from.port !== to) client = from.port
+            socket.send(packet, from.port === to ? client : to, "127.0.0.1")
+          })
+          socket.bind(0, "127.0.0.1", () =>
+            resume(Effect.succeed({ socket, packets, at: `127.0.0.1:${socket.address().port}` }))
+          )
+        }
+      ),
+      ({ socket }) => Effect.callback<void>((done) => void socket.close(() => done(Effect.void)))
+    ),
+    ({ at, packets }) => ({ at, packets })
+  )
+
 /** A host that no connection is asked of: the DHT needs none. */
 const nobody: Connections["Service"] = {
   nodeId: Identity.generate().nodeId,
