@@ -69,7 +69,10 @@ export class Connections extends Context.Service<
      * none answered. Who asks for the same peer at the same time shares one attempt.
      */
     readonly connect: (target: Target) => Effect.Effect<Connection, TransportError>
-    /** Stays connected to a target until the scope closes, dialling again with growing pauses (0.1 s to 10 s). */
+    /**
+     * Stays connected to a target until the scope closes: dials again at once when a connection that stood has gone, then with
+     * growing pauses (0.1 s to 10 s).
+     */
     readonly keep: (target: Target) => Effect.Effect<void, never, Scope.Scope>
     /** Handles the streams of one protocol on every connection, until the scope closes. */
     readonly handle: (protocol: number, acceptor: Acceptor) => Effect.Effect<void, TransportError, Scope.Scope>
@@ -268,7 +271,10 @@ export const make = Effect.fnUntraced(function* (
           const since = performance.now()
           yield* lost(exit.value.peer)
           // A peer that takes connections only to drop them is not dialled faster than one that takes none.
-          if (performance.now() - since > BACKOFF_MS.longest) pause = BACKOFF_MS.first
+          if (performance.now() - since > BACKOFF_MS.longest) {
+            pause = BACKOFF_MS.first
+            continue
+          }
         } else {
           yield* Effect.logDebug(`not connected to ${target.node ?? target.addresses.join(", ")}`, exit.cause)
         }

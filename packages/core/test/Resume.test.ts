@@ -308,6 +308,33 @@ describe("a stream whose connection breaks", () => {
     ))
 })
 
+describe("a subscription whose connection breaks", () => {
+  test("is made again, and so is the connection", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob } = yield* pair()
+        yield* bob.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        let heard = 0
+        yield* Effect.forkChild(Stream.runForEach(bob.subscribe("news"), () => Effect.sync(() => void heard++)))
+        for (let n = 0; n < 3; n++) {
+          yield* until(
+            "it is told to the subscriber",
+            Effect.map(Effect.orDie(ada.publish("news", n)), (handed) => handed === 1)
+          )
+          expect(cut(n === 1 ? ada : bob)).toBe(1)
+        }
+        yield* until(
+          "it is told once more",
+          Effect.map(Effect.orDie(ada.publish("news", 3)), (handed) => handed === 1)
+        )
+        yield* until(
+          "all was heard that was not cut off",
+          Effect.sync(() => heard >= 1)
+        )
+      })
+    ))
+})
+
 // What strangers try.
 
 const silent = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }

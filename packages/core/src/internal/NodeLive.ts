@@ -141,14 +141,14 @@ export const make = Effect.fnUntraced(function* (
     yield* Effect.logWarning(`topics reach connected peers only: ${joined.failure.message}`)
   const carrier = joined === undefined || Result.isFailure(joined) ? undefined : joined.success
   peers.isDown = carrier?.isDown
-  const topics = yield* Topics.make(connections, settings, carrier)
-
   const scope = yield* Effect.scope
   const recovery = new Recovery({
     connections,
     addresses: (peer) => matcher.get(peer)?.addresses ?? [],
     fork: (effect) => void fork(Effect.forkIn(effect, scope))
   })
+  const topics = yield* Topics.make(connections, settings, carrier, (connection) => recovery.wish(connection))
+
   yield* connections.observe({ onConnected: recovery.connected })
   // Whoever runs a task for this node is told that nobody waits for it any more.
   const leave = Effect.sync(() => {

@@ -71,7 +71,9 @@ const refusedBy = (node: NodeId, error: BroadcastError, bytes: number): NodeErro
 export const make = Effect.fnUntraced(function* (
   connections: Connections["Service"],
   settings: Settings,
-  carrier: Carrier | undefined
+  carrier: Carrier | undefined,
+  /** Called with the connection of a subscription that broke. */
+  broken: (connection: Connection) => void = () => {}
 ): Effect.fn.Return<Topics, never, Scope.Scope> {
   /** What this node listens to. */
   const interests = new Map<string, Interest>()
@@ -100,9 +102,10 @@ export const make = Effect.fnUntraced(function* (
         hand(interest, { topic: interest.topic, from: connection.peer, data })
       },
       onWritable: () => {},
-      onClosed: () => {
+      onClosed: (code) => {
         // Another connection may have replaced this one meanwhile, with a stream of its own.
         if (interest.streams.get(connection.peer) === stream) interest.streams.delete(connection.peer)
+        if (code === ResetCode.Disconnected && interests.get(interest.topic) === interest) broken(connection)
       }
     })
     if (stream === undefined) return
