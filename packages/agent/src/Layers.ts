@@ -26,6 +26,7 @@ import * as Trust from "@parley/core/Trust"
 import * as Mdns from "@parley/discovery/Mdns"
 import * as Static from "@parley/discovery/Static"
 import * as Tracker from "@parley/discovery/Tracker"
+import * as Gossip from "@parley/gossip/Gossip"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import type { FileError } from "./FileError.ts"
 import type { Parts } from "./internal/Registry.ts"
@@ -94,6 +95,11 @@ export interface Options {
   readonly dht?: ReadonlyArray<string> | Dht
   /** A registry to register with, to ask, and to tell: its URL, or more about it. Optional: a node goes on without it. */
   readonly registry?: string | Registry
+  /**
+   * Takes part in the mesh's gossip: topics reach every node that does, over many hops, and so do records. Default: true. Costs
+   * a few connections, and what the mesh has to say.
+   */
+  readonly gossip?: boolean
   /** Peers known by address. */
   readonly peers?: ReadonlyArray<Address>
   /** Relays through which this node shall be reachable. Default: the trackers, and the bootstrap nodes of an own DHT. */
@@ -223,8 +229,8 @@ const discovery = (
   options: Options,
   registry: Parts | undefined,
   networkKey: Uint8Array | undefined
-): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity> => {
-  const { mdns = true, onFound, peers = [], trackers = [] } = options
+): Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity | Gossip.Gossip> => {
+  const { gossip = true, mdns = true, onFound, peers = [], trackers = [] } = options
   const dht = dhtOf(options)
   const layers: ReadonlyArray<Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity>> = [
     ...(peers.length > 0 ? [Static.layer(peers)] : []),
@@ -233,8 +239,11 @@ const discovery = (
     ...(dht === undefined ? [] : [dhtLayer(dht, networkKey, options)]),
     ...(registry === undefined ? [] : [registry.discovery])
   ]
-  // A merge needs one at least.
-  return layers.length === 0 ? nowhere : Discovery.layerMerge(layers.map((layer) => heard(layer, onFound)))
+  return Discovery.layerMerge([
+    // Gossip tells of others once somebody is met, and so finds nobody alone.
+    ...(layers.length === 0 ? [nowhere] : layers.map((layer) => heard(layer, onFound))),
+    ...(gossip ? [heard(Gossip.layerDiscovery, onFound)] : [])
+  ])
 }
 
 const transport = (options: Options, networkKey: Uint8Array | undefined) =>
@@ -280,8 +289,14 @@ const joined = (
         ? NetworkKey.load(networkKey)
         : Effect.succeed(networkKey)
   const network = Layer.unwrap(
-    Effect.map(key, (bytes) => Layer.mergeAll(transport(options, bytes), discovery(options, registry, bytes)))
-  )
+    Effect.map(key, (bytes) =>
+      Layer.mergeAll(
+        transport(options, bytes),
+        discovery(options, registry, bytes),
+        options.gossip === false ? Layer.empty : Gossip.layerBroadcast
+      )
+    )
+  ).pipe(Layer.provide(Gossip.layerGossip))
   const node = Node.layer(options.name === undefined ? {} : { name: options.name }).pipe(Layer.provide(network))
   const telling = registry?.node === undefined ? node : Layer.provideMerge(registry.node, node)
   const kept =

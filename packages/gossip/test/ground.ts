@@ -11,9 +11,6 @@ import type { Address } from "@parley/core/Transport"
 import { Transport } from "@parley/core/Transport"
 import * as Gossip from "@parley/gossip/Gossip"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
-import { flood, makeFlood } from "./flood.ts"
-
-export const floods: Gossip.MachineOf = () => ({ machine: flood as never, state: makeFlood() })
 
 /** A node without the rest of a node: connections, and the gossip that joins for it. */
 export interface Ground {

@@ -241,7 +241,7 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
           const lasting = yield* b.publish()
           yield* a.publish({ expiresAt: (yield* Clock.currentTimeMillis) + 400 })
           yield* Effect.sleep("450 millis")
-          const found = yield* a.search({})
+          const found = yield* until(a, {}, (answers) => about(answers, b).length > 0)
           expect(seqs(about(found, b))).toEqual([lasting.seq])
           expect(about(yield* b.search({}), a)).toEqual([])
         })
