@@ -231,11 +231,13 @@ export class Executor implements Desk {
         before.stream.reset(ResetCode.Cancelled)
       }
     }
+    // An acceptance tells that the task is still there; nobody hears another one.
+    work.accept?.cancel()
+    if (work.accepted === undefined) this.#tellAccepted(work, 0)
     waiter.request = resume
     waiter.work = work
     work.join(waiter)
     this.#held.drop(work)
-    // It tells that the task is still there.
     this.#sendAccepted(work, work.accepted ?? 0, waiter)
     waiter.tail = tail
     tail?.attach(waiter.stream, resume.next)
