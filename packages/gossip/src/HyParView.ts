@@ -12,6 +12,7 @@
  */
 import type { Action, Event, Machine } from "@parley/core/Machine"
 import { Buckets } from "./internal/Buckets.ts"
+import { Contacts } from "./internal/Contacts.ts"
 import { Random } from "./internal/Random.ts"
 
 /** What nodes say to each other. Peers are NodeIds; the driver's codec carries the addresses it knows of those a message names. */
@@ -50,8 +51,8 @@ export type Command =
 export type Told =
   /** The peer is a neighbour: a link stands, and it agrees. */
   | { readonly _tag: "NeighborUp"; readonly peer: string }
-  /** It is none any more. */
-  | { readonly _tag: "NeighborDown"; readonly peer: string }
+  /** It is none any more. `dropped`: this node put another in its place. */
+  | { readonly _tag: "NeighborDown"; readonly peer: string; readonly dropped: boolean }
 
 /** What can be set. Sizes and walks are the paper's (section 5.1). */
 export interface Settings {
@@ -73,7 +74,7 @@ export interface Settings {
   readonly shuffleMs: number
   /** How long an answer to `Neighbor` is waited for, in ms: a dial and a way back over a slow network. */
   readonly neighborTimeoutMs: number
-  /** Time between attempts to fill the active view where all have refused, in ms. */
+  /** Time between attempts to fill the active view, in ms; doubles while they fail, up to eight times that. */
   readonly refillMs: number
 }
 
@@ -100,16 +101,12 @@ const REQUESTS = { perSecond: 0.2, burst: 5 }
 const WALKS = { perSecond: 5, burst: 100 }
 /** Newcomers for whom walks are begun, of all together: each costs the mesh about thirty messages. */
 const NEWCOMERS = { perSecond: 5, burst: 50 }
-/** Entries of the passive view that one source may have brought. */
-const PER_SOURCE = 8
 /** Most peers taken from one sample: those of a shuffle and its origin. */
 const MAX_SAMPLE = 8
 /** How long after a shuffle its answers are taken, in ms, and how many: walks end once. */
 const ANSWER_MS = 15_000
 /** A neighbour for so long is worth keeping as a contact, whatever strangers offer instead. */
 const PROVEN_MS = 60_000
-/** Contacts so kept. */
-const MAX_PROVEN = 10
 /** Lost neighbours that are looked for. */
 const MAX_LOST = 8
 /** For how long. */
@@ -129,14 +126,6 @@ interface Neighbour {
   readonly chosen: boolean
 }
 
-interface Contact {
-  /** Who told of it; empty for this node's own discovery. */
-  readonly source: string
-  readonly proven: boolean
-  /** When it refused last, or could not be reached. */
-  refusedAt: number
-}
-
 interface Request {
   readonly number: number
   /** By own choice, and not since a walk ended here. */
@@ -148,7 +137,7 @@ export interface State {
   readonly settings: Settings
   readonly random: Random
   readonly active: Map<string, Neighbour>
-  readonly passive: Map<string, Contact>
+  readonly passive: Contacts
   /** Requests that wait for an answer. */
   readonly asked: Map<string, Request>
   /** Neighbours that were lost, and when. */
@@ -159,7 +148,10 @@ export interface State {
   left: boolean
   /** Somebody has taken in this node's `Join`, since it last had no neighbour. */
   introduced: boolean
+  /** A `Refill` is under way. */
   refilling: boolean
+  /** Attempts to fill the active view since it changed. */
+  attempts: number
   answersUntil: number
   answersLeft: number
   readonly evictions: Buckets
@@ -170,74 +162,47 @@ export interface State {
 }
 
 /** A node that has not joined. `seed` makes its random choices. */
-export const make = (self: string, seed: number, settings: Partial<Settings> = {}): State => ({
-  self,
-  settings: { ...defaults, ...settings },
-  random: new Random(seed),
-  active: new Map(),
-  passive: new Map(),
-  asked: new Map(),
-  lost: new Map(),
-  triedLostAt: 0,
-  requests: 0,
-  started: false,
-  left: false,
-  introduced: false,
-  refilling: false,
-  answersUntil: 0,
-  answersLeft: 0,
-  evictions: new Buckets(EVICTIONS.perSecond, EVICTIONS.burst),
-  requested: new Buckets(REQUESTS.perSecond, REQUESTS.burst),
-  walks: new Buckets(WALKS.perSecond, WALKS.burst),
-  newcomers: new Buckets(NEWCOMERS.perSecond, NEWCOMERS.burst),
-  dials: new Buckets(DIALS.perSecond, DIALS.burst)
-})
+export const make = (self: string, seed: number, given: Partial<Settings> = {}): State => {
+  const settings = { ...defaults, ...given }
+  const random = new Random(seed)
+  return {
+    self,
+    settings,
+    random,
+    active: new Map(),
+    passive: new Contacts(settings.passive, random),
+    asked: new Map(),
+    lost: new Map(),
+    triedLostAt: 0,
+    requests: 0,
+    started: false,
+    left: false,
+    introduced: false,
+    refilling: false,
+    attempts: 0,
+    answersUntil: 0,
+    answersLeft: 0,
+    evictions: new Buckets(EVICTIONS.perSecond, EVICTIONS.burst),
+    requested: new Buckets(REQUESTS.perSecond, REQUESTS.burst),
+    walks: new Buckets(WALKS.perSecond, WALKS.burst),
+    newcomers: new Buckets(NEWCOMERS.perSecond, NEWCOMERS.burst),
+    dials: new Buckets(DIALS.perSecond, DIALS.burst)
+  }
+}
 
 /** The neighbours. */
 export const active = (state: State): ReadonlyArray<string> => [...state.active.keys()]
 
 /** The peers that may become neighbours. */
-export const passive = (state: State): ReadonlyArray<string> => [...state.passive.keys()]
+export const passive = (state: State): ReadonlyArray<string> => state.passive.all()
 
 type Actions = Array<Action<Message, Timer, Told>>
 
 const send = (out: Actions, to: string, message: Message): void => void out.push({ _tag: "Send", to, message })
 
-// --- the passive view
-
 const remember = (state: State, peer: string, source: string, proven = false): void => {
-  if (peer === state.self || state.active.has(peer)) return
-  const known = state.passive.get(peer)
-  if (known !== undefined && (known.proven || !proven)) return
-  if (known === undefined) makeRoom(state, source, proven)
-  state.passive.set(peer, { source, proven, refusedAt: -Infinity })
-  if (state.passive.size > state.settings.passive) state.passive.delete(peer)
+  if (peer !== state.self && !state.active.has(peer)) state.passive.add(peer, source, proven)
 }
-
-/** Drops a contact for a new one: one of the same source where that has its share, then one that is not proven. */
-const makeRoom = (state: State, source: string, proven: boolean): void => {
-  const ofSource: Array<string> = []
-  const others: Array<string> = []
-  const kept: Array<string> = []
-  for (const [peer, contact] of state.passive) {
-    if (contact.proven) kept.push(peer)
-    else if (contact.source === source && source !== "") ofSource.push(peer)
-    else others.push(peer)
-  }
-  const drop = (among: ReadonlyArray<string>): void => {
-    const one = state.random.pick(among)
-    if (one !== undefined) state.passive.delete(one)
-  }
-  if (proven && kept.length >= MAX_PROVEN) return drop(kept)
-  if (ofSource.length >= PER_SOURCE) return drop(ofSource)
-  if (state.passive.size >= state.settings.passive) drop(others.length > 0 ? others : ofSource)
-}
-
-const passiveSample = (state: State, count: number, but: string): Array<string> =>
-  state.random.sample(
-    [...state.passive.keys()].filter((peer) => peer !== but),
-    count
-  )
 
 // --- the active view
 
@@ -264,12 +229,19 @@ const add = (state: State, peer: string, chosen: boolean, now: number, out: Acti
 }
 
 /** Takes a peer out of the active view. It stays a contact, or is looked for, or neither. */
-const remove = (state: State, peer: string, then: "contact" | "lost" | "gone", now: number, out: Actions): boolean => {
+const remove = (
+  state: State,
+  peer: string,
+  then: "dropped" | "contact" | "lost" | "gone",
+  now: number,
+  out: Actions
+): boolean => {
   const neighbour = state.active.get(peer)
   if (neighbour === undefined) return false
   state.active.delete(peer)
-  out.push({ _tag: "Tell", told: { _tag: "NeighborDown", peer } })
-  if (then === "contact") remember(state, peer, peer, now - neighbour.since >= PROVEN_MS)
+  state.attempts = 0
+  out.push({ _tag: "Tell", told: { _tag: "NeighborDown", peer, dropped: then === "dropped" } })
+  if (then === "contact" || then === "dropped") remember(state, peer, peer, now - neighbour.since >= PROVEN_MS)
   else if (then === "lost") {
     state.lost.delete(peer)
     state.lost.set(peer, now)
@@ -280,7 +252,7 @@ const remove = (state: State, peer: string, then: "contact" | "lost" | "gone", n
 }
 
 const disconnect = (state: State, peer: string, now: number, out: Actions): void => {
-  remove(state, peer, "contact", now, out)
+  remove(state, peer, "dropped", now, out)
   send(out, peer, { _tag: "Disconnect", leaving: false })
   out.push({ _tag: "Close", peer })
 }
@@ -322,9 +294,7 @@ const refill = (state: State, now: number, out: Actions): void => {
   if (wanted > 0) {
     const alone = state.active.size === 0
     const pause = alone ? ALONE_MS : REFUSED_MS
-    const candidates: Array<string> = []
-    for (const [peer, { refusedAt }] of state.passive)
-      if (now - refusedAt >= pause && !state.asked.has(peer)) candidates.push(peer)
+    const candidates = state.passive.willing(now, pause).filter((peer) => !state.asked.has(peer))
     // Who has nobody asks few: the first who takes it in tells others.
     for (const peer of state.random.sample(candidates, alone ? Math.min(wanted, 2) : wanted)) {
       if (alone && !state.introduced) ask(state, peer, true, { _tag: "Join" }, out)
@@ -337,7 +307,8 @@ const refill = (state: State, now: number, out: Actions): void => {
 const lookAgain = (state: State, out: Actions): void => {
   if (state.refilling || (state.active.size >= state.settings.active && state.lost.size === 0)) return
   state.refilling = true
-  out.push({ _tag: "After", ms: state.random.about(state.settings.refillMs), timer: { _tag: "Refill" } })
+  const ms = state.settings.refillMs * (state.active.size === 0 ? 1 : 2 ** Math.min(state.attempts++, 3))
+  out.push({ _tag: "After", ms: state.random.about(ms), timer: { _tag: "Refill" } })
 }
 
 /** Looks for a neighbour that was lost: it may be alive on the other side of what was a partition. */
@@ -411,8 +382,7 @@ const onReply = (state: State, from: string, accepted: boolean, now: number, out
   state.asked.delete(from)
   if (state.active.has(from)) return
   if (!accepted) {
-    const contact = state.passive.get(from)
-    if (contact !== undefined) contact.refusedAt = now
+    state.passive.refused(from, now)
     if (state.lost.delete(from)) remember(state, from, from)
     out.push({ _tag: "Close", peer: from })
     // With most places full there is no hurry: the next look will do.
@@ -450,7 +420,7 @@ const onShuffle = (
     return send(out, next, { _tag: "Shuffle", origin, ttl: left - 1, peers: sample })
   }
   if (!state.dials.take(from, 1, now)) return
-  const sample = passiveSample(state, Math.min(peers.length, MAX_SAMPLE), origin)
+  const sample = state.passive.sample(Math.min(peers.length, MAX_SAMPLE), origin)
   send(out, origin, { _tag: "ShuffleReply", peers: sample })
   if (!state.active.has(origin) && !state.asked.has(origin)) out.push({ _tag: "Close", peer: origin })
   take(state, peers, from)
@@ -488,10 +458,8 @@ const onMessage = (state: State, from: string, message: Message, now: number, ou
 
 /** A peer could not be reached. It is no contact any more, unless nobody can be: then the fault may be here. */
 const unreached = (state: State, peer: string, now: number): void => {
-  const contact = state.passive.get(peer)
-  if (contact === undefined) return
   if (state.active.size > 0) state.passive.delete(peer)
-  else contact.refusedAt = now
+  else state.passive.refused(peer, now)
 }
 
 const onTimer = (state: State, timer: Timer, now: number, out: Actions): void => {
@@ -504,7 +472,7 @@ const onTimer = (state: State, timer: Timer, now: number, out: Actions): void =>
       if (to === undefined) return refill(state, now, out)
       const { shuffleActive, shufflePassive, shuffleWalk } = state.settings
       const neighbours = [...state.active.keys()].filter((peer) => peer !== to)
-      const peers = [...state.random.sample(neighbours, shuffleActive), ...passiveSample(state, shufflePassive, to)]
+      const peers = [...state.random.sample(neighbours, shuffleActive), ...state.passive.sample(shufflePassive, to)]
       state.answersUntil = now + ANSWER_MS
       state.answersLeft = 1
       send(out, to, { _tag: "Shuffle", origin: state.self, ttl: shuffleWalk, peers })
@@ -548,7 +516,7 @@ const onCommand = (state: State, command: Command, now: number, out: Actions): v
       state.left = true
       for (const peer of state.active.keys()) {
         send(out, peer, { _tag: "Disconnect", leaving: true })
-        out.push({ _tag: "Close", peer }, { _tag: "Tell", told: { _tag: "NeighborDown", peer } })
+        out.push({ _tag: "Close", peer }, { _tag: "Tell", told: { _tag: "NeighborDown", peer, dropped: false } })
       }
       state.active.clear()
       return state.asked.clear()

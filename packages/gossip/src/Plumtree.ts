@@ -61,7 +61,7 @@ export type Command =
   | Publish
   /** The overlay has a neighbour more, or less. */
   | { readonly _tag: "NeighborUp"; readonly peer: string }
-  | { readonly _tag: "NeighborDown"; readonly peer: string }
+  | { readonly _tag: "NeighborDown"; readonly peer: string; readonly dropped: boolean }
 
 export type Told =
   /** A message that has not been told before, `from` the neighbour who brought it. Own messages are not told. */
@@ -82,7 +82,7 @@ export interface Settings {
   readonly graftMs: number
   /** How long ids wait for company on their way to lazy neighbours, in ms. */
   readonly lazyMs: number
-  /** A lazy link whose announcement came by so many hops less takes the place of the eager one. */
+  /** A lazy link whose announcement came by so many hops less takes the place of the eager one. The paper's, for many senders. */
   readonly threshold: number
   /** How long payloads are kept for who asks, in ms. */
   readonly payloadMs: number
@@ -94,7 +94,7 @@ export const defaults: Settings = {
   missingMs: 400,
   graftMs: 300,
   lazyMs: 25,
-  threshold: 4,
+  threshold: 7,
   payloadMs: 30_000,
   idMs: 300_000
 }
@@ -311,8 +311,9 @@ const onNeighborUp = (state: State, peer: string, now: number, out: Actions): vo
     announce(state, neighbour, id, round + 1, out)
 }
 
-const onNeighborDown = (state: State, peer: string): void => {
-  if (state.neighbours.get(peer)?.eager === true) state.torn++
+const onNeighborDown = (state: State, peer: string, dropped: boolean): void => {
+  // One end of a link that is dropped makes up for it: the other, which has got nobody in its place.
+  if (!dropped && state.neighbours.get(peer)?.eager === true) state.torn++
   state.neighbours.delete(peer)
   for (const { announcers } of state.missing.values()) {
     const at = announcers.findIndex((announcer) => announcer.peer === peer)
@@ -366,7 +367,7 @@ export const step = (
     case "Command": {
       const { command } = event
       if (command._tag === "NeighborUp") onNeighborUp(state, command.peer, now, out)
-      else if (command._tag === "NeighborDown") onNeighborDown(state, command.peer)
+      else if (command._tag === "NeighborDown") onNeighborDown(state, command.peer, command.dropped)
       else if (!state.carriage.has(command.id)) {
         const { id, payload } = command
         carry(state, { _tag: "Gossip", id, origin: state.self, round: 0, payload }, "", now, out)
