@@ -18,7 +18,7 @@ const root = Command.make("parley").pipe(
       "130 interrupted.",
       "Environment: PARLEY_HOME (keys and trust, default ~/.parley), PARLEY_IDENTITY, PARLEY_PASSPHRASE, PARLEY_NAME,",
       "PARLEY_TRACKER, PARLEY_DHT and PARLEY_PEER (addresses, with commas between), PARLEY_REGISTRY, PARLEY_NETWORK_KEY,",
-      "PARLEY_NO_MDNS."
+      "PARLEY_NETWORK, PARLEY_NO_MDNS."
     ].join("\n  ")
   ),
   Command.withSharedFlags(Flags.common)
@@ -41,10 +41,47 @@ const init = Command.make(
   Flags.init,
   lazily(() => import("./commands/Init.ts"))
 ).pipe(
-  Command.withDescription("Make a key file, or a network key"),
+  Command.withDescription("Make a key file, a private network, or a network key"),
   Command.withExamples([
     example("parley init", "Make identity.json in PARLEY_HOME, and print who that is"),
-    example("parley init --network-key mesh.key", "Make the key of a private network")
+    example("parley init --network ward", "Make a private network whose root certifies its members"),
+    example("parley init --network-key mesh.key", "Make a network's key alone, to be copied to every member")
+  ])
+)
+
+const join = Command.make(
+  "join",
+  Flags.join,
+  lazily(() => import("./commands/Join.ts"))
+).pipe(
+  Command.withDescription("Ask to be let into a private network, or join it with the invitation"),
+  Command.withExamples([
+    example("parley join > request", "Print a request: nothing in it is secret"),
+    example("parley join @invitation", "Join with the answer, which opens here, once, and nowhere else")
+  ])
+)
+
+const invite = Command.make(
+  "invite",
+  Flags.invite,
+  lazily(() => import("./commands/Invite.ts"))
+).pipe(
+  Command.withDescription("Answer a request to be let into a private network"),
+  Command.withExamples([
+    example("parley invite @request > invitation", "Where the network's root is"),
+    example("parley invite @request --network ward --expires 30d", "For a month")
+  ])
+)
+
+const revoke = Command.make(
+  "revoke",
+  Flags.revoke,
+  lazily(() => import("./commands/Revoke.ts"))
+).pipe(
+  Command.withDescription("Put a member out of a private network"),
+  Command.withExamples([
+    example("parley revoke z6Mk…", "Where the network's root is: members tell each other"),
+    example("parley revoke @revocations.json", "Take over the root's list where no member can be reached")
   ])
 )
 
@@ -233,6 +270,9 @@ const completions = Command.make("completions", Flags.completions, ({ shell }) =
 export const parley = root.pipe(
   Command.withSubcommands([
     init,
+    join,
+    invite,
+    revoke,
     identity("id", "Print the NodeId"),
     identity("pubkey", "Print the public key, as hex"),
     identity("fingerprint", "Print the fingerprint, for people to compare"),

@@ -80,6 +80,7 @@ const exitCodeOf = (tag: string, reason: string | undefined): number => {
     case "DiscoveryError":
     case "KeyStoreError":
     case "FileError":
+    case "NetworkError":
     case "UsageError":
     case "ChainSourceError":
     case "StrategyError":

@@ -91,7 +91,9 @@ export const joining = {
   ),
   registryOfNetwork: yes("registry-of-network", "The registry belongs to the private network, and may know its agents"),
   noMdns: yes("no-mdns", "Do not look for peers on the local network"),
+  noGossip: yes("no-gossip", "Do not carry what the mesh has to say: topics then reach connected peers alone"),
   networkKey: text("network-key", "FILE", "Key file of a private network; also in PARLEY_NETWORK_KEY"),
+  network: text("network", "NAME", "Private network to act in, and nowhere else; also in PARLEY_NETWORK"),
   trust: text("trust", "FILE", "File that keeps trust (default: trust.json in PARLEY_HOME)")
 }
 export type Joining = Infer<typeof joining>
@@ -145,9 +147,40 @@ export const input = optionalArgument(
 
 export const init = {
   ...key,
-  networkKey: text("network-key", "FILE", "Make a network key in this new file instead")
+  networkKey: text("network-key", "FILE", "Make a network key in this new file instead"),
+  network: text("network", "NAME", "Make a private network instead, and this machine its first member"),
+  noRoot: yes("no-root", "Without a root: whoever has the network's key is a member, and nobody can be put out")
 }
 export type Init = Infer<typeof init>
+
+/** Whoever keeps a network. */
+const inNetwork = {
+  passphraseFile: key.passphraseFile,
+  network: text("network", "NAME", "Which network; also in PARLEY_NETWORK (default: the only one here)")
+}
+
+export const join = {
+  passphraseFile: key.passphraseFile,
+  invitation: optionalArgument("invitation", "The invitation, @FILE, or - for stdin; without one, a request is printed")
+}
+export type Join = Infer<typeof join>
+
+export const invite = {
+  ...inNetwork,
+  expires: text("expires", "TIME", "How long the member's certificate counts, such as 90d (default: 366d)"),
+  request: Argument.String("request").pipe(
+    Argument.withDescription("What parley join has printed, @FILE, or - for stdin")
+  )
+}
+export type Invite = Infer<typeof invite>
+
+export const revoke = {
+  ...inNetwork,
+  member: Argument.String("member").pipe(
+    Argument.withDescription("NodeId of the member; or @FILE with revocations of the root that were carried here")
+  )
+}
+export type Revoke = Infer<typeof revoke>
 
 export const identity = {
   ...key,
@@ -168,6 +201,8 @@ export const serve = {
   capability: several("capability", "NAME@VERSION", "Capability to serve with the --exec at the same place"),
   exec: several("exec", "COMMAND", "Program that does it: JSON on stdin, JSON on stdout, exit code 0"),
   module: several("module", "FILE", "Module that exports what is served"),
+  allow: several("allow", "[NAME=]NODE", "Who alone may call it, or the one capability that is named"),
+  deny: several("deny", "[NAME=]NODE", "Who may not call it"),
   concurrency: count("concurrency", "Tasks run at once (default: 4 for --exec)"),
   queue: count("queue", "Tasks that may wait; one more is countered (default: 64 for --exec)"),
   description: text("description", "TEXT", "What it does, in words that people search for"),
@@ -179,7 +214,13 @@ export const serve = {
 }
 export type Serve = Infer<typeof serve>
 
-export const tracker = { ...key, ...listening, networkKey: joining.networkKey, name: joining.name }
+export const tracker = {
+  ...key,
+  ...listening,
+  networkKey: joining.networkKey,
+  network: joining.network,
+  name: joining.name
+}
 export type Tracker = Infer<typeof tracker>
 
 export const dht = {

@@ -4,6 +4,7 @@
  * A command that asks acts under a new key each time, unless `--identity` names one: a peer takes a second connection of the
  * same key for a restart and drops the first, so two commands at once need two keys.
  */
+import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
@@ -29,7 +30,7 @@ export const identityFile = (options: Flags.Key, name = "identity.json"): string
 export const trustFile = (options: Pick<Flags.Joining, "trust">): string => options.trust ?? join(home(), "trust.json")
 
 /** The passphrase of the key file, from `--passphrase-file` or `PARLEY_PASSPHRASE`. */
-export const passphrase = (options: Flags.Key): Effect.Effect<string | undefined, UsageError> =>
+export const passphrase = (options: Pick<Flags.Key, "passphraseFile">): Effect.Effect<string | undefined, UsageError> =>
   firstLine("passphrase", options.passphraseFile, "PARLEY_PASSPHRASE")
 
 /** A secret: the first line of a file, or an environment variable. */
@@ -85,9 +86,54 @@ export const usesMdns = (options: Pick<Flags.Joining, "noMdns">): boolean =>
 export const networkKey = (options: Pick<Flags.Joining, "networkKey">): string | undefined =>
   options.networkKey ?? environment("PARLEY_NETWORK_KEY")
 
+/** Where networks are kept. */
+export const networks = (): string => join(home(), "networks")
+
+/** The network's folder, from `--network` or `PARLEY_NETWORK`. */
+export const network = (options: Pick<Flags.Joining, "network">): Effect.Effect<string | undefined, UsageError> => {
+  const name = options.network ?? environment("PARLEY_NETWORK")
+  if (name === undefined) return Effect.as(Effect.void, undefined)
+  const folder = join(networks(), name)
+  const wrong = !/^[a-z0-9][a-z0-9._-]*$/.test(name) || !fs.existsSync(join(folder, "network.json"))
+  return wrong
+    ? Effect.fail(
+        usage(
+          "NoNetwork",
+          `there is no network ${JSON.stringify(name)} in ${networks()}: make it with parley init --network NAME, or join it with parley join`
+        )
+      )
+    : Effect.succeed(folder)
+}
+
+/** The network's folder, or that of the only network here. */
+export const oneNetwork = (options: Pick<Flags.Joining, "network">): Effect.Effect<string, UsageError> =>
+  Effect.flatMap(network(options), (folder) => {
+    if (folder !== undefined) return Effect.succeed(folder)
+    let names: ReadonlyArray<string> = []
+    try {
+      names = fs.readdirSync(networks()).filter((name) => !name.startsWith("."))
+    } catch {
+      // None was ever made.
+    }
+    const [only] = names
+    if (only !== undefined && names.length === 1) return network({ network: only }) as Effect.Effect<string, UsageError>
+    const here = names.length === 0 ? "there is none here" : `there are ${names.join(", ")}`
+    return Effect.fail(usage("WhichNetwork", `which network? ${here}: say --network NAME`))
+  })
+
+/** The text of an argument: itself, of `@FILE`, or of standard input for `-`. */
+export const textOf = (argument: string): Effect.Effect<string, UsageError> =>
+  Effect.try({
+    try: () => {
+      if (argument !== "-" && !argument.startsWith("@")) return argument
+      return fs.readFileSync(argument === "-" ? 0 : argument.slice(1), "utf8")
+    },
+    catch: (cause) => usage("BadFile", `cannot read ${argument} (${cause instanceof Error ? cause.message : "failed"})`)
+  })
+
 /** The registry, from `--registry` or `PARLEY_REGISTRY`. */
 export const registry = (
-  options: Pick<Flags.Joining, "networkKey" | "registry" | "registryOfNetwork">
+  options: Pick<Flags.Joining, "network" | "networkKey" | "registry" | "registryOfNetwork">
 ): Effect.Effect<{ readonly at: string; readonly ofNetwork: boolean } | undefined, UsageError> => {
   const at = options.registry ?? environment("PARLEY_REGISTRY")
   const { registryOfNetwork: ofNetwork } = options
@@ -106,7 +152,7 @@ export const registry = (
       )
     )
   }
-  if (networkKey(options) !== undefined && !ofNetwork) {
+  if ((networkKey(options) ?? options.network ?? environment("PARLEY_NETWORK")) !== undefined && !ofNetwork) {
     const why = "a registry shows agents to whoever asks, and this network is private"
     return Effect.fail(
       usage(
@@ -122,10 +168,13 @@ export const registry = (
 export const node = (options: Flags.Joining) =>
   Effect.gen(function* () {
     const secret = yield* passphrase(options)
-    const network = networkKey(options)
+    const keyFile = networkKey(options)
+    const folder = yield* network(options)
+    if (keyFile !== undefined && folder !== undefined)
+      return yield* usage("TwoNetworks", "--network and --network-key name a network each: leave out one of them")
     const told = yield* registry(options)
     const bootstrap = yield* dht(options)
-    if (options.publicDht && network !== undefined) {
+    if (options.publicDht && (keyFile ?? folder) !== undefined) {
       const why = "the public DHT shows nodes to whoever asks, and this network is private"
       return yield* usage("PrivateNetwork", `${why}: leave out --public-dht, or the network key`)
     }
@@ -137,9 +186,11 @@ export const node = (options: Flags.Joining) =>
     return {
       ...(name === undefined ? {} : { name }),
       ...(secret === undefined ? {} : { passphrase: secret }),
-      ...(network === undefined ? {} : { networkKey: network }),
+      ...(keyFile === undefined ? {} : { networkKey: keyFile }),
+      ...(folder === undefined ? {} : { network: folder }),
       ...(options.relay.length === 0 ? {} : { relays: options.relay }),
       mdns: usesMdns(options),
+      gossip: !options.noGossip && environment("PARLEY_NO_GOSSIP") === undefined,
       peers: peers(options),
       trackers: trackers(options),
       ...(bootstrap.length === 0 && !options.publicDht ? {} : { dht: { bootstrap, public: options.publicDht } }),
@@ -158,11 +209,18 @@ export const asker = (
     ...(told === undefined ? {} : { registry: { ...told, register: false, verdicts: options.publish === true } }),
     // Whoever calls through a tracker means those whom it knows.
     trackers: [...new Set([...made.trackers, ...(options.via === undefined ? [] : [options.via])])],
-    ...(options.identity === undefined ? {} : { identity: options.identity }),
+    // In a network, a key for this once acts for the member.
+    ...(options.identity === undefined
+      ? made.network === undefined
+        ? {}
+        : { identity: new Uint8Array(randomBytes(32)) }
+      : { identity: options.identity }),
+    // Nor does the mesh need to hear of it.
+    gossip: false,
     listen: false
   }))
 
-const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 const absent: Effect.Effect<Duration.Duration | undefined> = Effect.void.pipe(Effect.as(undefined))
 
@@ -172,7 +230,7 @@ export const time = (
   text: string | undefined
 ): Effect.Effect<Duration.Duration | undefined, UsageError> => {
   if (text === undefined) return absent
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim()) ?? []
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim()) ?? []
   return amount === undefined || unit === undefined
     ? Effect.fail(usage("BadTime", `--${flag} ${JSON.stringify(text)} is no time: write 500ms, 2s, 1m or 1h`))
     : Effect.succeed(Duration.millis(Number(amount) * units[unit as keyof typeof units]))

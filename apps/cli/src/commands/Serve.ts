@@ -1,4 +1,5 @@
 /** `parley serve`: capabilities of any program, or of a module, until stopped. */
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import { type Agent, start } from "@parley/agent/Agent"
@@ -12,6 +13,7 @@ import * as Choosing from "../Choosing.ts"
 import * as ExecProgram from "../ExecProgram.ts"
 import { type UsageError, usage } from "../Failure.ts"
 import type * as Flags from "../Flags.ts"
+import * as Lists from "../Lists.ts"
 import * as Lock from "../Lock.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
@@ -100,7 +102,8 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
       try: (signal) =>
         start({
           ...settings,
-          identity,
+          // A member of a network is that, unless it is told to act under another key.
+          ...(settings.network !== undefined && options.identity === undefined ? {} : { identity }),
           log,
           port,
           listen: !options.noListen,
@@ -119,12 +122,15 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
   )
 })
 
-const serveModule = (agent: Agent, { served, setUp }: CapabilityModule.Loaded) =>
+const serveModule = (agent: Agent, { served, setUp }: CapabilityModule.Loaded, lists: Lists.Lists) =>
   Effect.tryPromise({
     try: async () => {
       const ids: Array<string> = []
       for (const { capability, handler, options } of served) {
-        const serving = await agent.serve(capability, handler, options)
+        const serving = await agent.serve(capability, handler, {
+          ...options,
+          ...lists.of(capability)
+        })
         ids.push(serving.id)
       }
       await setUp?.(agent)
@@ -173,8 +179,14 @@ const announce = (
 
 export const run = Effect.fnUntraced(function* (options: Flags.Serve & Flags.Common) {
   const served = yield* programs(options)
+  const lists = yield* Lists.read(options)
   const modules = yield* Effect.forEach(options.module, CapabilityModule.load)
-  const identity = KeyStore.expand(Settings.identityFile(options))
+  const folder = yield* Settings.network(options)
+  const identity = KeyStore.expand(
+    folder !== undefined && options.identity === undefined
+      ? join(folder, "identity.json")
+      : Settings.identityFile(options)
+  )
   yield* Lock.hold(identity)
   const agent = yield* Effect.acquireRelease(begin(options, identity), (started) =>
     Effect.promise(() => started.close())
@@ -185,18 +197,21 @@ export const run = Effect.fnUntraced(function* (options: Flags.Serve & Flags.Com
   for (const { capability, command } of served) {
     yield* agent.node.serve(capability, ExecProgram.handler(capability.id, command), {
       concurrency,
-      queue: options.queue ?? QUEUE
+      queue: options.queue ?? QUEUE,
+      ...lists.of(capability.id)
     })
     ids.push(capability.id)
     lines.push(`serving ${capability.id} with ${command}, ${concurrency} at a time`)
   }
   for (const loaded of modules) {
-    yield* serveModule(agent, loaded)
+    yield* serveModule(agent, loaded, lists)
     const { serving } = yield* agent.node.status
     const fresh = serving.map(({ id }) => id).filter((id) => !ids.includes(id))
     ids.push(...fresh)
     lines.push(...fresh.map((id) => `serving ${id} from ${loaded.file}`))
   }
+  const idle = lists.unused(yield* Effect.map(agent.node.status, ({ serving }) => serving.map(({ id }) => id)))
+  if (idle !== undefined) return yield* idle
   yield* announce(options, agent, lines, ids, (yield* Settings.registry(options))?.at, yield* Settings.dht(options))
   yield* Signals.stop
   yield* Output.note(options, "stopping: no new tasks, running ones may end")

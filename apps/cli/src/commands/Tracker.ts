@@ -1,4 +1,5 @@
 /** `parley tracker`: introduces peers and relays between them, until stopped. */
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Connections } from "@parley/core/Connections"
@@ -21,7 +22,11 @@ const announce = Effect.fnUntraced(function* (options: Flags.Tracker & Flags.Com
 })
 
 export const run = Effect.fnUntraced(function* (options: Flags.Tracker & Flags.Common) {
-  const identity = KeyStore.expand(Settings.identityFile(options, "tracker.json"))
+  const network = yield* Settings.network(options)
+  const identity =
+    network === undefined
+      ? KeyStore.expand(Settings.identityFile(options, "tracker.json"))
+      : join(network, "identity.json")
   yield* Lock.hold(identity)
   const passphrase = yield* Settings.passphrase(options)
   const networkKey = Settings.networkKey(options)
@@ -29,6 +34,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Tracker & Flags.C
     identity,
     ...(passphrase === undefined ? {} : { passphrase }),
     ...(networkKey === undefined ? {} : { networkKey }),
+    ...(network === undefined ? {} : { network }),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.advertise.length === 0 ? {} : { advertise: options.advertise })

@@ -1,0 +1,37 @@
+/** `parley revoke`: puts a member out of a private network, or takes over revocations that were carried here. */
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as NetworkFolder from "@parley/agent/NetworkFolder"
+import { parse } from "@parley/core/NodeId"
+import { usage } from "../Failure.ts"
+import type * as Flags from "../Flags.ts"
+import * as Output from "../Output.ts"
+import * as Settings from "../Settings.ts"
+
+export const run = Effect.fnUntraced(function* (options: Flags.Revoke & Flags.Common) {
+  const folder = yield* Settings.oneNetwork(options)
+  const file = join(folder, "revocations.json")
+  if (options.member.startsWith("@") || options.member === "-") {
+    const newer = yield* NetworkFolder.takeOver(folder, yield* Settings.textOf(options.member))
+    return yield* Output.result(
+      options,
+      { file, newer },
+      newer ? `took it over into ${file}` : "nothing new: what is known here is as new, or newer"
+    )
+  }
+  const node = parse(options.member)
+  if (node === undefined)
+    return yield* usage("BadNode", `${JSON.stringify(options.member)} is no NodeId: write z6Mk…, or @FILE for a list`)
+  const secret = yield* Settings.passphrase(options)
+  const list = yield* NetworkFolder.revoke(
+    folder,
+    node,
+    secret === undefined ? {} : { passphrase: Redacted.make(secret) }
+  )
+  yield* Output.result(
+    options,
+    { file, number: list.number, revoked: list.revoked.map((one) => one.node) },
+    `${node} is out (revocations number ${list.number}): members hear of it from whichever of them runs here, or of ${file}`
+  )
+})
