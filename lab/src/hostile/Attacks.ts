@@ -1,5 +1,6 @@
 /** Every attack of the lab, by name. */
 import type { Attack } from "./Attack.ts"
+import { storm, sybils } from "./Gossip.ts"
 import { babble, queryFlood, recordFlood } from "./Records.ts"
 import { crowd, nonsense, slowLoris } from "./Sockets.ts"
 
@@ -9,5 +10,7 @@ export const attacks: { readonly [name: string]: Attack } = {
   nonsense,
   records: recordFlood,
   queries: queryFlood,
-  babble
+  babble,
+  sybils,
+  storm
 }

@@ -5,17 +5,14 @@ import * as CanonicalJson from "@parley/core/CanonicalJson"
 import type { CapabilityRecord } from "@parley/core/Capability"
 import * as Protocol from "@parley/core/Protocol"
 import type { Seeded } from "@parley/core/testing/Seeded"
-import type { Connection, Stream } from "@parley/core/Transport"
-import { add, type Attack, type Counts, doorTo, rest, type Victim } from "./Attack.ts"
-import { deaf, makeStranger, type Stranger } from "./Strangers.ts"
+import type { Stream } from "@parley/core/Transport"
+import { add, type Attack } from "./Attack.ts"
+import { deaf, siege, type Stranger, STRANGERS } from "./Strangers.ts"
 
 const RECORD = Uint8Array.of(1)
 const QUERY = Uint8Array.of(2)
-const STRANGERS = 32
-const DOORS = 8
-/** Messages in one burst, and the pause between bursts, of each stranger. */
+/** Messages in one burst of a stranger. */
 const BURST = 20
-const PAUSE_MS = 100
 
 const capability = (random: Seeded, which: number): CapabilityRecord => ({
   name: `flood.c${random.int(1_000_000)}`,
@@ -42,30 +39,6 @@ const prepare = ({ identity }: Stranger, random: Seeded, which: number): Readonl
   const past = make(1, now - 2 * AgentRecord.DEFAULT_LIFETIME)
   const forged = newer.map((record) => ({ ...record, name: "somebody-else" }))
   return [...newer, future, past, ...forged].map((record) => CanonicalJson.stringify(record))
-}
-
-/** Keeps sessions of many strangers, and lets each do its worst at a bounded pace. */
-const siege = async (
-  victim: Victim,
-  counts: Counts,
-  over: AbortSignal,
-  worst: (connection: Connection, stranger: Stranger, which: number) => void
-): Promise<void> => {
-  const doors = await Promise.all(Array.from({ length: DOORS }, (_, i) => doorTo(victim, 160 + i, over)))
-  const strangers = await Promise.all(Array.from({ length: STRANGERS }, () => makeStranger()))
-  const one = async (stranger: Stranger, which: number): Promise<void> => {
-    while (!over.aborted) {
-      const connection = await stranger.dial(victim, doors[which % DOORS]!)
-      add(counts, connection === undefined ? "refused" : "sessions")
-      while (connection?.state() === "open" && !over.aborted) {
-        worst(connection, stranger, which)
-        await rest(PAUSE_MS, over)
-      }
-      await rest(500, over)
-    }
-  }
-  await Promise.all(strangers.map(one))
-  await Promise.all(strangers.map((stranger) => stranger.close()))
 }
 
 /** Records without end: new ones, old ones, those of the future, and forged ones. */

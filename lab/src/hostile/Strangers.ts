@@ -5,7 +5,13 @@ import * as Scope from "effect/Scope"
 import * as Identity from "@parley/core/Identity"
 import type { Connection, Owner, StreamHandler, Transport } from "@parley/core/Transport"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
-import type { Victim } from "./Attack.ts"
+import { add, type Counts, doorTo, rest, type Victim } from "./Attack.ts"
+
+/** Strangers in one attack, and the network addresses from which they come. */
+export const STRANGERS = 32
+const DOORS = 8
+/** Pause between two bursts of a stranger, in ms. */
+const PAUSE_MS = 100
 
 /** Hears nothing. */
 export const deaf: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }
@@ -44,4 +50,28 @@ export const makeStranger = async (
     },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
+}
+
+/** Keeps sessions of many strangers, and lets each do its worst at a bounded pace. */
+export const siege = async (
+  victim: Victim,
+  counts: Counts,
+  over: AbortSignal,
+  worst: (connection: Connection, stranger: Stranger, which: number) => void
+): Promise<void> => {
+  const doors = await Promise.all(Array.from({ length: DOORS }, (_, i) => doorTo(victim, 160 + i, over)))
+  const strangers = await Promise.all(Array.from({ length: STRANGERS }, () => makeStranger()))
+  const one = async (stranger: Stranger, which: number): Promise<void> => {
+    while (!over.aborted) {
+      const connection = await stranger.dial(victim, doors[which % DOORS]!)
+      add(counts, connection === undefined ? "refused" : "sessions")
+      while (connection?.state() === "open" && !over.aborted) {
+        worst(connection, stranger, which)
+        await rest(PAUSE_MS, over)
+      }
+      await rest(500, over)
+    }
+  }
+  await Promise.all(strangers.map(one))
+  await Promise.all(strangers.map((stranger) => stranger.close()))
 }
