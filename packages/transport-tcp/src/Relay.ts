@@ -12,6 +12,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Connections } from "@parley/core/Connections"
+import { Perimeter } from "@parley/core/Perimeter"
 import * as Protocol from "@parley/core/Protocol"
 import type { TransportError } from "@parley/core/Transport"
 import { RelayServer } from "./internal/RelayServer.ts"
@@ -41,6 +42,8 @@ export const MAX_PEER_BYTES_PER_HOUR = 1024 * 1024 * 1024
 export const MAX_HOST_BYTES_PER_HOUR = 8 * MAX_PEER_BYTES_PER_HOUR
 /** Circuits that one peer may ask for in a minute: each makes a node answer a handshake. */
 export const CIRCUITS_PER_MINUTE = 240
+/** Times within a minute that a relay tells one peer, or all peers of one network address, what it sees of it. */
+export const LOOKS_PER_MINUTE = 30
 
 /** What a relay does for others. */
 export interface Options {
@@ -68,6 +71,8 @@ export interface Options {
   readonly maxHostBytesPerHour?: number
   /** Default `CIRCUITS_PER_MINUTE`. */
   readonly circuitsPerMinute?: number
+  /** Default `LOOKS_PER_MINUTE`. */
+  readonly looksPerMinute?: number
 }
 
 /** What a relay does unless told otherwise. */
@@ -83,7 +88,8 @@ export const defaults: Required<Options> = {
   maxCircuitMs: MAX_CIRCUIT_MS,
   maxPeerBytesPerHour: MAX_PEER_BYTES_PER_HOUR,
   maxHostBytesPerHour: MAX_HOST_BYTES_PER_HOUR,
-  circuitsPerMinute: CIRCUITS_PER_MINUTE
+  circuitsPerMinute: CIRCUITS_PER_MINUTE,
+  looksPerMinute: LOOKS_PER_MINUTE
 }
 
 /** Relays on every connection of this node, as long as the layer lives. */
@@ -91,8 +97,9 @@ export const layer = (options: Options = {}): Layer.Layer<never, TransportError,
   Layer.effectDiscard(
     Effect.gen(function* () {
       const connections = yield* Connections
+      const perimeter = yield* Perimeter
       const server = yield* Effect.acquireRelease(
-        Effect.sync(() => new RelayServer({ ...defaults, ...options })),
+        Effect.sync(() => new RelayServer({ ...defaults, ...options }, perimeter.allows)),
         (relay) => Effect.sync(() => relay.close())
       )
       yield* connections.handle(Protocol.RELAY, (connection, stream) => server.accept(connection, stream))

@@ -46,6 +46,8 @@ export interface Options {
   readonly advertise?: ReadonlyArray<Address>
   /** False: only dials. */
   readonly listen?: boolean
+  /** The port to dial from; any free one unless given. Two dials from one port show what a NAT makes of it. */
+  readonly localPort?: number
   /** 32 random bytes that every node of a closed network has; nobody without them learns anything of this node. */
   readonly networkKey?: Uint8Array | Redacted.Redacted<Uint8Array>
   /** Who belongs to the network, where it has a root: nobody else is let in, nor told anything. */
@@ -209,7 +211,11 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       // Before anything is resolved or sent.
       if (!perimeter.allows(target.host))
         return resume(fail({ _tag: "DialFailed", address, detail: Addresses.beyond(target.host, perimeter) }))
-      const socket = connectSocket({ ...target, noDelay: true })
+      const socket = connectSocket({
+        ...target,
+        noDelay: true,
+        ...(options.localPort === undefined ? {} : { localPort: options.localPort })
+      })
       const started = performance.now()
       const onError = (error: NodeJS.ErrnoException): void => {
         clearTimeout(timer)

@@ -3,12 +3,14 @@
  * circuit, and a slot is its latest holder's for the time of its lease alone.
  */
 import { describe, expect, test } from "bun:test"
+import { once } from "node:events"
+import { type AddressInfo, createServer } from "node:net"
 import * as Identity from "@parley/core/Identity"
 import { type NodeId, toPublicKey } from "@parley/core/NodeId"
 import type { Connection, ResetCode, Stream, StreamHandler } from "@parley/core/Transport"
 import { network } from "../src/internal/Addresses.ts"
 import { type RelayLimits, RelayServer } from "../src/internal/RelayServer.ts"
-import { grant, readGrant } from "../src/internal/RelayWire.ts"
+import { grant, look, reached, readGrant, readSeen, type Refusal, type Seen, seen } from "../src/internal/RelayWire.ts"
 import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 
 const limits: RelayLimits = {
@@ -23,7 +25,8 @@ const limits: RelayLimits = {
   maxCircuitMs: 60_000,
   maxPeerBytesPerHour: 1_000_000,
   maxHostBytesPerHour: 10_000_000,
-  circuitsPerMinute: 200
+  circuitsPerMinute: 200,
+  looksPerMinute: 30
 }
 
 /** One end of a stream that writes down what it is told. */
@@ -281,6 +284,70 @@ describe("grants", () => {
       const read = readGrant(mutate(random, example))
       if (typeof read !== "object") return
       expect([read.leaseMs >= 0, read.circuits >= 0, read.bytes >= 0]).toEqual([true, true, true])
+    })
+  })
+})
+
+describe("a look", () => {
+  const lookAt = async (server: RelayServer, from: Connection, port: number) => {
+    const { heard, stream } = fakeStream()
+    const answer = new Promise<Seen | Refusal>((resolve) => {
+      const telling: Stream = {
+        ...stream,
+        send: (message) => {
+          resolve(readSeen(message))
+          return true
+        }
+      }
+      server.accept(from, telling).onMessage(look(port), true)
+    })
+    return { heard, answer: await answer }
+  }
+
+  test("tells where a connection comes from and what time it is, and knocks at that host alone", async () => {
+    const listener = createServer().listen(0, "127.0.0.1")
+    await once(listener, "listening")
+    const { port } = listener.address() as AddressInfo
+    const server = new RelayServer(limits)
+    const node = fakePeer("tcp://127.0.0.1:5000")
+    const inbound = { ...node.connection, direction: "inbound" } as Connection
+    const before = Date.now()
+    const { answer } = await lookAt(server, inbound, port)
+    expect(answer).toMatchObject({ reached: "accepted", address: "tcp://127.0.0.1:5000" })
+    expect(typeof answer === "object" && answer.time >= before && answer.time <= Date.now()).toBe(true)
+    listener.close()
+    await once(listener, "close")
+    expect((await lookAt(server, inbound, port)).answer).toMatchObject({ reached: "refused" })
+    // Whom the relay has dialled itself, and whoever must not be sent to, is not knocked at.
+    const dialled = { ...node.connection, direction: "outbound" } as Connection
+    expect((await lookAt(server, dialled, port)).answer).toMatchObject({ reached: "not tried" })
+    const closed = new RelayServer(limits, () => false)
+    expect((await lookAt(closed, inbound, port)).answer).toMatchObject({ reached: "not tried" })
+  })
+
+  test("is given so often a minute, by key and by address", async () => {
+    const server = new RelayServer({ ...limits, looksPerMinute: 5 })
+    const answers: Array<unknown> = []
+    for (let key = 0; key < 10; key++) {
+      const { answer } = await lookAt(server, fakePeer(`tcp://203.0.113.1:${key + 1}`).connection, 0)
+      answers.push(typeof answer === "string" ? answer : answer.reached)
+    }
+    expect(answers).toEqual([...Array(5).fill("not tried"), ...Array(5).fill("LimitReached")])
+    expect((await lookAt(server, fakePeer("relay://h:1/a/b", true).connection, 0)).answer).toBe("Relayed")
+  })
+
+  test("of any bytes is read without harm", () => {
+    const random = seeded(62)
+    const example = seen({ time: 1_700_000_000_000, reached: "accepted", address: "tcp://127.0.0.1:5000" })
+    expect(readSeen(example)).toEqual({
+      time: 1_700_000_000_000,
+      reached: "accepted",
+      address: "tcp://127.0.0.1:5000"
+    })
+    forRounds(random, 20_000, () => {
+      const read = readSeen(mutate(random, example))
+      if (typeof read !== "object") return
+      expect(reached.includes(read.reached) && read.address.length <= 300).toBe(true)
     })
   })
 })

@@ -4,6 +4,7 @@ import * as Protocol from "@parley/core/Protocol"
 import { ResetCode } from "@parley/core/Transport"
 import type { Connection, Stream, StreamHandler } from "@parley/core/Transport"
 import * as Addresses from "./Addresses.ts"
+import { knock } from "./Knock.ts"
 import * as Wire from "./RelayWire.ts"
 
 export interface RelayLimits {
@@ -20,6 +21,7 @@ export interface RelayLimits {
   readonly maxPeerBytesPerHour: number
   readonly maxHostBytesPerHour: number
   readonly circuitsPerMinute: number
+  readonly looksPerMinute: number
 }
 
 const HOUR_MS = 60 * 60 * 1_000
@@ -32,8 +34,8 @@ interface Account {
   since: number
   bytes: number
   circuits: number
-  /** Circuits and slots asked for within a minute, and when that began. */
-  readonly asked: { [what in "circuit" | "slot"]: { minute: number; count: number } }
+  /** Circuits, slots and looks asked for within a minute, and when that began. */
+  readonly asked: { [what in "circuit" | "slot" | "look"]: { minute: number; count: number } }
 }
 
 interface Slot {
@@ -113,8 +115,11 @@ export class RelayServer {
   /** By NodeId, by network address, and by NodeId of a slot. */
   readonly #accounts = new Map<string, Account>()
 
-  constructor(limits: RelayLimits) {
+  readonly #mayDial: (host: string) => boolean
+
+  constructor(limits: RelayLimits, mayDial: (host: string) => boolean = () => true) {
     this.limits = limits
+    this.#mayDial = mayDial
   }
 
   /** Takes a RELAY stream, whose first message says what is wanted. */
@@ -123,11 +128,13 @@ export class RelayServer {
     return {
       onMessage: (message, last) => {
         if (inner !== undefined) return inner.onMessage(message, last)
-        const request = last ? undefined : Wire.readRequest(message)
-        if (request === undefined) {
+        const request = Wire.readRequest(message)
+        if (request === undefined || (last && request._tag !== "Look")) {
           inner = this.#refuse(stream, "Malformed")
         } else if (request._tag === "Reserve") {
           inner = this.#reserve(connection, stream, request.leased)
+        } else if (request._tag === "Look") {
+          inner = this.#look(connection, stream, request.port)
         } else {
           inner = this.#connect(connection, stream, request.node)
         }
@@ -183,6 +190,26 @@ export class RelayServer {
       onWritable: () => {},
       onClosed: release
     }
+  }
+
+  /** Tells a node where its connection comes from, and whether it can be reached there. */
+  #look(connection: Connection, stream: Stream, port: number): StreamHandler {
+    if (connection.relayed) return this.#refuse(stream, "Relayed")
+    const from = Addresses.parse(connection.address)
+    const { looksPerMinute } = this.limits
+    const accounts = [connection.peer, ...(from === undefined ? [] : [Addresses.network(from.host)])]
+    for (const key of accounts) {
+      if (!mayAsk(this.#account(key), "look", looksPerMinute)) return this.#refuse(stream, "LimitReached")
+    }
+    const tell = (reached: Wire.Reached): void =>
+      void stream.send(Wire.seen({ time: Date.now(), reached, address: connection.address }), undefined, true)
+    // Only whoever holds a connection from an address has it tried, and only there: nobody can have others knocked at.
+    if (port === 0 || from === undefined || connection.direction !== "inbound" || !this.#mayDial(from.host)) {
+      tell("not tried")
+      return deaf
+    }
+    const stop = knock(from.host, port, tell)
+    return { onMessage: () => {}, onWritable: () => {}, onClosed: stop }
   }
 
   /** The slot of a node whose lease runs and whose connection stands. */
@@ -260,7 +287,11 @@ export class RelayServer {
         }
       }
       const now = Date.now()
-      const asked = { circuit: { minute: now, count: 0 }, slot: { minute: now, count: 0 } }
+      const asked = {
+        circuit: { minute: now, count: 0 },
+        slot: { minute: now, count: 0 },
+        look: { minute: now, count: 0 }
+      }
       account = { since: now, bytes: 0, circuits: 0, asked }
       this.#accounts.set(key, account)
     }
