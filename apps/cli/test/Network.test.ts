@@ -1,0 +1,123 @@
+/** Verifies: a private network on the command line, from init to revoke, between processes with homes of their own. */
+import { afterAll, describe, expect, test } from "bun:test"
+import { chmodSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { until } from "../../../test-support/Until.ts"
+import { Home } from "./Parley.ts"
+
+const [root, ada, bob, eve] = [new Home(), new Home(), new Home(), new Home()]
+afterAll(async () => {
+  for (const home of [root, ada, bob, eve]) await home.close()
+})
+const timeout = 60_000
+const json = async (home: Home, args: ReadonlyArray<string>) => {
+  const ended = await home.run([...args, "--json"])
+  expect({ args, code: ended.code, stderr: ended.stderr }).toEqual({ args, code: 0, stderr: "" })
+  return JSON.parse(ended.stdout)
+}
+/** Serves in the network, and gives the address and the NodeId. */
+const serve = async (home: Home, args: ReadonlyArray<string>) => {
+  const running = home.start([
+    ...["serve", "--network", "ward", "--host", "127.0.0.1", "--port", "0", "--json"],
+    ...["--capability", "say.back@1.0.0", "--exec", "cat", ...args]
+  ])
+  const [line] = await running.waitFor(/^\{.*\}$/m)
+  const { addresses, node } = JSON.parse(line)
+  return { ...running, address: String(addresses[0]), node: String(node) }
+}
+
+describe("a private network", () => {
+  test(
+    "is made, joined by files, used, and left by force",
+    async () => {
+      const made = await json(root, ["init", "--network", "ward"])
+      expect(statSync(made.folder).mode & 0o077).toBe(0)
+      let out = ""
+      for (const home of [ada, bob]) {
+        const asked = await home.run(["join"])
+        expect(asked.stderr).toContain("fingerprint")
+        writeFileSync(join(root.path, "request"), asked.stdout)
+        const invited = await root.run(["invite", "@request", "--expires", "30d"])
+        expect([invited.code, invited.stderr.includes("nobody else, until 20")]).toEqual([0, true])
+        writeFileSync(join(home.path, "invitation"), invited.stdout)
+        const joined = await json(home, ["join", "@invitation"])
+        expect(joined).toMatchObject({ network: "ward", root: made.root })
+        out = joined.node
+      }
+      const stolen = await eve.run(["join", await ada.run(["join"]).then(({ stdout }) => stdout)])
+      expect([stolen.code, stolen.stdout]).toEqual([2, ""])
+
+      const first = await serve(root, [])
+      expect(first.node).toBe(made.node)
+      const second = await serve(ada, ["--peer", first.address])
+      // Each command acts under a key of its own, for its member.
+      const call = (home: Home, ...args: ReadonlyArray<string>) =>
+        home.run(["call", "say.back", '{"n":1}', "--network", "ward", "--json", ...args])
+      const peers = ["--peer", first.address, "--peer", second.address]
+      expect(await call(bob, ...peers, "--to", second.node)).toMatchObject({ code: 0 })
+      expect(await call(bob, ...peers, "--to", first.node)).toMatchObject({ code: 0 })
+
+      expect(await json(root, ["revoke", out])).toMatchObject({ number: 1, revoked: [out] })
+      await until("the second member turns it away, too", async () => {
+        const { code } = await call(bob, "--peer", second.address, "--deadline", "5s")
+        return code !== 0 || "still served"
+      })
+      const told = await bob.run(["status", second.address, "--network", "ward", "--json"])
+      expect(told.code).toBe(3)
+      expect(told.stderr).toContain("MemberRevoked")
+      expect(await call(ada, ...peers, "--to", first.node)).toMatchObject({ code: 0 })
+    },
+    timeout
+  )
+
+  test(
+    "a serving node takes and turns away whom its lists name",
+    async () => {
+      const id = join(ada.path, "home/networks/ward/identity.json")
+      const member = (await json(ada, ["id", "--identity", id])).nodeId
+      const choosy = await serve(root, ["--deny", `say.back=${member}`, "--identity", join(root.path, "choosy.json")])
+      const ended = await ada.run([
+        ...["call", "say.back", "{}", "--network", "ward", "--peer", choosy.address, "--to", choosy.node, "--json"]
+      ])
+      expect([ended.code, JSON.parse(ended.stderr).error.reason]).toMatchObject([1, { code: "NotAllowed" }])
+    },
+    timeout
+  )
+
+  test("mistakes exit with 2 and say what to do", async () => {
+    const request = (await eve.run(["join"])).stdout.trim()
+    const wrong: ReadonlyArray<readonly [Home, ReadonlyArray<string>, string]> = [
+      [eve, ["init", "--network", "Not A Name"], "such as ward-7"],
+      [eve, ["init", "--no-root"], "--network NAME"],
+      [root, ["init", "--network", "ward"], "choose another name"],
+      [eve, ["invite", request], "say --network NAME"],
+      [eve, ["serve", "--network", "ward", "--capability", "a.b@1.0.0", "--exec", "cat"], "parley join"],
+      [eve, ["join", "parley-invitation-1.AAAA"], "does not open here"],
+      [eve, ["join", "@nosuch"], "cannot read @nosuch"],
+      [root, ["invite", "hello"], "parley join"],
+      [root, ["invite", request, "--expires", "soon"], "500ms"],
+      [ada, ["invite", request], "only the root"],
+      [ada, ["revoke", "ada"], "no NodeId"],
+      [ada, ["peers", "--network", "ward", "--network-key", "x"], "leave out one"],
+      [ada, ["peers", "--network", "ward", "--public-dht"], "private"],
+      [root, ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--allow", "ada"], "names no node"]
+    ]
+    for (const [home, args, said] of wrong) {
+      const ended = await home.run(args)
+      expect({
+        args,
+        code: ended.code,
+        stdout: ended.stdout,
+        said: ended.stderr.includes(said) || ended.stderr
+      }).toEqual({
+        args,
+        code: 2,
+        stdout: "",
+        said: true
+      })
+    }
+    const file = join(root.path, "home/networks/ward/network.json")
+    chmodSync(file, 0o644)
+    expect((await root.run(["peers", "--network", "ward"])).stderr).toContain(`chmod 600 ${file}`)
+  }, 60_000)
+})
