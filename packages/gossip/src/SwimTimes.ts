@@ -3,6 +3,8 @@
  */
 /** How long a neighbour may say nothing before it is asked, in ms: memberlist's `ProbeInterval`. */
 export const PERIOD_MS = 1_000
+/** Neighbours whose turn comes within this time are asked in one go, in ms: fewer wakes. */
+export const TOGETHER_MS = 200
 /** How long the answer of a neighbour may take, in ms: memberlist's `ProbeTimeout`. */
 export const ACK_MS = 500
 /** How long those who are asked to ask may take, in ms: the rest of memberlist's `ProbeInterval`. */

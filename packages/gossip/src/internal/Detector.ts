@@ -1,8 +1,11 @@
 /** Detector: the state of failure detection of one node, and how it goes on. The protocol is described in ../Swim.ts. */
 import type { Action as MachineAction, Event as MachineEvent } from "@parley/core/Machine"
 import { Buckets } from "./Buckets.ts"
+import { Helping } from "./Helping.ts"
 import { Members } from "./Members.ts"
+import { Outbox } from "./Outbox.ts"
 import { Random } from "./Random.ts"
+import { keyOf, orderOf, versionOf } from "./Statements.ts"
 import { Suspicion } from "./Suspicion.ts"
 import type { Accusation, Alive, Command, Message, Statement, Terms, Timer, Told } from "../Swim.ts"
 import * as Times from "../SwimTimes.ts"
@@ -21,13 +24,6 @@ interface Probe {
   due: number
 }
 
-/** A member that is asked for others. */
-interface Help {
-  readonly seq: number
-  readonly asking: Array<{ readonly peer: string; readonly seq: number }>
-  due: number
-}
-
 const nothing: ReadonlyArray<never> = []
 
 export class Detector {
@@ -41,13 +37,12 @@ export class Detector {
   /** Neighbours, and when they were last heard. */
   readonly #watched = new Map<string, number>()
   readonly #probes = new Map<string, Probe>()
-  readonly #helping = new Map<string, Help>()
+  readonly #helping = new Helping()
   /** Peers that this node found silent itself, and when. */
   readonly #evidence = new Map<string, number>()
   /** Links to those who are no neighbours, and until when they are kept. */
   readonly #guests = new Map<string, number>()
-  /** News for each neighbour. */
-  readonly #outbox = new Map<string, Set<Statement>>()
+  readonly #outbox = new Outbox()
   readonly #muted = new Map<string, { until: number; ms: number }>()
   readonly #accusers = new Buckets(Times.ACCUSER_PER_SECOND, Times.ACCUSER_BURST)
   readonly #subjects = new Buckets(Times.SUBJECT_PER_SECOND, Times.SUBJECT_BURST)
@@ -55,7 +50,6 @@ export class Detector {
   /** Lifeguard's local health: 0 is well. */
   #health = 0
   #seq = 0
-  #flushAt = Number.POSITIVE_INFINITY
   #strangerAt = Number.POSITIVE_INFINITY
   #retryAt = Number.POSITIVE_INFINITY
   #refuteAt = Number.POSITIVE_INFINITY
@@ -143,7 +137,7 @@ export class Detector {
         this.#left = true
         this.#own = this.#say(this.#own.incarnation, true)
         this.#spread(this.#own, undefined)
-        this.#flushAt = this.#now
+        this.#outbox.dueAt = this.#now
     }
   }
 
@@ -188,8 +182,7 @@ export class Detector {
       this.#feel(-1)
       if (probe.isStranger && !this.#suspicions.has(peer)) this.#tell({ _tag: "Met", peer, returned: false })
     }
-    const help = this.#helping.get(peer)
-    if (help !== undefined) this.#helped(peer, help, true)
+    this.#helped(peer, true)
     const suspicion = this.#suspicions.get(peer)
     if (suspicion?.deadAt !== undefined && this.#now >= suspicion.toldAt + Times.PERIOD_MS) {
       suspicion.toldAt = this.#now
@@ -199,8 +192,7 @@ export class Detector {
   }
 
   #linkDown(peer: string): void {
-    const help = this.#helping.get(peer)
-    if (help !== undefined) this.#helpless(peer, help)
+    if (this.#helped(peer, false)) this.#silent(peer)
     const probe = this.#probes.get(peer)
     if (probe !== undefined) {
       if (probe.helpers === undefined) this.#askHelpers(peer, probe)
@@ -221,12 +213,12 @@ export class Detector {
     const { subject } = alive
     if (subject === this.self) {
       // An earlier life of this node, under a clock that was ahead.
-      if (versionOf(alive) <= versionOf(this.#own) || this.#left || !this.#terms.verify(alive)) return
+      if (orderOf(alive) <= orderOf(this.#own) || this.#left || !this.#terms.verify(alive)) return
       this.#own = alive
       return this.#refute()
     }
     const known = this.#members.get(subject)
-    if (known !== undefined && versionOf(alive) <= versionOf(known)) return
+    if (known !== undefined && orderOf(alive) <= orderOf(known)) return
     if (known === undefined && this.#members.size >= Times.MAX_MEMBERS) return
     if (!this.#subjects.has(subject, this.#now) || !this.#terms.verify(alive)) return
     this.#subjects.charge(subject, 1, this.#now)
@@ -308,7 +300,7 @@ export class Detector {
     this.#feel(1)
     this.#hold(this.#own)
     this.#spread(this.#own, undefined)
-    this.#flushAt = this.#now
+    this.#outbox.dueAt = this.#now
   }
 
   #accuse(subject: string, isStranger: boolean): void {
@@ -340,12 +332,12 @@ export class Detector {
     if (this.#left) return
     if (!this.#watched.has(peer)) this.#watched.set(peer, this.#now)
     this.#guests.delete(peer)
-    this.#post(peer, this.#own)
+    this.#outbox.post(peer, this.#own, this.#now)
   }
 
   #unwatch(peer: string): void {
     this.#watched.delete(peer)
-    this.#outbox.delete(peer)
+    this.#outbox.forget(peer)
   }
 
   #probe(peer: string, isStranger: boolean): Probe {
@@ -384,28 +376,26 @@ export class Detector {
 
   #help(from: string, seq: number, subject: string): void {
     if (subject === this.self || subject === from || this.#members.get(subject) === undefined) return
-    const help = this.#helping.get(subject)
-    if (help !== undefined) {
-      if (help.asking.length < Times.MAX_ASKING) help.asking.push({ peer: from, seq })
-      return
-    }
-    if (this.#helping.size >= Times.MAX_HELPING) return
-    const own = ++this.#seq
-    this.#helping.set(subject, { seq: own, asking: [{ peer: from, seq }], due: this.#now + Times.HELP_MS })
+    if (!this.#helping.add(subject, from, seq, this.#now)) return
     const suspicion = this.#suspicions.get(subject)
     this.#visit(subject)
-    this.#send(subject, { _tag: "Ping", seq: own, about: suspicion === undefined ? nothing : [suspicion.first] })
+    this.#send(subject, {
+      _tag: "Ping",
+      seq: ++this.#seq,
+      about: suspicion === undefined ? nothing : [suspicion.first]
+    })
   }
 
-  #helped(subject: string, { asking }: Help, reached: boolean): void {
-    this.#helping.delete(subject)
-    for (const { peer, seq } of asking) this.#send(peer, { _tag: "PingResult", seq, subject, reached })
+  /** Tells those who asked; false where nobody did. */
+  #helped(subject: string, reached: boolean): boolean {
+    const asking = this.#helping.end(subject)
+    for (const { peer, seq } of asking ?? nothing) this.#send(peer, { _tag: "PingResult", seq, subject, reached })
+    return asking !== undefined
   }
 
   /** It does not answer this node either, which confirms the accusation of another. */
-  #helpless(subject: string, help: Help): void {
+  #silent(subject: string): void {
     this.#evidence.set(subject, this.#now)
-    this.#helped(subject, help, false)
     if (this.#open.has(subject)) this.#accuse(subject, false)
   }
 
@@ -415,16 +405,15 @@ export class Detector {
     const now = this.#now
     if (now >= this.#refuteAt) this.#refute()
     if (!this.#left) {
-      for (const [peer, heardAt] of this.#watched)
-        if (now >= heardAt + Times.PERIOD_MS && !this.#probes.has(peer) && this.status(peer) !== "dead")
-          this.#probe(peer, false)
+      if (now >= this.#askAt()) this.#askSilent()
       for (const [peer, probe] of this.#probes) {
         if (now < probe.due) continue
         if (probe.helpers === undefined) this.#askHelpers(peer, probe)
         else this.#failed(peer, probe)
       }
-      for (const [subject, help] of this.#helping) {
-        if (now >= help.due) this.#helpless(subject, help)
+      for (const subject of this.#helping.silent(now)) {
+        this.#helped(subject, false)
+        this.#silent(subject)
       }
       if (now >= this.#strangerAt) this.#meetStranger()
       if (now >= this.#retryAt) this.#retry()
@@ -435,7 +424,29 @@ export class Detector {
       this.#guests.delete(peer)
       if (!this.#watched.has(peer)) this.#actions.push({ _tag: "Close", peer })
     }
-    if (now >= this.#flushAt) this.#flush()
+    if (now < this.#outbox.dueAt) return
+    this.#outbox.flush(
+      (statement) => this.#isCurrent(statement),
+      (peer, statements) => this.#send(peer, { _tag: "News", statements })
+    )
+  }
+
+  /** When the next neighbour has been silent for too long. */
+  #askAt(): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const [peer, heardAt] of this.#watched) {
+      if (heardAt + Times.PERIOD_MS < next && !this.#probes.has(peer) && this.status(peer) !== "dead")
+        next = heardAt + Times.PERIOD_MS
+    }
+    return next
+  }
+
+  /** Asks those who have been silent for a while. */
+  #askSilent(): void {
+    for (const [peer, heardAt] of this.#watched) {
+      const isDue = this.#now >= heardAt + Times.PERIOD_MS - Times.TOGETHER_MS
+      if (isDue && !this.#probes.has(peer) && this.status(peer) !== "dead") this.#probe(peer, false)
+    }
   }
 
   /** Suspicions whose time is over. */
@@ -452,7 +463,7 @@ export class Detector {
           this.#tell({ _tag: "MemberDown", peer: subject })
           continue
         }
-        suspicion.deadline = this.#now + Times.PERIOD_MS
+        suspicion.postpone(this.#now + Times.PERIOD_MS)
         if (!this.#probes.has(subject)) this.#probe(subject, false)
       }
       next = Math.min(next, suspicion.deadline)
@@ -498,8 +509,8 @@ export class Detector {
     this.#armedAt = Number.POSITIVE_INFINITY
     this.#evidence.clear()
     for (const probe of this.#probes.values()) probe.due = Math.max(probe.due, grace)
-    for (const help of this.#helping.values()) help.due = Math.max(help.due, grace)
-    for (const suspicion of this.#open.values()) suspicion.deadline = Math.max(suspicion.deadline, grace)
+    this.#helping.postpone(grace)
+    for (const suspicion of this.#open.values()) suspicion.postpone(grace)
     if (this.#open.size > 0) this.#suspicionDue = Math.max(this.#suspicionDue, grace)
   }
 
@@ -510,24 +521,7 @@ export class Detector {
   }
 
   #spread(statement: Statement, except: string | undefined): void {
-    for (const peer of this.#watched.keys()) if (peer !== except) this.#post(peer, statement)
-  }
-
-  #post(peer: string, statement: Statement): void {
-    const waiting = this.#outbox.get(peer)
-    if (waiting === undefined) this.#outbox.set(peer, new Set([statement]))
-    else waiting.add(statement)
-    this.#flushAt = Math.min(this.#flushAt, this.#now + Times.FLUSH_MS)
-  }
-
-  #flush(): void {
-    this.#flushAt = Number.POSITIVE_INFINITY
-    for (const [peer, waiting] of this.#outbox) {
-      const statements = [...waiting].filter((statement) => this.#isCurrent(statement))
-      for (let i = 0; i < statements.length; i += Times.MAX_NEWS)
-        this.#send(peer, { _tag: "News", statements: statements.slice(i, i + Times.MAX_NEWS) })
-    }
-    this.#outbox.clear()
+    for (const peer of this.#watched.keys()) if (peer !== except) this.#outbox.post(peer, statement, this.#now)
   }
 
   /** Whether nothing newer has been heard since it was. */
@@ -538,12 +532,7 @@ export class Detector {
   }
 
   #hold(statement: Statement): void {
-    this.#tell({
-      _tag: "Hold",
-      key: keyOf(statement),
-      version: statement._tag === "Alive" ? versionOf(statement) : statement.incarnation,
-      statement
-    })
+    this.#tell({ _tag: "Hold", key: keyOf(statement), version: versionOf(statement), statement })
   }
 
   #send(to: string, message: Message): void {
@@ -564,14 +553,12 @@ export class Detector {
 
   /** Comes back when the next thing is due. */
   #arm(): void {
-    let next = Math.min(this.#flushAt, this.#suspicionDue, this.#refuteAt)
+    let next = Math.min(this.#outbox.dueAt, this.#suspicionDue, this.#refuteAt)
     if (!this.#left) {
       next = Math.min(next, this.#strangerAt, this.#retryAt)
-      for (const [peer, heardAt] of this.#watched)
-        if (heardAt + Times.PERIOD_MS < next && !this.#probes.has(peer) && this.status(peer) !== "dead")
-          next = heardAt + Times.PERIOD_MS
+      next = Math.min(next, this.#askAt())
       for (const { due } of this.#probes.values()) next = Math.min(next, due)
-      for (const { due } of this.#helping.values()) next = Math.min(next, due)
+      next = Math.min(next, this.#helping.dueAt)
     }
     for (const until of this.#guests.values()) next = Math.min(next, until)
     if (next >= this.#armedAt || next === Number.POSITIVE_INFINITY) return
@@ -582,9 +569,3 @@ export class Detector {
 }
 
 const unsignedYet = new Uint8Array(0)
-
-/** Under which key anti-entropy holds a statement. */
-const keyOf = ({ _tag, subject }: Statement): string => (_tag === "Alive" ? `a${subject}` : `x${subject}`)
-
-/** Orders what a subject says of itself. */
-const versionOf = ({ incarnation, left }: Alive): number => 2 * incarnation + (left ? 1 : 0)

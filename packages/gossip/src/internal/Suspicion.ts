@@ -19,6 +19,7 @@ export class Suspicion {
   readonly startedAt: number
   /** When it is over, unless it is refuted. */
   deadline: number
+  #notBefore = 0
   /** When it was; undefined while it may still be refuted. */
   deadAt: number | undefined
   /** When the subject was last told directly. */
@@ -55,9 +56,16 @@ export class Suspicion {
     return this.#accusations.some(({ accuser }) => accuser === by)
   }
 
+  /** Whatever is confirmed, it is not over before then: this node has not yet read what was said meanwhile. */
+  postpone(until: number): void {
+    this.#notBefore = Math.max(this.#notBefore, until)
+    this.deadline = Math.max(this.deadline, until)
+  }
+
   confirm(accusation: Accusation): void {
     this.#accusations.push(accusation)
     const confirmations = Math.min(this.#accusations.length - 1, Math.max(0, this.#expected))
-    this.deadline = Math.min(this.deadline, this.startedAt + timeout(confirmations, this.#expected))
+    const sooner = Math.min(this.deadline, this.startedAt + timeout(confirmations, this.#expected))
+    this.deadline = Math.max(sooner, this.#notBefore)
   }
 }
