@@ -9,6 +9,7 @@ import * as Connections from "@parley/core/Connections"
 import * as Discovery from "@parley/core/Discovery"
 import * as Identity from "@parley/core/Identity"
 import type { NodeId } from "@parley/core/NodeId"
+import * as Protocol from "@parley/core/Protocol"
 import type { Address } from "@parley/core/Transport"
 import { Transport } from "@parley/core/Transport"
 import * as Gossip from "@parley/gossip/Gossip"
@@ -104,8 +105,14 @@ export const stranger: Effect.Effect<
 > = Effect.gen(function* () {
   const identity = Identity.generate()
   const { connections } = yield* ground(identity)
+  // It takes what is said to it, and makes nothing of it.
+  yield* connections.handle(Protocol.GOSSIP, () => ({
+    onMessage: () => {},
+    onWritable: () => {},
+    onClosed: () => {}
+  }))
   return { identity, connections }
-})
+}).pipe(Effect.orDie)
 
 /** Connects one node to another. */
 export const meet = (from: Ground, to: Joined): Effect.Effect<void> =>
