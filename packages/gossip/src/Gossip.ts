@@ -23,9 +23,12 @@ import type { Machine } from "@parley/core/Machine"
 import type { NodeId } from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import type { Query } from "@parley/core/Query"
-import { Engine, SOURCE } from "./internal/Engine.ts"
+import * as Statement from "./Statement.ts"
+import { type Counts, Engine, SOURCE } from "./internal/Engine.ts"
 import * as GossipMachine from "./GossipMachine.ts"
+import * as Statement from "./Statement.ts"
 
+export type { Counts } from "./internal/Engine.ts"
 export { SOURCE } from "./internal/Engine.ts"
 
 /** Records that one search gives: more than anybody asks at once. All others have been told as changes already. */
@@ -37,6 +40,8 @@ export interface Member {
   readonly neighbors: () => ReadonlyArray<NodeId>
   /** How many nodes' records are known, goodbyes included. */
   readonly records: () => number
+  /** What came and went, since the start. */
+  readonly counts: () => Counts
   readonly membership: Membership
   readonly carrier: Carrier
 }
@@ -62,6 +67,7 @@ const isAsked = ({ name, node }: Query, found: Found): boolean => {
 const memberOf = (engine: Engine, host: Host, connect: (found: Found) => void): Member => ({
   neighbors: () => [...engine.neighbors],
   records: () => engine.records.size,
+  counts: () => engine.counts(),
   membership: {
     advertise: Effect.suspend(() => {
       const refused = engine.advertise(host.record())
@@ -98,28 +104,21 @@ const memberOf = (engine: Engine, host: Host, connect: (found: Found) => void): 
 /** Addresses without a NodeId that are dialled at once: whoever answers there says who it is. */
 const MAX_STRANGERS = 4
 
-/** The machine that a node's gossip runs, and the state in which it begins. */
-export type MachineOf = (identity: Identity["Service"]) => {
-  readonly machine: Machine<
-    unknown,
-    GossipMachine.Message,
-    GossipMachine.Timer,
-    GossipMachine.Command,
-    GossipMachine.Told
-  >
-  readonly state: unknown
-}
+type AnyMachine = Machine<
+  unknown,
+  GossipMachine.Message,
+  GossipMachine.Timer,
+  GossipMachine.Command,
+  GossipMachine.Told
+>
 
-/** The usual machine, with choices that nobody can foresee. */
-const machineOf: MachineOf = ({ nodeId }) => ({
-  machine: GossipMachine.machine as Machine<
-    unknown,
-    GossipMachine.Message,
-    GossipMachine.Timer,
-    GossipMachine.Command,
-    GossipMachine.Told
-  >,
-  state: GossipMachine.make(nodeId, randomInt(0x1_0000_0000 - 1))
+/** The machine that a node's gossip runs, and the state in which it begins. */
+export type MachineOf = (terms: GossipMachine.Terms) => { readonly machine: AnyMachine; readonly state: unknown }
+
+/** The usual machine. */
+export const machineOf: MachineOf = (terms) => ({
+  machine: GossipMachine.machine as AnyMachine,
+  state: GossipMachine.make(terms)
 })
 
 /** Starts the gossip of one node. */
@@ -135,7 +134,24 @@ const start = Effect.fnUntraced(function* (
   }
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   const engine = yield* Effect.acquireRelease(
-    Effect.sync(() => new Engine({ identity, connections, fork, ...given(identity) })),
+    Effect.sync(
+      () =>
+        new Engine({
+          identity,
+          connections,
+          fork,
+          start: (verify) =>
+            given({
+              self: identity.nodeId,
+              // Higher than in any earlier life of the node, unless its clock was set back.
+              incarnation: Date.now(),
+              // Choices that nobody can foresee.
+              seed: randomInt(0xffff_ffff),
+              sign: (statement) => Statement.sign(identity, statement),
+              verify
+            })
+        })
+    ),
     (made) => Effect.sync(() => made.stop())
   )
   yield* connections

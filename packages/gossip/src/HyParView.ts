@@ -47,6 +47,8 @@ export type Command =
   | { readonly _tag: "Leave" }
   /** The peer is dead, as failure detection says: it is no neighbour and no contact. */
   | { readonly _tag: "Forget"; readonly peer: string }
+  /** The peer was held for dead, and answers: it may be the other side of what was a partition. */
+  | { readonly _tag: "Reunite"; readonly peer: string }
 
 export type Told =
   /** The peer is a neighbour: a link stands, and it agrees. */
@@ -228,6 +230,12 @@ const add = (state: State, peer: string, chosen: boolean, now: number, out: Acti
   out.push({ _tag: "Tell", told: { _tag: "NeighborUp", peer } })
 }
 
+const lookFor = (state: State, peer: string, now: number): void => {
+  state.lost.delete(peer)
+  state.lost.set(peer, now)
+  if (state.lost.size > MAX_LOST) state.lost.delete(state.lost.keys().next().value!)
+}
+
 /** Takes a peer out of the active view. It stays a contact, or is looked for, or neither. */
 const remove = (
   state: State,
@@ -242,11 +250,7 @@ const remove = (
   state.attempts = 0
   out.push({ _tag: "Tell", told: { _tag: "NeighborDown", peer, dropped: then === "dropped" } })
   if (then === "contact" || then === "dropped") remember(state, peer, peer, now - neighbour.since >= PROVEN_MS)
-  else if (then === "lost") {
-    state.lost.delete(peer)
-    state.lost.set(peer, now)
-    if (state.lost.size > MAX_LOST) state.lost.delete(state.lost.keys().next().value!)
-  }
+  else if (then === "lost") lookFor(state, peer, now)
   if (state.active.size === 0) state.introduced = false
   return true
 }
@@ -523,6 +527,10 @@ const onCommand = (state: State, command: Command, now: number, out: Actions): v
     case "Forget":
       state.passive.delete(command.peer)
       if (remove(state, command.peer, "lost", now, out)) out.push({ _tag: "Close", peer: command.peer })
+      return refill(state, now, out)
+    case "Reunite":
+      if (command.peer === state.self || state.active.has(command.peer)) return
+      lookFor(state, command.peer, now)
       return refill(state, now, out)
   }
 }
