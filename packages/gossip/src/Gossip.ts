@@ -26,7 +26,6 @@ import type { Query } from "@parley/core/Query"
 import * as Statement from "./Statement.ts"
 import { type Counts, Engine, SOURCE } from "./internal/Engine.ts"
 import * as GossipMachine from "./GossipMachine.ts"
-import * as Statement from "./Statement.ts"
 
 export type { Counts } from "./internal/Engine.ts"
 export { SOURCE } from "./internal/Engine.ts"
@@ -157,6 +156,7 @@ const start = Effect.fnUntraced(function* (
   yield* connections
     .handle(Protocol.GOSSIP, engine.links.accept)
     .pipe(Effect.mapError((error) => new DiscoveryError({ source: SOURCE, code: "Failed", detail: error.message })))
+  engine.command({ _tag: "Join", contacts: [] })
   yield* connections.observe({
     onConnected: (connection) => {
       engine.links.onConnected(connection)

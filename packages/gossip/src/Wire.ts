@@ -14,10 +14,9 @@ import { MAX_ADDRESS_LENGTH } from "@parley/core/AgentRecord"
 import type { NodeId } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
 import type * as AntiEntropy from "./AntiEntropy.ts"
-import type * as HyParView from "./HyParView.ts"
+import type { Held, Message } from "./GossipMachine.ts"
 import { Malformed, Reader, Writer } from "./internal/Bytes.ts"
 import * as Payload from "./Payload.ts"
-import type * as Plumtree from "./Plumtree.ts"
 import * as Statement from "./Statement.ts"
 import type * as Swim from "./Swim.ts"
 import { MAX_ABOUT, MAX_NEWS } from "./SwimTimes.ts"
@@ -69,11 +68,7 @@ export const Kind = {
   Items: 0x44
 } as const
 
-/** What anti-entropy holds: a payload, or a statement of failure detection. */
-export type Held = Uint8Array | Swim.Statement
-
-/** What nodes say to each other. */
-export type Message = HyParView.Message | Plumtree.Message | Swim.Message | AntiEntropy.Message<Held>
+export type { Message } from "./GossipMachine.ts"
 
 /** Bytes that are no message of gossip. */
 export class WireRefused extends Schema.TaggedError<WireRefused>()("WireRefused", { detail: Schema.String }) {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import * as Identity from "@parley/core/Identity"
 import { forRounds, mutate, seeded, type Seeded } from "@parley/core/testing/Seeded"
+import type { Message } from "@parley/gossip/GossipMachine"
 import * as Statement from "@parley/gossip/Statement"
 import type * as Swim from "@parley/gossip/Swim"
 import * as Wire from "@parley/gossip/Wire"
@@ -28,7 +29,7 @@ const accusation = said({ _tag: "Accusation" }, 5)
 const aliveHex = `01${adaKey}00000000000501${hex(alive.evidence)}`
 const accusationHex = `02${adaKey}000000000005${bobKey}${hex(accusation.evidence)}`
 
-const snapshots: ReadonlyArray<readonly [Wire.Message, string]> = [
+const snapshots: ReadonlyArray<readonly [Message, string]> = [
   [{ _tag: "Join" }, "10"],
   [{ _tag: "ForwardJoin", peer: ada.nodeId, ttl: 6 }, `1106${adaKey}01${address}`],
   [{ _tag: "Neighbor", priority: "high" }, "1201"],
@@ -70,7 +71,7 @@ const snapshots: ReadonlyArray<readonly [Wire.Message, string]> = [
   ]
 ]
 
-const back = (bytes: Uint8Array): Wire.Message => {
+const back = (bytes: Uint8Array): Message => {
   const decoded = Wire.decode(bytes)
   if (decoded instanceof Wire.WireRefused) throw decoded
   return decoded.message

@@ -11,9 +11,12 @@ import type { Action, Event, Machine } from "@parley/core/Machine"
 import type { NodeId } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
 import * as Envelope from "../Envelope.ts"
+import type * as AntiEntropy from "../AntiEntropy.ts"
 import type { Command, Message, Timer, Told } from "../GossipMachine.ts"
 import * as Payload from "../Payload.ts"
 import type { Carried } from "../Plumtree.ts"
+import * as Statement from "../Statement.ts"
+import type * as Swim from "../Swim.ts"
 import * as Wire from "../Wire.ts"
 import { AddressBook } from "./AddressBook.ts"
 import { Believed } from "./Believed.ts"
@@ -43,6 +46,8 @@ export const ADVERTISE_MS = 250
 export const MAX_TOPICS = 4_096
 /** How often gaps are looked at, and records that have expired, in ms. */
 const TICK_MS = 100
+/** How long messages of topics are held for who missed them, in ms: a partition of a minute and a half, and time to meet again. */
+export const HELD_MS = 120_000
 const PRUNE_MS = 30_000
 /** Stands for all peers together among the keys of a rate limit. */
 const ALL = ""
@@ -51,14 +56,34 @@ const ALL = ""
 type Reading = Payload.Read | { readonly _tag: "Again"; readonly origin: NodeId }
 type Happening = Event<Message, Timer, Command>
 
+/** What came and went, since the start. */
+export interface Counts {
+  /** Messages of all kinds that came, and their bytes. */
+  readonly messages: number
+  readonly bytes: number
+  /** Payloads among them, each time that one came. */
+  readonly payloads: number
+  /** Payloads that were new. */
+  readonly fresh: number
+  /** Connections made for gossip. */
+  readonly dials: number
+}
+
 /** What the engine needs of its node. */
 export interface Deps<State> {
   readonly identity: Identity["Service"]
   readonly connections: LinksDeps["connections"]
   readonly fork: LinksDeps["fork"]
-  readonly machine: Machine<State, Message, Timer, Command, Told>
-  readonly state: State
+  /** The machine and the state in which it begins. `verify`: whether a statement of failure detection is signed. */
+  readonly start: (verify: (statement: Swim.Statement) => boolean) => {
+    readonly machine: Machine<State, Message, Timer, Command, Told>
+    readonly state: State
+  }
 }
+
+/** When a record stops to count; a goodbye does once no older record can be alive. */
+const lastDayOf = (record: AgentRecord.AgentRecord): number =>
+  AgentRecord.isTombstone(record) ? record.issuedAt + AgentRecord.MAX_LIFETIME : record.expiresAt
 
 /** The gossip of one node. */
 export class Engine<State = unknown> {
@@ -94,19 +119,25 @@ export class Engine<State = unknown> {
   readonly #events: Array<{ readonly event: Happening; readonly read: Reading | undefined }> = []
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
   readonly #ticks: ReadonlyArray<ReturnType<typeof setInterval>>
+  readonly #machine: Machine<State, Message, Timer, Command, Told>
   #state: State
   #stepping = false
   /** What the payload of the event under way was read as. */
   #reading: Reading | undefined
+  /** A statement of the message under way was forged. */
+  #forged = false
   #stopped = false
   #own: AgentRecord.AgentRecord | undefined
   #advertisedAt = Number.NEGATIVE_INFINITY
   #advertising = false
   #lastEpoch = 0
+  readonly #tally = { messages: 0, bytes: 0, payloads: 0, fresh: 0 }
 
   constructor(deps: Deps<State>) {
     this.#deps = deps
-    this.#state = deps.state
+    const { machine, state } = deps.start((statement) => this.#isGenuine(statement))
+    this.#machine = machine
+    this.#state = state
     this.nodeId = deps.identity.nodeId
     this.#ordering = new Ordering((heard) => this.#tell(heard))
     this.feed = Feed.make<Found>(() => this.#live())
@@ -177,7 +208,7 @@ export class Engine<State = unknown> {
     messages.charge(ALL, 1, now)
     const { epoch, next: seq } = this.#count(topic)
     const sealed = Envelope.seal(this.#deps.identity, { epoch, seq, at: Date.now(), topic, text })
-    this.#send(Payload.ofEnvelope(sealed))
+    this.#send(Payload.ofEnvelope(sealed), { _tag: "Topic", origin: this.nodeId, envelope: sealed })
     this.#tell({ topic, from: this.nodeId, seq, text })
     return this.neighbors.size
   }
@@ -244,7 +275,7 @@ export class Engine<State = unknown> {
     }
     if (this.#own === undefined) return
     this.#advertisedAt = performance.now()
-    this.#send(Payload.ofRecord(this.#own))
+    this.#send(Payload.ofRecord(this.#own), { _tag: "Record", origin: this.nodeId, record: this.#own })
   }
 
   /** Takes in a record that its node's signature vouches for. */
@@ -276,26 +307,39 @@ export class Engine<State = unknown> {
 
   // --- the machine
 
-  #send({ id, payload }: Carried): void {
+  #send({ id, payload }: Carried, read: Payload.Read): void {
     this.#believed.add(id, this.nodeId)
     this.command({ _tag: "Publish", id, payload })
+    this.#hold(read, id, payload, undefined)
+  }
+
+  /** What came and went, since the start. */
+  counts(): Counts {
+    return { ...this.#tally, dials: this.links.dials }
   }
 
   /** Handles a message of a peer; how long the peer has to pause, or undefined when it broke the protocol. */
   #receive(peer: NodeId, bytes: Uint8Array): number | undefined {
     if (this.#stopped) return 0
     const began = performance.now()
+    this.#tally.messages++
+    this.#tally.bytes += bytes.length
     const decoded = Wire.decode(bytes)
     if (decoded instanceof Wire.WireRefused) return undefined
     for (const { addresses, node } of decoded.hints)
       if (node !== this.nodeId) this.#book.add(node, addresses, "another")
-    const message = decoded.message as Message
+    const { message } = decoded
     if (message._tag === "Gossip") {
+      this.#tally.payloads++
       const read = this.#believe(message.id, message.payload, began)
       if (read === "hostile") return undefined
       if (read !== "dropped")
         this.#happen({ _tag: "Message", now: began, from: peer, message: { ...message, origin: read.origin } }, read)
     } else this.#happen({ _tag: "Message", now: began, from: peer, message })
+    if (this.#forged) {
+      this.#forged = false
+      return undefined
+    }
     return this.#charge(peer, began)
   }
 
@@ -331,7 +375,16 @@ export class Engine<State = unknown> {
       bytes.charge(read.origin, payload.length, now)
     }
     this.#believed.add(id, read.origin)
+    this.#tally.fresh++
     return read
+  }
+
+  /** Whether a statement is its maker's. One that is not, no honest node passes on. */
+  #isGenuine(statement: Swim.Statement): boolean {
+    if (statement.incarnation > Date.now() + Statement.CLOCK_SKEW_MS) return false
+    const isGenuine = Statement.isGenuine(statement)
+    if (!isGenuine) this.#forged = true
+    return isGenuine
   }
 
   /** A record of an earlier run of this node is not passed on once this run has said more. */
@@ -346,7 +399,7 @@ export class Engine<State = unknown> {
     this.#stepping = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        const [state, actions] = this.#deps.machine.step(this.#state, next.event)
+        const [state, actions] = this.#machine.step(this.#state, next.event)
         this.#state = state
         this.#reading = next.read
         for (const action of actions) this.#act(action)
@@ -383,12 +436,58 @@ export class Engine<State = unknown> {
         return
       case "Deliver": {
         const read = this.#reading
-        if (read?._tag === "Record") this.#learn(read.record)
-        else if (read?._tag === "Topic" && this.#topics.has(read.envelope.topic))
-          this.#ordering.take(read.envelope, performance.now())
-        return
+        if (read === undefined || read._tag === "Again") return
+        this.#take(read)
+        return this.#hold(read, told.id, told.payload, undefined)
       }
+      case "Came":
+        return this.#came(told.item, told.from as NodeId)
+      case "MemberDown":
+      case "MemberLeft":
+        this.#dead.add(told.peer as NodeId)
+        return
+      case "MemberUp":
+        this.#dead.delete(told.peer as NodeId)
+        return
+      default:
+        return
     }
+  }
+
+  /** Takes in what was believed. */
+  #take(read: Payload.Read): void {
+    if (read._tag === "Record") return this.#learn(read.record)
+    if (this.#topics.has(read.envelope.topic)) this.#ordering.take(read.envelope, performance.now())
+  }
+
+  /** Has anti-entropy hold what was believed; `from` tells who brought it that way, and then it is offered to neighbours. */
+  #hold(read: Payload.Read, id: string, payload: Uint8Array, from: NodeId | undefined): void {
+    const now = Date.now()
+    const isRecord = read._tag === "Record"
+    const until = isRecord ? lastDayOf(read.record) : read.envelope.at + HELD_MS
+    if (until <= now) return
+    const key = isRecord ? `r${read.record.node}` : `m${id}`
+    this.command({
+      _tag: "Put",
+      item: { key, version: isRecord ? read.record.seq : 0, payload, bytes: payload.length },
+      ttlMs: until - now,
+      spread: from !== undefined,
+      ...(from === undefined ? {} : { from })
+    })
+  }
+
+  /** Something that broadcast has missed, or that came this way first. */
+  #came({ key, payload, version }: AntiEntropy.Item<Uint8Array>, from: NodeId): void {
+    const id = Payload.idOf(payload)
+    const read = this.#believe(id, payload, performance.now())
+    if (read === "hostile") return this.links.shun(from)
+    if (read === "dropped") return
+    if (read._tag === "Again") return this.command({ _tag: "Ignore", key, version, ttlMs: HELD_MS })
+    const isNamedSo =
+      read._tag === "Record" ? key === `r${read.record.node}` && version === read.record.seq : key === `m${id}`
+    if (!isNamedSo) return this.links.shun(from)
+    this.#take(read)
+    this.#hold(read, id, payload, from)
   }
 
   #after(ms: number, run: () => void): void {

@@ -5,7 +5,6 @@
  * there is no connection, one is made from the addresses that are known; one that was made for gossip is let go again when
  * neither gossip nor anything else uses it, so that a node stays connected to its neighbours and not to everybody.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Connections } from "@parley/core/Connections"
@@ -80,6 +79,8 @@ export class Links {
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
   readonly #sweep: ReturnType<typeof setInterval>
   #dialling = 0
+  /** Connections made for gossip. */
+  dials = 0
   #stopped = false
 
   constructor(deps: Deps) {
@@ -267,16 +268,15 @@ export class Links {
       const before = connections.get(peer)
       const dial = connections.connect({ node: peer, addresses: addressesOf(peer) }).pipe(
         Effect.timeout(DIAL_MS),
-        Effect.matchCause({
-          onFailure: (cause) => (Cause.hasInterruptsOnly(cause) ? undefined : undefined),
-          onSuccess: (connection) => connection
-        }),
+        Effect.catchCause(() => Effect.as(Effect.void, undefined)),
         Effect.map((connection) => {
           this.#dialling--
           link.dialling = false
           if (this.#stopped) return
-          if (connection !== undefined && connection !== before && connection.direction === "outbound")
+          if (connection !== undefined && connection !== before && connection.direction === "outbound") {
+            this.dials++
             this.#made.set(connection, undefined)
+          }
           if (connection === undefined || !this.#open(link, connection)) this.#fail(link)
           this.#dial()
         })
@@ -363,12 +363,10 @@ export class Links {
 
   /** There is no link, or no more. */
   #fail(link: Link): void {
-    const told = link.up
-    const waited = link.queue.length > 0 || link.dialling
     this.#endOut(link)
     link.up = false
     this.#tidy(link)
-    if ((told || waited || !told) && !this.#stopped) this.#deps.onDown(link.peer)
+    if (!this.#stopped) this.#deps.onDown(link.peer)
   }
 
   #drop(link: Link, why: ResetCode): void {
