@@ -223,11 +223,14 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
   }
 }
 
-/** Wherever it was dialled, nobody listens any more: it has not just become unreachable. */
+/** Nobody listens there, or another node does. */
+const isElsewhere = (reason: TransportErrorReason): boolean =>
+  (reason._tag === "DialFailed" && reason.refused === true) ||
+  (reason._tag === "HandshakeFailed" && reason.code === "UnexpectedPeer")
+
+/** Wherever a peer was dialled, it is not there any more: it has not just become unreachable. */
 export const isRefusal = ({ reason }: TransportError): boolean =>
-  reason._tag === "AllFailed"
-    ? reason.causes.every((cause) => cause._tag === "DialFailed" && cause.refused === true)
-    : reason._tag === "DialFailed" && reason.refused === true
+  reason._tag === "AllFailed" ? reason.causes.every(isElsewhere) : isElsewhere(reason)
 
 /** How a node reaches peers at addresses of some schemes. */
 export class Transport extends Context.Service<

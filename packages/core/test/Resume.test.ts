@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Envelope from "../src/internal/Envelope.ts"
+import { ACCEPT_AFTER_MS } from "../src/internal/Executor.ts"
 import * as TaskId from "../src/internal/TaskId.ts"
 import { addressOf, makeEndless, makeMesh, makeSignal, type Member, reasonOf, run, until } from "./mesh.ts"
 
@@ -74,6 +75,25 @@ describe("a task whose connection breaks", () => {
         expect(runs).toBe(1)
         const told = events.filter((tag) => tag !== "Searching" && tag !== "Trust")
         expect(told).toEqual(["Sent", "Resumed", "Accepted", "Resumed", "Resumed", "Answered"])
+      })
+    ))
+
+  test("is accepted once on each stream", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob } = yield* pair()
+        const began = makeSignal()
+        yield* ada.serve(Work, () =>
+          Effect.andThen(
+            Effect.sync(began.tell),
+            // Longer than an executor takes to say that it has accepted a task.
+            Effect.as(Effect.sleep(ACCEPT_AFTER_MS + 50), "done")
+          )
+        )
+        const call = yield* Effect.forkChild(bob.call(Work, 1))
+        yield* began.wait
+        cut(bob)
+        expect(yield* Fiber.join(call)).toBe("done")
       })
     ))
 

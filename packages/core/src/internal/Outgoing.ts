@@ -173,7 +173,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
     this.#host.peers.began(candidate.node)
     this.#host.deadlines.add(this, this.#silent ? deadlineMs / 2 : deadlineMs, now)
     const stream = connection.open(Protocol.CALL, this)
-    if (stream === undefined) return this.#fail(noMoreStreams(connection))
+    if (stream === undefined) return this.#refused(connection)
     this.#stream = stream
     const body = job.raw ? Envelope.bytesOf(job.body) : job.body
     stream.send(Envelope.encodeRequest(this), body, true)
@@ -308,7 +308,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
     this.#host.deadlines.drop(this)
     this.#host.deadlines.add(this, this.#silent ? Math.max(0, left - this.terms.deadlineMs / 2) : left, now)
     this.#send(Envelope.encodeResume(this, this.seen), undefined)
-    this.onResumed()
+    if (this.#stream !== undefined) this.onResumed()
   }
 
   abandon(): void {
@@ -332,9 +332,14 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
 
   #send(head: Uint8Array, body: string | Uint8Array | undefined): void {
     const stream = this.terms.connection.open(Protocol.CALL, this)
-    if (stream === undefined) return this.abandon()
+    if (stream === undefined) return this.#refused(this.terms.connection)
     this.#stream = stream
     stream.send(head, body, true)
+  }
+
+  /** A connection takes no stream: where it is about to go, another one may. */
+  #refused(connection: Connection): void {
+    if (connection.state() === "open" || !this.#waits()) this.#fail(noMoreStreams(connection))
   }
 
   #bad(detail: string): void {

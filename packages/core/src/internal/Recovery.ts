@@ -130,7 +130,8 @@ export class Recovery {
   /** A connection stands, whoever made it. */
   readonly connected = (connection: Connection): void => {
     const lost = this.#lost.get(connection.peer)
-    if (lost === undefined) return
+    // It may have broken again meanwhile.
+    if (lost === undefined || connection.state() !== "open") return
     for (const { message } of lost.cancelled.splice(0)) {
       const stream = connection.open(Protocol.CALL, nobody)
       stream?.send(message, undefined, true)
