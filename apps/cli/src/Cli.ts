@@ -105,6 +105,18 @@ const status = Command.make(
   ])
 )
 
+const doctor = Command.make(
+  "doctor",
+  Flags.doctor,
+  lazily(() => import("./commands/Doctor.ts"))
+).pipe(
+  Command.withDescription("Find out what is wrong here, or with the way to a peer, and what to do"),
+  Command.withExamples([
+    example("parley doctor --tracker tcp://tracker.example:7878", "Key, port, multicast, NAT, relays, clock"),
+    example("parley doctor z6Mk… --tracker tcp://tracker.example:7878", "Why a peer is relayed, or not reached at all")
+  ])
+)
+
 const serve = Command.make(
   "serve",
   Flags.serve,
@@ -277,6 +289,7 @@ export const parley = root.pipe(
     identity("pubkey", "Print the public key, as hex"),
     identity("fingerprint", "Print the fingerprint, for people to compare"),
     status,
+    doctor,
     serve,
     tracker,
     dht,

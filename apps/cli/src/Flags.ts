@@ -194,6 +194,14 @@ export const status = {
 }
 export type Status = Infer<typeof status>
 
+export const doctor = {
+  ...joining,
+  ...listening,
+  noListen: yes("no-listen", "Examine a node that accepts no connections"),
+  target: optionalArgument("peer", "NODEID or ADDRESS of a peer: whether and how it is reached, and why not directly")
+}
+export type Doctor = Infer<typeof doctor>
+
 export const serve = {
   ...joining,
   ...listening,

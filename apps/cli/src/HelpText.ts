@@ -37,6 +37,7 @@ export const coloured: string = [
   "  \u001b[36mpubkey\u001b[0m         Print the public key, as hex",
   "  \u001b[36mfingerprint\u001b[0m    Print the fingerprint, for people to compare",
   "  \u001b[36mstatus\u001b[0m         Show the configuration, and who can be reached; or look at one node",
+  "  \u001b[36mdoctor\u001b[0m         Find out what is wrong here, or with the way to a peer, and what to do",
   "  \u001b[36mserve\u001b[0m          Serve capabilities with any program, or from a module, until stopped",
   "  \u001b[36mtracker\u001b[0m        Introduce peers, and relay between those that cannot reach each other, until stopped",
   "  \u001b[36mdht\u001b[0m            Run a node of an own DHT, which also introduces and relays, until stopped",

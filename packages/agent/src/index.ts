@@ -1,4 +1,5 @@
 export * as Agent from "./Agent.ts"
+export * as Doctor from "./Doctor.ts"
 export * as Layers from "./Layers.ts"
 export * as Invitation from "./Invitation.ts"
 export * as NetworkFolder from "./NetworkFolder.ts"
