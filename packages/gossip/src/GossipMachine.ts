@@ -11,8 +11,9 @@
  */
 import type { Action, Event, Machine } from "@parley/core/Machine"
 import * as AntiEntropy from "./AntiEntropy.ts"
-import * as HyParView from "./HyParView.ts"
-import * as Plumtree from "./Plumtree.ts"
+import type * as HyParView from "./HyParView.ts"
+import * as OverlayMachine from "./OverlayMachine.ts"
+import type * as Plumtree from "./Plumtree.ts"
 import * as Swim from "./Swim.ts"
 import { FORGET_MS, GUEST_MS } from "./SwimTimes.ts"
 
@@ -20,11 +21,10 @@ import { FORGET_MS, GUEST_MS } from "./SwimTimes.ts"
 export type Held = Uint8Array | Swim.Statement
 
 /** What crosses the wire. */
-export type Message = HyParView.Message | Plumtree.Message | Swim.Message | AntiEntropy.Message<Held>
+export type Message = OverlayMachine.Message | Swim.Message | AntiEntropy.Message<Held>
 
 export type Timer =
-  | HyParView.Timer
-  | Plumtree.Timer
+  | OverlayMachine.Timer
   | Swim.Timer
   | AntiEntropy.Timer
   /** A link that one part needs no more, and another did a moment ago. */
@@ -32,14 +32,12 @@ export type Timer =
 
 /** What the layer above wants. */
 export type Command =
-  | HyParView.Command
-  | Plumtree.Publish
+  | OverlayMachine.Command
   | Extract<AntiEntropy.Command<Uint8Array>, { readonly _tag: "Put" | "Drop" | "Ignore" }>
 
 /** What the layer above hears. */
 export type Told =
-  | HyParView.Told
-  | Plumtree.Told
+  | OverlayMachine.Told
   | Extract<Swim.Told, { readonly _tag: "MemberUp" | "MemberSuspect" | "MemberDown" | "MemberLeft" }>
   | AntiEntropy.Told<Uint8Array>
 
@@ -51,8 +49,8 @@ export interface Terms extends Swim.Terms {
 
 export interface State {
   readonly self: string
-  readonly overlay: HyParView.State
-  readonly broadcast: Plumtree.State
+  /** Overlay and broadcast. */
+  readonly mesh: OverlayMachine.State
   readonly swim: Swim.State
   readonly entropy: AntiEntropy.State<Held>
   /** When failure detection or anti-entropy used the link to one who is no neighbour. */
@@ -68,8 +66,7 @@ const MAX_GUESTS = 256
 /** A node that has not joined. `seed` makes its random choices. */
 export const make = (terms: Terms): State => ({
   self: terms.self,
-  overlay: HyParView.make(terms.self, terms.seed, terms.overlay),
-  broadcast: Plumtree.make(terms.self, terms.seed ^ 0x5bd1_e995, terms.broadcast),
+  mesh: OverlayMachine.make(terms),
   swim: Swim.make({ ...terms, seed: terms.seed ^ 0x2545_f491 }),
   entropy: AntiEntropy.make<Held>({ self: terms.self, seed: terms.seed ^ 0x1b87_3593 }),
   guests: new Map(),
@@ -83,31 +80,30 @@ const entropyMachine = AntiEntropy.machine<Held>()
 const command = <Command>(now: number, wanted: Command) => ({ _tag: "Command", now, command: wanted }) as const
 
 const isBeside = (state: State, peer: string): boolean =>
-  state.overlay.active.has(peer) || state.overlay.asked.has(peer)
+  state.mesh.overlay.active.has(peer) || state.mesh.overlay.asked.has(peer)
 
 /** Failure detection or anti-entropy sends to, or hears, a peer. */
 const visit = (state: State, peer: string, now: number): void => {
-  if (state.overlay.active.has(peer)) return
+  if (state.mesh.overlay.active.has(peer)) return
   state.guests.delete(peer)
   state.guests.set(peer, now)
   if (state.guests.size > MAX_GUESTS) state.guests.delete(state.guests.keys().next().value!)
 }
 
-const stepOverlay = (
+const stepMesh = (
   state: State,
-  event: Event<HyParView.Message, HyParView.Timer, HyParView.Command>,
+  event: Event<OverlayMachine.Message, OverlayMachine.Timer, OverlayMachine.Command>,
   out: Actions
 ): void => {
-  for (const action of HyParView.step(state.overlay, event)[1]) {
+  for (const action of OverlayMachine.machine.step(state.mesh, event)[1]) {
     if (action._tag === "Close") close(state, action.peer, event.now, out)
     else out.push(action)
-    if (action._tag !== "Tell") continue
-    const { told } = action
-    const isUp = told._tag === "NeighborUp"
-    if (isUp) state.guests.delete(told.peer)
-    stepBroadcast(state, command(event.now, told), out)
-    stepSwim(state, command(event.now, { _tag: "Watch", peer: told.peer, watched: isUp }), out)
-    stepEntropy(state, command(event.now, { _tag: "Beside", peer: told.peer, beside: isUp }), out)
+    if (action._tag !== "Tell" || action.told._tag === "Deliver") continue
+    const { _tag, peer } = action.told
+    const isUp = _tag === "NeighborUp"
+    if (isUp) state.guests.delete(peer)
+    stepSwim(state, command(event.now, { _tag: "Watch", peer, watched: isUp }), out)
+    stepEntropy(state, command(event.now, { _tag: "Beside", peer, beside: isUp }), out)
   }
 }
 
@@ -118,14 +114,6 @@ const close = (state: State, peer: string, now: number, out: Actions): void => {
     state.guests.delete(peer)
     out.push({ _tag: "Close", peer })
   } else out.push({ _tag: "After", ms: usedAt + GUEST_MS - now, timer: { _tag: "CloseGuest", peer } })
-}
-
-const stepBroadcast = (
-  state: State,
-  event: Event<Plumtree.Message, Plumtree.Timer, Plumtree.Command>,
-  out: Actions
-): void => {
-  for (const action of Plumtree.step(state.broadcast, event)[1]) out.push(action)
 }
 
 const stepSwim = (state: State, event: Event<Swim.Message, Swim.Timer, Swim.Command>, out: Actions): void => {
@@ -156,11 +144,11 @@ const onMember = (state: State, told: Swim.Told, now: number, out: Actions): voi
     }
     case "Met":
       stepEntropy(state, command(now, { _tag: "Exchange", peer: told.peer }), out)
-      if (told.returned) stepOverlay(state, command(now, { _tag: "Reunite", peer: told.peer }), out)
+      if (told.returned) stepMesh(state, command(now, { _tag: "Reunite", peer: told.peer }), out)
       return
     default:
       out.push({ _tag: "Tell", told })
-      if (told._tag === "MemberDown") stepOverlay(state, command(now, { _tag: "Forget", peer: told.peer }), out)
+      if (told._tag === "MemberDown") stepMesh(state, command(now, { _tag: "Forget", peer: told.peer }), out)
   }
 }
 
@@ -188,11 +176,6 @@ const stepEntropy = (
 
 const onMessage = (state: State, now: number, from: string, message: Message, out: Actions): void => {
   switch (message._tag) {
-    case "Gossip":
-    case "IHave":
-    case "Graft":
-    case "Prune":
-      return stepBroadcast(state, { _tag: "Message", now, from, message }, out)
     case "Ping":
     case "Ack":
     case "PingRequest":
@@ -208,16 +191,12 @@ const onMessage = (state: State, now: number, from: string, message: Message, ou
       visit(state, from, now)
       return stepEntropy(state, { _tag: "Message", now, from, message }, out)
     default:
-      return stepOverlay(state, { _tag: "Message", now, from, message }, out)
+      return stepMesh(state, { _tag: "Message", now, from, message }, out)
   }
 }
 
 const onTimer = (state: State, now: number, timer: Timer, out: Actions): void => {
   switch (timer._tag) {
-    case "LazyPush":
-    case "Missing":
-    case "Expire":
-      return stepBroadcast(state, { _tag: "Timer", now, timer }, out)
     case "SwimWake":
       return stepSwim(state, { _tag: "Timer", now, timer }, out)
     case "EntropyWake":
@@ -226,14 +205,12 @@ const onTimer = (state: State, now: number, timer: Timer, out: Actions): void =>
       if (state.guests.has(timer.peer) && !isBeside(state, timer.peer)) close(state, timer.peer, now, out)
       return
     default:
-      return stepOverlay(state, { _tag: "Timer", now, timer }, out)
+      return stepMesh(state, { _tag: "Timer", now, timer }, out)
   }
 }
 
 const onCommand = (state: State, now: number, wanted: Command, out: Actions): void => {
   switch (wanted._tag) {
-    case "Publish":
-      return stepBroadcast(state, command(now, wanted), out)
     case "Put":
     case "Drop":
     case "Ignore":
@@ -241,13 +218,13 @@ const onCommand = (state: State, now: number, wanted: Command, out: Actions): vo
     case "Join":
       if (!state.started) stepSwim(state, command(now, { _tag: "SwimStart" }), out)
       state.started = true
-      return stepOverlay(state, command(now, wanted), out)
+      return stepMesh(state, command(now, wanted), out)
     case "Leave":
       stepSwim(state, command(now, { _tag: "SwimLeave" }), out)
       state.started = false
-      return stepOverlay(state, command(now, wanted), out)
+      return stepMesh(state, command(now, wanted), out)
     default:
-      return stepOverlay(state, command(now, wanted), out)
+      return stepMesh(state, command(now, wanted), out)
   }
 }
 
@@ -273,7 +250,7 @@ export const step = (
       stepSwim(state, event, out)
       stepEntropy(state, event, out)
       if (event._tag === "LinkDown") state.guests.delete(event.peer)
-      stepOverlay(state, event, out)
+      stepMesh(state, event, out)
   }
   return [state, out]
 }
