@@ -234,7 +234,7 @@ const discovery = (
   const dht = dhtOf(options)
   const layers: ReadonlyArray<Layer.Layer<Discovery.Discovery, Discovery.DiscoveryError, Identity.Identity>> = [
     ...(peers.length > 0 ? [Static.layer(peers)] : []),
-    ...(mdns ? [Mdns.layer] : []),
+    ...(mdns ? [networkKey === undefined ? Mdns.layer : Mdns.layerWith({ networkKey })] : []),
     ...trackers.map((at) => Tracker.layer({ at })),
     ...(dht === undefined ? [] : [dhtLayer(dht, networkKey, options)]),
     ...(registry === undefined ? [] : [registry.discovery])

@@ -4,6 +4,9 @@
  * A node shows as an instance of `_parley._tcp.local` that is named after its key's fingerprint: PTR, SRV, TXT with the
  * NodeId, A and AAAA. Nothing else is told: no agent name, no capability; the record is asked for over an authenticated
  * connection. Everything heard is a hint from nobody in particular, and bounded. IPv4 multicast on every interface.
+ *
+ * In a private network (`networkKey`) not even that is told to others: names rotate, and what they say is sealed; see
+ * `internal/BlindDialect.ts`.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,7 +14,11 @@ import * as Stream from "effect/Stream"
 import * as AgentRecord from "@parley/core/AgentRecord"
 import { counted, Discovery, DiscoveryError, type Found, type Host, type Membership } from "@parley/core/Discovery"
 import * as Feed from "@parley/core/Feed"
+import * as Perimeter from "@parley/core/Perimeter"
+import * as BlindDialect from "./internal/BlindDialect.ts"
+import type { Dialect } from "./internal/Dialect.ts"
 import * as Interfaces from "./internal/Interfaces.ts"
+import * as PlainDialect from "./internal/PlainDialect.ts"
 import { NoInterface, Responder } from "./internal/Responder.ts"
 import { SOURCE } from "./internal/ServiceCache.ts"
 
@@ -33,14 +40,23 @@ export interface Options {
   readonly interfaces?: ReadonlyArray<string>
   /** Default: `PORT`. On another one, only nodes that say the same are found. */
   readonly port?: number
+  /** The private network's key, 32 bytes: only its members find this node, and are found. */
+  readonly networkKey?: Uint8Array
 }
 
-const open = (host: Host, options: Options, onFound: (found: Found) => void) =>
+const open = (
+  host: Host,
+  options: Options,
+  perimeter: Perimeter.Rules,
+  dialect: Dialect,
+  onFound: (found: Found) => void
+) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
         const { interfaces, port = PORT } = options
-        const responder = new Responder({ node: host.nodeId, port, interfaces, onFound })
+        const { allows } = perimeter
+        const responder = new Responder({ node: host.nodeId, port, interfaces, allows, dialect, onFound })
         await responder.open()
         return responder
       },
@@ -54,10 +70,20 @@ const open = (host: Host, options: Options, onFound: (found: Found) => void) =>
   )
 
 const join = Effect.fn("Mdns.join")(function* (host: Host, options: Options) {
-  const others = (): ReadonlyArray<Found> => responder.cache.known().filter(({ node }) => node !== host.nodeId)
+  const perimeter = yield* Perimeter.Perimeter
+  const { networkKey } = options
+  if (host.isPrivate && networkKey === undefined) {
+    const detail = "this node is of a private network, and would be shown in clear: give mDNS the network's key"
+    return yield* new DiscoveryError({ source: SOURCE, code: "Refused", detail })
+  }
+  const dialect =
+    networkKey === undefined
+      ? PlainDialect.make(host.nodeId)
+      : BlindDialect.make(host.nodeId, networkKey, perimeter.allows)
+  const others = (): ReadonlyArray<Found> => dialect.known().filter(({ node }) => node !== host.nodeId)
   const feed = Feed.make<Found>(() => others())
   yield* Effect.addFinalizer(() => Effect.sync(() => feed.end()))
-  const responder = yield* open(host, options, feed.publish)
+  const responder = yield* open(host, options, perimeter, dialect, feed.publish)
   yield* Effect.logDebug(`mDNS on ${responder.interfaces.join(", ")}`)
   const membership: Membership = {
     advertise: Effect.sync(() => {

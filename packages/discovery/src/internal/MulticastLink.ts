@@ -7,6 +7,15 @@ import { type Interface, isOnLink } from "./Interfaces.ts"
 export const MAX_PACKET_BYTES = 4_096
 /** Packets taken per second on one interface: far above what a link of a thousand nodes says. More are dropped. */
 export const MAX_PACKETS_PER_SECOND = 1_000
+/** Of these, packets of one address: a node that is asked often says ten. Who floods is not heard, and others are. */
+export const MAX_PACKETS_PER_SENDER = 100
+/**
+ * Packets a second that are taken from addresses which spoke for a node before, also where others have used up all the rest by posing as
+ * many.
+ */
+export const PACKETS_FOR_KNOWN = 500
+/** Addresses remembered that spoke for a node; the one heard of longest ago goes. */
+export const MAX_KNOWN_SENDERS = 1_024
 /** How long opening may take, in milliseconds. */
 const OPEN_MS = 1_000
 
@@ -29,6 +38,7 @@ export class MulticastLink {
   readonly interface: Interface
   readonly #mdns: multicastDns.MulticastDNS
   readonly #port: number
+  readonly #trusted = new Set<string>()
   #closed = false
 
   private constructor(at: Interface, mdns: multicastDns.MulticastDNS, port: number) {
@@ -42,7 +52,7 @@ export class MulticastLink {
     const socket = createSocket({ type: "udp4", reuseAddr: true })
     const mdns = multicastDns({ socket, port, interface: at.address, bind: "0.0.0.0" })
     const link = new MulticastLink(at, mdns, port)
-    guard(socket, at)
+    guard(socket, at, link.#trusted)
     return new Promise((resolve, reject) => {
       let settled = false
       let warning = "it cannot join the multicast group"
@@ -70,6 +80,18 @@ export class MulticastLink {
   /** The port that it listens on and sends to. */
   get port(): number {
     return this.#port
+  }
+
+  /** An address has spoken for a node: a flood by others does not drown it. */
+  trust(address: string): void {
+    this.#trusted.delete(address)
+    if (this.#trusted.size >= MAX_KNOWN_SENDERS) {
+      for (const oldest of this.#trusted) {
+        this.#trusted.delete(oldest)
+        break
+      }
+    }
+    this.#trusted.add(address)
   }
 
   query(message: Message): Promise<void> {
@@ -101,19 +123,44 @@ export class MulticastLink {
 }
 
 /** Lets only packets through that are small enough, not too many, and sent from this link. */
-const guard = (socket: ReturnType<typeof createSocket>, at: Interface): void => {
+const guard = (socket: ReturnType<typeof createSocket>, at: Interface, trusted: ReadonlySet<string>): void => {
   const listeners = socket.listeners("message")
   socket.removeAllListeners("message")
-  let second = 0
-  let taken = 0
+  const budget = new PacketBudget(trusted)
   socket.on("message", (message, from) => {
     if (message.length > MAX_PACKET_BYTES || !isOnLink(at, from.address)) return
-    const now = Math.floor(performance.now() / 1000)
-    if (now !== second) {
-      second = now
-      taken = 0
-    }
-    if (++taken > MAX_PACKETS_PER_SECOND) return
+    if (!budget.take(from.address, performance.now())) return
     for (const listener of listeners) listener.call(socket, message, from)
   })
+}
+
+/** Which packets of a second are taken, by who sent them. */
+export class PacketBudget {
+  readonly #trusted: ReadonlySet<string>
+  readonly #bySender = new Map<string, number>()
+  #second = 0
+  #others = 0
+  #known = 0
+
+  constructor(trusted: ReadonlySet<string>) {
+    this.#trusted = trusted
+  }
+
+  /** Takes a packet's place; false when there is none. `now` in milliseconds. */
+  take(sender: string, now: number): boolean {
+    const second = Math.floor(now / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#others = this.#known = 0
+      this.#bySender.clear()
+    }
+    const sent = this.#bySender.get(sender) ?? 0
+    if (sent >= MAX_PACKETS_PER_SENDER) return false
+    const isKnown = this.#trusted.has(sender) && this.#known < PACKETS_FOR_KNOWN
+    if (!isKnown && this.#others >= MAX_PACKETS_PER_SECOND - PACKETS_FOR_KNOWN) return false
+    if (isKnown) this.#known++
+    else this.#others++
+    this.#bySender.set(sender, sent + 1)
+    return true
+  }
 }

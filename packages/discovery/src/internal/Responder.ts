@@ -2,12 +2,12 @@ import type { RemoteInfo } from "node:dgram"
 import type { Found } from "@parley/core/Discovery"
 import type { NodeId } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
-import type { Answer } from "dns-packet"
 import type multicastDns from "multicast-dns"
+import type { Dialect, Wanted } from "./Dialect.ts"
 import * as DnsSd from "./DnsSd.ts"
 import * as Interfaces from "./Interfaces.ts"
 import { type Message, MulticastLink } from "./MulticastLink.ts"
-import { ServiceCache } from "./ServiceCache.ts"
+import { MAX_QUESTIONS } from "./PlainDialect.ts"
 
 /** An answer to all waits this long at most, so that nodes asked together do not speak at once (RFC 6762, 6). */
 const JITTER_MS = 40
@@ -21,16 +21,17 @@ const ASK_MS = 60_000
 const TICK_MS = 1_000
 /** How long a goodbye may take. */
 const GOODBYE_MS = 200
-/** Known answers in a question: they fit into one packet beside it. */
-const MAX_KNOWN_ANSWERS = 20
-/** Questions read of one packet. */
-const MAX_QUESTIONS = 64
+/** Nodes that go by another name at the same moment say so within this time, one after the other. */
+const TURN_MS = 5_000
 
 export interface Options {
   readonly node: NodeId
   readonly port: number
   /** Names or addresses of interfaces; undefined for all. */
   readonly interfaces: ReadonlyArray<string> | undefined
+  /** Whether an interface with this address may be used. */
+  readonly allows: (address: string) => boolean
+  readonly dialect: Dialect
   /** Must not throw. */
   readonly onFound: (found: Found) => void
 }
@@ -54,7 +55,6 @@ export class NoInterface extends Error {
 
 /** The multicast DNS of one node on every interface: it answers, announces, asks and remembers. */
 export class Responder {
-  readonly cache = new ServiceCache()
   readonly #options: Options
   readonly #links = new Map<string, MulticastLink>()
   readonly #opening = new Set<string>()
@@ -64,9 +64,11 @@ export class Responder {
   #endpoint: DnsSd.Endpoint | undefined
   #askedAt = Number.NEGATIVE_INFINITY
   #closed = false
+  #turn: number
 
   constructor(options: Options) {
     this.#options = options
+    this.#turn = options.dialect.turn(Date.now())
   }
 
   /** Opens every interface; rejects with `NoInterface` when there is none. */
@@ -110,11 +112,8 @@ export class Responder {
   /** Asks everybody who is there. */
   ask(): void {
     this.#askedAt = performance.now()
-    const known = this.cache.fresh(Date.now(), MAX_KNOWN_ANSWERS)
-    const answers = known.map(({ name, ttl }): Answer => ({ type: "PTR", name: DnsSd.SERVICE, ttl, data: name }))
-    for (const link of this.#links.values()) {
-      this.#send(link.query({ questions: [{ type: "PTR", name: DnsSd.SERVICE }], answers }))
-    }
+    const question = this.#options.dialect.question(Date.now())
+    for (const link of this.#links.values()) this.#send(link.query(question))
   }
 
   /** Says goodbye and closes every socket. */
@@ -134,9 +133,12 @@ export class Responder {
     this.#endpoint = undefined
     if (endpoint === undefined) return
     for (const pending of this.#pending.values()) pending.own = false
-    const sent = [...this.#links.values()].map((link) =>
-      link.respond(DnsSd.answersOf(this.#options.node, endpoint, { ttl: 0, flush: true })).catch(() => undefined)
-    )
+    const goodbye = this.#options.dialect.answer({ own: true, services: false }, endpoint, {
+      ttl: 0,
+      flush: true,
+      now: Date.now()
+    })
+    const sent = [...this.#links.values()].map((link) => link.respond(goodbye).catch(() => undefined))
     let timer: ReturnType<typeof setTimeout> | undefined
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, GOODBYE_MS)
@@ -154,7 +156,13 @@ export class Responder {
   }
 
   #tick(): void {
-    for (const found of this.cache.expire(Date.now())) this.#tell(found)
+    const now = Date.now()
+    for (const found of this.#options.dialect.expire(now)) this.#tell(found)
+    const turn = this.#options.dialect.turn(now)
+    if (turn !== this.#turn) {
+      this.#turn = turn
+      for (const link of this.#links.values()) this.#answer(link, { own: true, delayMs: Math.random() * TURN_MS })
+    }
     const present = new Set(Interfaces.list().map(({ address }) => address))
     for (const [address, link] of this.#links) if (!present.has(address)) this.#drop(link)
     if (this.sinceAsked >= ASK_MS) this.ask()
@@ -166,6 +174,7 @@ export class Responder {
     const candidates = Interfaces.list().filter(
       ({ address, name }) =>
         (wanted === undefined || wanted.includes(name) || wanted.includes(address)) &&
+        this.#options.allows(address) &&
         !this.#links.has(address) &&
         !this.#opening.has(address)
     )
@@ -178,7 +187,7 @@ export class Responder {
           this.#links.set(at.address, link)
           // One that came up later has to hear of us, and we of it.
           if (this.#ticker !== undefined) {
-            this.#send(link.query({ questions: [{ type: "PTR", name: DnsSd.SERVICE }] }))
+            this.#send(link.query({ questions: this.#options.dialect.question(Date.now()).questions }))
             this.#answer(link, { own: true, delayMs: 0 })
           }
           return undefined
@@ -202,16 +211,22 @@ export class Responder {
   readonly #listener = {
     onQuery: (link: MulticastLink, query: multicastDns.QueryPacket, from: RemoteInfo): void => {
       if (this.#closed) return
-      const wanted = this.#wanted(query)
-      if (!wanted.own && !wanted.services) return
+      const { dialect } = this.#options
+      const wanted = this.#endpoint === undefined ? undefined : dialect.wanted(query, Date.now())
+      if (wanted === undefined || (!wanted.own && !wanted.services)) return
       // A resolver that asks from another port takes one direct answer and does not listen to the group.
-      if (from.port !== link.port) return this.#answerLegacy(link, query, wanted, from)
-      if (wanted.own && this.#isKnown(query)) wanted.own = false
-      this.#answer(link, { ...wanted, delayMs: Math.random() * JITTER_MS })
+      if (from.port !== link.port) {
+        if (dialect.answersResolvers) this.#answerLegacy(link, query, wanted, from)
+        return
+      }
+      const own = wanted.own && !dialect.isKnown(query)
+      this.#answer(link, { ...wanted, own, delayMs: Math.random() * JITTER_MS })
     },
     onResponse: (link: MulticastLink, response: multicastDns.ResponsePacket, from: RemoteInfo): void => {
       if (this.#closed) return
-      const { found, missing } = this.cache.ingest(response, Date.now(), Interfaces.isOwn(from.address))
+      const sameHost = Interfaces.isOwn(from.address)
+      const { found, missing, sound } = this.#options.dialect.ingest(response, Date.now(), sameHost, from.address)
+      if (sound) link.trust(from.address)
       for (const one of found) this.#tell(one)
       if (missing.length > 0) this.#send(link.query({ questions: missing.slice(0, MAX_QUESTIONS) }))
     }
@@ -221,41 +236,8 @@ export class Responder {
     if (found.node !== this.#options.node) this.#options.onFound(found)
   }
 
-  #wanted(query: multicastDns.QueryPacket): { own: boolean; services: boolean } {
-    const instance = DnsSd.instanceOf(this.#options.node)
-    const host = DnsSd.hostOf(this.#options.node)
-    const wanted = { own: false, services: false }
-    if (this.#endpoint === undefined) return wanted
-    for (const question of (query.questions ?? []).slice(0, MAX_QUESTIONS)) {
-      const name = question.name.toLowerCase()
-      const type: string = question.type
-      const any = type === "ANY"
-      if (name === DnsSd.SERVICES && (any || type === "PTR")) wanted.services = true
-      else if (name === DnsSd.SERVICE && (any || type === "PTR")) wanted.own = true
-      else if (name === instance && (any || type === "SRV" || type === "TXT")) wanted.own = true
-      else if (name === host && (any || type === "A" || type === "AAAA")) wanted.own = true
-    }
-    return wanted
-  }
-
-  /** The asker has our answer already, for at least half its time (RFC 6762, 7.1). */
-  #isKnown(query: multicastDns.QueryPacket): boolean {
-    const instance = DnsSd.instanceOf(this.#options.node)
-    return (query.answers ?? []).some(
-      (answer) =>
-        answer.type === "PTR" &&
-        typeof answer.data === "string" &&
-        answer.data.toLowerCase() === instance &&
-        (answer.ttl ?? 0) > DnsSd.TTL / 2
-    )
-  }
-
-  #message(wanted: { readonly own: boolean; readonly services: boolean }, ttl: number, flush: boolean): Message {
-    const own =
-      wanted.own && this.#endpoint !== undefined
-        ? DnsSd.answersOf(this.#options.node, this.#endpoint, { ttl, flush })
-        : { answers: [], additionals: [] }
-    return wanted.services ? { ...own, answers: [...own.answers, DnsSd.serviceAnswer(ttl)] } : own
+  #message(wanted: Wanted, ttl: number, flush: boolean): Message {
+    return this.#options.dialect.answer(wanted, this.#endpoint, { ttl, flush, now: Date.now() })
   }
 
   #answer(link: MulticastLink, wanted: { own?: boolean; services?: boolean; delayMs: number }): void {
@@ -280,12 +262,7 @@ export class Responder {
     }, delay)
   }
 
-  #answerLegacy(
-    link: MulticastLink,
-    query: multicastDns.QueryPacket,
-    wanted: { readonly own: boolean; readonly services: boolean },
-    from: RemoteInfo
-  ): void {
+  #answerLegacy(link: MulticastLink, query: multicastDns.QueryPacket, wanted: Wanted, from: RemoteInfo): void {
     const message = this.#message(wanted, DnsSd.LEGACY_TTL, false)
     const questions = (query.questions ?? []).slice(0, MAX_QUESTIONS)
     this.#send(link.respond({ ...message, id: query.id ?? 0, questions }, from))

@@ -1,6 +1,8 @@
 import type { Found } from "@parley/core/Discovery"
 import * as NodeId from "@parley/core/NodeId"
 import type { Question } from "dns-packet"
+import type * as Dialect from "./Dialect.ts"
+import type { Heard } from "./Dialect.ts"
 import * as DnsSd from "./DnsSd.ts"
 
 /** How this discovery is named in messages. */
@@ -18,18 +20,8 @@ export const MAX_ASKED = 3
 /** Strings read of one TXT record. */
 export const MAX_TXT = 16
 
-/** A packet as the DNS decoder gives it; nothing in it is taken for granted. */
-export interface Heard {
-  readonly answers?: unknown
-  readonly additionals?: unknown
-}
-
 /** What followed from a packet. */
-export interface Learned {
-  readonly found: ReadonlyArray<Found>
-  /** What to ask for, to know the rest. */
-  readonly missing: ReadonlyArray<Question>
-}
+export type Learned = Omit<Dialect.Learned, "sound">
 
 interface Instance {
   readonly name: string
