@@ -129,14 +129,17 @@ describe("fallback", () => {
         const cal = yield* mesh.node("cal", { discovery, guardrails: { settleMs: 1 } })
         yield* meet(cal, ada)
         yield* knows(cal, ada.nodeId, "work.do@1.2.0")
-        // Ada closes when she is asked, and her record stays.
+        // Ada goes when she is asked, and her record stays.
         yield* Effect.forkChild(
           Effect.andThen(
             until(
               "ada is asked",
               Effect.map(ada.status, ({ serving }) => serving.some(({ running }) => running > 0))
             ),
-            Effect.sync(() => ada.connections.get(cal.nodeId)?.close("gone"))
+            Effect.sync(() => {
+              mesh.hub.owners.delete(addressOf(ada.nodeId))
+              ada.connections.get(cal.nodeId)?.close("gone")
+            })
           )
         )
         expect(yield* cal.call("work.do", 1, { deadline: 3_000 })).toBe("bob")
