@@ -30,6 +30,13 @@ export const ATTEMPT_DELAY_MS = 250
 export { SIMULTANEOUS_MS } from "./internal/Simultaneous.ts"
 /** How long a connection that lost against another one of the same pair may take to finish its streams. */
 export const REPLACED_GRACE_MS = 5_000
+/**
+ * How long a relayed connection still takes new streams when a direct one took its place: until then the peer knows of that,
+ * whichever way was faster.
+ */
+export const UPGRADE_SETTLE_MS = 1_000
+/** How long its streams may take to finish. Its relay allows as much, and ends it where its quota is used up. */
+export const UPGRADE_GRACE_MS = 60 * 60 * 1_000
 /** First and longest pause between attempts to come back to a kept target. Each pause doubles, with up to a half taken off at random. */
 export const BACKOFF_MS = { first: 100, longest: 10_000 }
 /**
@@ -157,6 +164,10 @@ export const make = Effect.fnUntraced(function* (
    * until then, and for a while, the older one stays behind the newer, and stands again should that one close.
    */
   const retire = (old: Connection, fresh: Connection): void => {
+    if (old.relayed && !fresh.relayed) {
+      const finish = Effect.suspend(() => old.drain(UPGRADE_GRACE_MS))
+      return void run(Effect.forkIn(Effect.delay(finish, UPGRADE_SETTLE_MS), scope))
+    }
     const peerChooses = old.direction === "inbound" && fresh.direction === "inbound" && old.relayed === fresh.relayed
     if (!peerChooses || old.state() !== "open") return void run(old.drain(REPLACED_GRACE_MS))
     const before = behind.get(old.peer)

@@ -18,6 +18,7 @@ import { Identity } from "@parley/core/Identity"
 import * as Network from "@parley/core/Network"
 import type { NodeId } from "@parley/core/NodeId"
 import * as Perimeter from "@parley/core/Perimeter"
+import * as Protocol from "@parley/core/Protocol"
 import { schemeOf, Transport, TransportError } from "@parley/core/Transport"
 import type { Address, Connection, Owner, TransportErrorReason } from "@parley/core/Transport"
 import type { Cipher } from "./CipherSuite.ts"
@@ -25,6 +26,7 @@ import * as Handshake from "./Handshake.ts"
 import { Admission } from "./internal/Admission.ts"
 import { Endpoint } from "./internal/Endpoint.ts"
 import * as Addresses from "./internal/Addresses.ts"
+import { Puncher } from "./internal/Puncher.ts"
 import { watch } from "./internal/NetworkWatch.ts"
 import * as RelayClient from "./internal/RelayClient.ts"
 import * as RelaySlots from "./internal/RelaySlots.ts"
@@ -60,6 +62,8 @@ export interface Options {
   readonly relaySlots?: number
   /** Hears how those do, whenever something happened at one. May not throw. */
   readonly onRelays?: (health: ReadonlyArray<Reservations.Health>) => void
+  /** Whether relayed connections are replaced by direct ones where a way is found, through routers too (`Punch`). Default: as `listen`. */
+  readonly punch?: boolean
   /** Ciphers in order of preference; default: those this runtime has natively, fastest first. */
   readonly ciphers?: ReadonlyArray<Cipher>
   /** Limits other than `Limits.ts` gives. */
@@ -105,6 +109,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
   const admission = new Admission(accept)
   /** Refused sockets that may still read why. */
   let refusing = 0
+  let puncher: Puncher | undefined
 
   const onSocket = (socket: Socket): void => {
     const host = Addresses.remote(socket.remoteAddress)
@@ -125,15 +130,18 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       return endpoint.refused(address, { _tag: "LimitReached", limit: guest[0], value: guest[1] })
     }
     socket.once("close", guest.left)
-    endpoint.accept({
-      link,
-      address,
-      relayed: false,
-      onResult: (_session, reason) => {
-        guest.proven()
-        if (reason !== undefined) endpoint.refused(address, reason)
-      }
-    })
+    const begin = (): void =>
+      void endpoint.accept({
+        link,
+        address,
+        relayed: false,
+        onResult: (_session, reason) => {
+          guest.proven()
+          if (reason !== undefined) endpoint.refused(address, reason)
+        }
+      })
+    if (puncher?.observer.expects) puncher.observer.look(link, socket, accept.handshakeTimeoutMs, begin, guest.proven)
+    else begin()
   }
 
   /** Listens; gives what tells where this node can be reached now. */
@@ -165,7 +173,15 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
   const listen = (owner: Owner): Effect.Effect<ReadonlyArray<Address>, TransportError, Scope.Scope> =>
     Effect.gen(function* () {
       yield* Effect.acquireRelease(
-        Effect.sync(() => endpoint.open(owner)),
+        Effect.sync(() =>
+          endpoint.open({
+            ...owner,
+            onClosed: (connection, why) => {
+              puncher?.closed(connection)
+              owner.onClosed(connection, why)
+            }
+          })
+        ),
         () => endpoint.close("this node shut down")
       )
       const where = options.listen === false ? () => options.advertise ?? [] : yield* bind()
@@ -183,6 +199,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
         Effect.sync(() => watch.listen(moved)),
         (stop) => Effect.sync(stop)
       )
+      if (options.punch ?? options.listen !== false) yield* punching(owner, () => direct)
       const relays = options.relays ?? []
       if (relays.length > 0) {
         yield* RelaySlots.reserve({
@@ -200,6 +217,21 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       }
       return direct
     })
+
+  const punching = (owner: Owner, addresses: () => ReadonlyArray<Address>): Effect.Effect<void, never, Scope.Scope> =>
+    Effect.gen(function* () {
+      const run = Effect.runForkWith(yield* Effect.context())
+      const { handshakeTimeoutMs } = accept
+      const made = yield* Effect.acquireRelease(
+        Effect.sync(() => new Puncher({ endpoint, owner, perimeter, handshakeTimeoutMs, addresses, run })),
+        (mine) => Effect.sync(() => mine.close())
+      )
+      yield* owner.handle(Protocol.PUNCH, (connection, stream) => made.accept(connection, stream))
+      puncher = made
+      // Another transport of this node has it already.
+    }).pipe(
+      Effect.catch((error) => Effect.logDebug(`no direct connections are made of relayed ones: ${error.message}`))
+    )
 
   const dialTcp = (address: Address, expect: NodeId | undefined): Effect.Effect<Connection, TransportError> =>
     Effect.callback<Connection, TransportError>((resume) => {
@@ -262,7 +294,13 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
           case "tcp":
             return dialTcp(address, expect)
           case "relay":
-            return RelayClient.dial(endpoint, owner, address, expect, accept.handshakeTimeoutMs)
+            return Effect.map(
+              RelayClient.dial(endpoint, owner, address, expect, accept.handshakeTimeoutMs),
+              (connection) => {
+                puncher?.lead(connection)
+                return connection
+              }
+            )
           default:
             return fail({ _tag: "UnknownScheme", address, known: ["tcp", "relay"] })
         }

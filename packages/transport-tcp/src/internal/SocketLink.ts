@@ -33,6 +33,11 @@ export class SocketLink implements KeptLink {
     this.#handler = handler
   }
 
+  /** Hands bytes that were looked at to whoever has taken over. */
+  again(chunk: Uint8Array): void {
+    this.#handler.onData(chunk)
+  }
+
   write(bytes: Uint8Array): void {
     this.#socket.write(bytes)
   }
