@@ -159,6 +159,7 @@ export class State<Payload> {
     const actions: Array<Action<Payload>> = []
     this.#actions = actions
     this.#now = event.now
+    if (event.now > this.#armedAt) this.#armedAt = Number.POSITIVE_INFINITY
     switch (event._tag) {
       case "Timer":
         if (event.timer.at === this.#armedAt) this.#armedAt = Number.POSITIVE_INFINITY

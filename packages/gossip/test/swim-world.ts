@@ -20,6 +20,8 @@ export type Timer = Swim.Timer | AntiEntropy.Timer
 export type Command =
   | { readonly _tag: "Start"; readonly contacts: ReadonlyArray<string> }
   | { readonly _tag: "Leave" }
+  /** Knows these members from the start. */
+  | { readonly _tag: "Know"; readonly statements: ReadonlyArray<Swim.Statement> }
   | { readonly _tag: "Keep"; readonly key: string; readonly version: number; readonly text: string }
 export type Told = Swim.Told
 
@@ -35,6 +37,8 @@ export interface State {
   readonly random: Seeded
   /** Members that live, as far as is known. */
   readonly living: Set<string>
+  /** It is being told of the members, and greets none yet. */
+  learning: boolean
 }
 
 /** Which parts a world is made of: broken ones in some tests. */
@@ -60,7 +64,8 @@ export const make = (self: string, seed: number, incarnation = 1): State => ({
   entropy: AntiEntropy.make<Payload>({ self, seed: seed + 1 }),
   beside: new Set(),
   random: fromSeed(seed + 2),
-  living: new Set()
+  living: new Set(),
+  learning: false
 })
 
 export const machine = ({ entropy, swim }: Parts): Machine<State, Message, Timer, Command, Told> => {
@@ -115,7 +120,8 @@ export const machine = ({ entropy, swim }: Parts): Machine<State, Message, Timer
     switch (told._tag) {
       case "MemberUp":
         state.living.add(told.peer)
-        return fill(state, now, out)
+        if (!state.learning) fill(state, now, out)
+        return
       case "MemberDown":
       case "MemberLeft":
         state.living.delete(told.peer)
@@ -179,6 +185,16 @@ export const machine = ({ entropy, swim }: Parts): Machine<State, Message, Timer
               stepSwim(state, command(now, { _tag: "SwimStart" }), out)
               for (const contact of event.command.contacts) greet(state, now, contact, out)
               break
+            case "Know":
+              state.learning = true
+              stepSwim(
+                state,
+                command(now, { _tag: "Hear", statements: event.command.statements, from: state.self }),
+                out
+              )
+              state.learning = false
+              for (let i = 0; i < LEAST; i++) fill(state, now, out)
+              break
             case "Leave":
               stepSwim(state, command(now, { _tag: "SwimLeave" }), out)
               break
@@ -198,29 +214,37 @@ const command = <C>(now: number, wanted: C) => ({ _tag: "Command", now, command:
 
 export type World = Simulation<State, Message, Timer, Command, Told>
 
-/** A mesh of so many nodes, `n0` to `n<count - 1>`, that know each other after a while. */
+/** A mesh of so many nodes, `n0` to `n<count - 1>`, that know each other. */
 export const world = (
   seed: number,
   count: number,
   hear: (node: string, told: Told, now: number) => void = () => {},
   made: Parts = parts
 ): World => {
+  const said: Array<Swim.Statement> = []
+  const names: Array<string> = []
   const mesh: World = new Simulation({
     seed,
     machine: machine(made),
     delay: (random) => 5 + random.int(40),
-    told: hear
+    told: (node, told, now) => {
+      if (told._tag === "Hold" && names.length < count) said.push(told.statement)
+      hear(node, told, now)
+    }
   })
-  for (let i = 0; i < count; i++) start(mesh, seed, i, Math.min(i, 3))
+  for (let i = 0; i < count; i++) {
+    start(mesh, seed, i, 0)
+    names.push(`n${i}`)
+  }
+  for (const name of names) mesh.command(name, { _tag: "Know", statements: said })
+  mesh.runFor(1_000)
   return mesh
 }
 
-/** Starts node `n<i>`, or starts it again. */
-export const start = (mesh: World, seed: number, i: number, contacts: number, among = i): void => {
+/** Starts node `n<i>`, or starts it again, with so many contacts. */
+export const start = (mesh: World, seed: number, i: number, contacts: number): void => {
   const name = `n${i}`
+  const others = mesh.alive()
   mesh.add(name, make(name, seed * 100_003 + i, 1 + Math.floor(mesh.now)))
-  mesh.command(name, {
-    _tag: "Start",
-    contacts: Array.from({ length: contacts }, () => `n${mesh.random.int(among)}`)
-  })
+  mesh.command(name, { _tag: "Start", contacts: Array.from({ length: contacts }, () => mesh.random.pick(others)) })
 }
