@@ -151,7 +151,7 @@ const start = Effect.fnUntraced(function* (
             })
         })
     ),
-    (made) => Effect.sync(() => made.stop())
+    (made) => Effect.sync(() => made.stop(host.record()))
   )
   yield* connections
     .handle(Protocol.GOSSIP, engine.links.accept)

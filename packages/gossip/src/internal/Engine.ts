@@ -249,6 +249,7 @@ export class Engine<State = unknown> {
 
   /** Makes this node's record known to all; why not, where it is no such record. */
   advertise(record: AgentRecord.AgentRecord): AgentRecord.RecordRefused | undefined {
+    if (this.#stopped) return undefined
     const known = this.#own
     const verified = AgentRecord.verify(record, {
       now: Date.now(),
@@ -256,7 +257,7 @@ export class Engine<State = unknown> {
       ...(known === undefined ? {} : { known })
     })
     if (verified instanceof AgentRecord.RecordRefused) return verified
-    if (verified === known || this.#stopped) return undefined
+    if (verified === known) return undefined
     this.#own = verified
     this.records.put(verified, JSON.stringify(verified).length, Date.now())
     this.#advertise(AgentRecord.isTombstone(verified))
@@ -498,10 +499,11 @@ export class Engine<State = unknown> {
     this.#timers.add(timer)
   }
 
-  /** Says goodbye and ends. */
-  stop(): void {
+  /** Says goodbye and ends. `last`: the node's record, which may be a goodbye already. */
+  stop(last: AgentRecord.AgentRecord): void {
     if (this.#stopped) return
     const now = Date.now()
+    if (AgentRecord.isTombstone(last)) this.advertise(last)
     const own = this.#own
     if (own !== undefined && !AgentRecord.isTombstone(own))
       this.advertise(AgentRecord.tombstone(this.#deps.identity, Math.max(now, own.seq + 1), now))
