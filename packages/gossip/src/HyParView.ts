@@ -543,7 +543,8 @@ export const step = (
   const out: Actions = []
   switch (event._tag) {
     case "Message":
-      if (!state.left && state.started) onMessage(state, event.from, event.message, event.now, out)
+      if (!state.left && state.started && event.from !== state.self)
+        onMessage(state, event.from, event.message, event.now, out)
       break
     case "Timer":
       onTimer(state, event.timer, event.now, out)
