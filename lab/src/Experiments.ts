@@ -4,5 +4,7 @@ import type { Experiment } from "./Experiment.ts"
 export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {
   gossip: async () => (await import("./RealGossip.ts")).realGossip,
   hostile: async () => (await import("./Hostile.ts")).hostile,
-  relays: async () => (await import("./Relays.ts")).relays
+  relays: async () => (await import("./Relays.ts")).relays,
+  roaming: async () => (await import("./Roaming.ts")).roaming,
+  dht: async () => (await import("./DhtLookup.ts")).dhtLookup
 }

@@ -37,8 +37,8 @@ const CONCURRENCY = 8
 const ANNOUNCING = 4
 /** How often announcements and the item are made anew, in milliseconds: they live for 30 minutes, and for 2 hours. */
 export const REFRESH_MS = 600_000
-/** How often a node looks whether its item is still found, and puts it back, in milliseconds. */
-export const CHECK_MS = { own: 15_000, public: 300_000 }
+/** How often a node looks who holds its item, and puts it back, in milliseconds: at first, and then twice as long each time up to this. */
+export const CHECK_MS = { first: 1_000, own: 15_000, public: 300_000 }
 /** Pause after an advertisement that failed, in milliseconds. */
 export const RETRY_MS = 2_000
 /** Longest wait for the goodbye to be stored, in milliseconds. */
@@ -228,21 +228,23 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
   )
   const logged = Effect.catch((error: DiscoveryError) => Effect.logDebug(error.message))
 
-  /** Puts back what the DHT has lost: its nodes may have begun anew. */
+  /** Puts back what the DHT has lost: nodes go and come, and new ones are closer than those that hold it. */
   const check = Effect.gen(function* () {
     if (advertised === undefined) return
-    const stored = yield* unreachable(node.get(key))
-    if (advertised === undefined || (stored !== undefined && stored.seq >= seq)) return
+    const copies = yield* unreachable(node.copies(key))
+    if (advertised === undefined || (copies.seq >= seq && 2 * copies.held > copies.asked)) return
     announcedAt.clear()
     yield* publish
   })
+  // Soon after the beginning, when the DHT and the own view of it still grow, and then less and less often.
   const checkEvery = options.checkMs ?? (options.public === true ? CHECK_MS.public : CHECK_MS.own)
-  yield* Effect.forkScoped(
-    Effect.repeat(
-      Effect.suspend(() => logged(check)),
-      Schedule.spaced(checkEvery)
-    )
-  )
+  let pause = Math.min(CHECK_MS.first, checkEvery)
+  const checkOn = Effect.suspend(() => {
+    const wait = Effect.sleep(pause)
+    if (advertised !== undefined) pause = Math.min(2 * pause, checkEvery)
+    return Effect.andThen(wait, logged(check))
+  })
+  yield* Effect.forkScoped(Effect.forever(checkOn))
   yield* Effect.suspend(() => {
     const now = clock.currentTimeMillisUnsafe()
     if (now < dueAt) return Effect.void

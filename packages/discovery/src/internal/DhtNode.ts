@@ -19,6 +19,8 @@ import { TokenBucket } from "./TokenBucket.ts"
 export const MAX_ITEMS = 10_000
 /** How long a search for an item goes on after its first answer, in milliseconds: another node may hold a newer version. */
 export const SETTLE_MS = 300
+/** So many nodes with the same version, and none with a newer one, end a search for an item at once. */
+export const QUORUM = 3
 /** Nodes that asked us and are asked back whether they are there, a second: only so do they get into the routing table. */
 export const PINGS_PER_SECOND = 20
 /** Announced endpoints that one search asks itself, where those who store them do not know the keys. */
@@ -57,6 +59,16 @@ export interface Stored {
   readonly seq: number
 }
 
+/** Who holds an item, of the nodes closest to it. */
+export interface Copies {
+  /** The newest version; 0 where there is none. */
+  readonly seq: number
+  /** How many of the closest answered. */
+  readonly asked: number
+  /** How many of those hold that version. */
+  readonly held: number
+}
+
 /** A node of the DHT. */
 export interface DhtNode {
   readonly address: HostPort
@@ -68,6 +80,8 @@ export interface DhtNode {
   readonly isReachable: () => boolean
   /** Fails with a text for people: nobody answered, or the port is taken. */
   readonly get: (publicKey: Uint8Array) => Effect.Effect<Stored | undefined, string>
+  /** Who holds the item of a key, among the nodes closest to it. */
+  readonly copies: (publicKey: Uint8Array) => Effect.Effect<Copies, string>
   /** Stores a value under a key; how many nodes took it. */
   readonly put: (
     publicKey: Uint8Array,
@@ -98,6 +112,12 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   const { always = [], bootstrap, isShared = isLoopback, network, publicKey, rules, seal } = options
   const socket = new KrpcSocket({ rules, seal, publicKey, isShared })
   const rpc = krpc({ krpcSocket: socket, bootstrap: [], k: Lookup.K, concurrency: 64 })
+  socket.closest = (target) =>
+    Buffer.concat(
+      rpc.nodes
+        .closest(target, Message.MAX_NODES)
+        .map(({ host, id, port }) => Buffer.concat([id, Message.endpointBytes(host, port)]))
+    )
   const running = new Set<() => void>()
 
   const seeds = (target: Buffer): ReadonlyArray<Contact | HostPort> => {
@@ -191,35 +211,53 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   socket.on("reachable", () => meet())
   if (bootstrap.length > 0) meet()
 
-  const get = (key: Uint8Array): Effect.Effect<Stored | undefined, string> =>
-    Effect.callback((resume) => {
-      let best: { readonly value: Buffer; readonly seq: number; readonly sig: Buffer } | undefined
-      let answers = 0
-      let settling: ReturnType<typeof setTimeout> | undefined
+  /** Searches for an item; `isEnough` may end it, and is asked with every copy. */
+  const look = (key: Uint8Array, isEnough: (copies: number) => boolean) =>
+    Effect.callback<Copies & { readonly value: Buffer | undefined }, string>((resume) => {
+      const answered: Array<{ readonly id: Buffer; readonly version: number }> = []
+      let [seq, count] = [0, 0]
+      let value: Buffer | undefined
+      let [first, over] = [Number.POSITIVE_INFINITY, false]
       const end = (): void => {
-        clearTimeout(settling)
+        if (over) return
+        over = true
+        clearInterval(settling)
         stop()
-        resume(answers === 0 ? Effect.fail(NOBODY) : Effect.succeed(best))
+        if (answered.length === 0) return resume(Effect.fail(NOBODY))
+        const closest = answered.sort((a, b) => Lookup.closer(target, a.id, b.id)).slice(0, Lookup.K)
+        const held = closest.filter(({ version }) => value !== undefined && version === seq).length
+        resume(Effect.succeed({ seq, asked: closest.length, held, value }))
       }
       const target = network.target(key)
-      const take = ({ k, seq, sig, v }: Message.Answer): void => {
-        if (k === undefined || sig === undefined || seq === undefined || v === undefined) return
-        if (!k.equals(key) || (best !== undefined && seq <= best.seq)) return
-        if (!verify(sig, signedBytes(network.salt, seq, v), k)) return
-        best = { value: Buffer.from(v), seq, sig }
-        settling ??= setTimeout(end, SETTLE_MS)
+      // Copies are told apart by their version; one more of a version that was verified is not verified again.
+      const take = (answer: Message.Answer): boolean => {
+        const { k, sig, v } = answer
+        if (k === undefined || sig === undefined || answer.seq === undefined || v === undefined) return false
+        if (!k.equals(key) || answer.seq < seq) return false
+        if (answer.seq === seq && value !== undefined) return v.equals(value)
+        if (!verify(sig, signedBytes(network.salt, answer.seq, v), k)) return false
+        ;[count, seq, value] = [0, answer.seq, Buffer.from(v)]
+        return true
       }
       const stop = search(
         target,
         { q: "get", a: { id: rpc.id, target } },
-        (reply) => {
-          answers++
-          take(reply.r)
+        ({ r }) => {
+          const isCopy = take(r)
+          answered.push({ id: Buffer.from(r.id), version: isCopy ? seq : 0 })
+          if (!isCopy) return
+          count++
+          first = Math.min(first, performance.now())
+          if (isEnough(count)) end()
         },
         end
       )
+      const settling = setInterval(() => {
+        if (performance.now() - first >= SETTLE_MS && isEnough(QUORUM)) end()
+      }, SETTLE_MS / 4)
       return Effect.sync(() => {
-        clearTimeout(settling)
+        over = true
+        clearInterval(settling)
         stop()
       })
     })
@@ -238,7 +276,12 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     known: () => rpc.nodes.count(),
     dropped: socket.dropped,
     isReachable: () => socket.isReachable,
-    get,
+    get: (key) =>
+      Effect.map(
+        look(key, (count) => count >= QUORUM),
+        ({ seq, value }) => (value === undefined ? undefined : { seq, value })
+      ),
+    copies: (key) => look(key, () => false),
     put: (key, sign, { seq, value }) =>
       Effect.callback((resume) => {
         const finish = done(resume)

@@ -83,6 +83,8 @@ export class KrpcSocket extends EventEmitter {
   readonly own = new Set<string>()
   /** What strangers sent that was not passed on, by reason. */
   readonly dropped = { malformed: 0, tooMany: 0, unasked: 0, outside: 0, broken: 0 }
+  /** The closest nodes known, as `nodes` has them; set by whoever owns the routing table. */
+  closest: (target: Buffer) => Buffer = () => Buffer.alloc(0)
   inflight = 0
   /** Others can reach us: they see us where we are. Till they say so we ask as one who is not asked (BEP 43). */
   isReachable = false
@@ -168,6 +170,9 @@ export class KrpcSocket extends EventEmitter {
     const host = peer.address ?? peer.host ?? ""
     const { nodes, values, ...rest } = r
     const hash = query.q === "get_peers" ? query.a.info_hash?.toString("latin1") : undefined
+    // The library leaves nodes out where it has a value: a search would end at those who hold it, and never get to newcomers.
+    const target = query.q === "get_peers" ? query.a.info_hash : query.a.target
+    const near = nodes instanceof Uint8Array ? nodes : target === undefined ? undefined : this.closest(target)
     const { publicKey } = this.#options
     const others = hash === undefined ? [] : this.announcers.sample(hash, Message.MAX_KEYS - 1, Date.now())
     const keys = hash !== undefined && publicKey !== undefined && this.own.has(hash) ? [...others, publicKey] : others
@@ -177,7 +182,7 @@ export class KrpcSocket extends EventEmitter {
       ip: Message.endpointBytes(host, peer.port),
       r: {
         ...rest,
-        ...(nodes instanceof Uint8Array ? { nodes: nodes.subarray(0, Message.MAX_NODES * Message.NODE_BYTES) } : {}),
+        nodes: near?.subarray(0, Message.MAX_NODES * Message.NODE_BYTES),
         ...(Array.isArray(values) ? { values: values.slice(0, Message.MAX_VALUES) } : {}),
         ...(keys.length === 0 ? {} : { pks: Buffer.concat(keys) })
       }
