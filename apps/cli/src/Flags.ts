@@ -236,6 +236,7 @@ export const dht = {
   ...listening,
   dht: several("dht", "HOST:PORT", "Other node of the same DHT; also in PARLEY_DHT"),
   networkKey: joining.networkKey,
+  network: joining.network,
   name: joining.name
 }
 export type Dht = Infer<typeof dht>

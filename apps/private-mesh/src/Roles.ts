@@ -14,7 +14,21 @@ export const Role = Schema.Struct({
   /** Addresses that it is told to begin with. */
   peers: Schema.Array(Schema.String),
   /** The path of the network key file; none for one who has no key. */
-  networkKey: Schema.optionalKey(Schema.String)
+  networkKey: Schema.optionalKey(Schema.String),
+  /** The path of the network's folder, for a member of a network with a root. */
+  network: Schema.optionalKey(Schema.String),
+  /** On a network of machines, and not on loopback: every way to be found is used. */
+  lan: Schema.optionalKey(
+    Schema.Struct({
+      /** Address to listen on. */
+      host: Schema.String,
+      trackers: Schema.Array(Schema.String),
+      /** Nodes of the network's DHT: `host:port`. */
+      dht: Schema.Array(Schema.String),
+      /** `open` is for the control: the same with the mode off. */
+      perimeter: Schema.Literals(["closed", "open"])
+    })
+  )
 })
 /** What a process is. */
 export type Role = typeof Role.Type

@@ -346,6 +346,10 @@ const save = (folder: string, list: Revocations.Revocations): void => {
     PrivateFile.replace(join(folder, "revocations.json"), `${JSON.stringify(list)}\n`, files.revocations)
 }
 
+/** The network's key. */
+export const keyOf = (folder: string): Effect.Effect<Uint8Array, FileError | NetworkError> =>
+  Effect.map(readNetwork(folder), ({ key }) => new Uint8Array(Buffer.from(key, "hex")))
+
 /** A network, opened for one of its nodes. */
 export interface Opened {
   readonly name: string

@@ -1,10 +1,13 @@
 /** `parley dht`: a node of an own DHT to begin with, which introduces and relays at the same port, until stopped. */
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import * as NetworkKey from "@parley/agent/NetworkKey"
 import { Connections } from "@parley/core/Connections"
 import * as KeyStore from "@parley/core/KeyStore"
 import { fingerprint } from "@parley/core/NodeId"
+import * as Perimeter from "@parley/core/Perimeter"
 import * as Dht from "@parley/discovery/Dht"
 import * as Tracker from "@parley/tracker/Tracker"
 import { DEFAULT_PORT } from "@parley/transport-tcp/TransportTcp"
@@ -26,17 +29,25 @@ const announce = (options: Flags.Dht & Flags.Common, connections: Connections["S
 const portOf = (addresses: ReadonlyArray<string>): number => Number(/:(\d+)$/.exec(addresses[0] ?? "")?.[1] ?? 0)
 
 export const run = Effect.fnUntraced(function* (options: Flags.Dht & Flags.Common) {
-  const identity = KeyStore.expand(Settings.identityFile(options, "dht.json"))
+  const folder = yield* Settings.network(options)
+  const identity =
+    folder === undefined ? KeyStore.expand(Settings.identityFile(options, "dht.json")) : join(folder, "identity.json")
   yield* Lock.hold(identity)
   const passphrase = yield* Settings.passphrase(options)
   const bootstrap = yield* Settings.dht(options)
   const path = Settings.networkKey(options)
-  const networkKey = path === undefined ? undefined : yield* NetworkKey.load(path)
+  const networkKey =
+    folder !== undefined
+      ? yield* NetworkFolder.keyOf(folder)
+      : path === undefined
+        ? undefined
+        : yield* NetworkKey.load(path)
   const context = yield* Layer.build(
     Tracker.layer({
       identity,
       ...(passphrase === undefined ? {} : { passphrase }),
       ...(path === undefined ? {} : { networkKey: path }),
+      ...(folder === undefined ? {} : { network: folder }),
       ...(options.port === undefined ? {} : { port: options.port }),
       ...(options.host === undefined ? {} : { host: options.host }),
       ...(options.advertise.length === 0 ? {} : { advertise: options.advertise })
@@ -52,6 +63,6 @@ export const run = Effect.fnUntraced(function* (options: Flags.Dht & Flags.Commo
       ...(networkKey === undefined ? {} : { networkKey })
     })
     yield* announce(options, connections, address.port)
-  }).pipe(Effect.provide(context))
+  }).pipe(Effect.provide(context), folder === undefined ? (effect) => effect : Effect.provide(Perimeter.layerClosed))
   yield* Signals.stop
 }, Effect.scoped)
