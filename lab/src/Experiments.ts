@@ -6,5 +6,6 @@ export const experiments: { readonly [name: string]: () => Promise<Experiment> }
   hostile: async () => (await import("./Hostile.ts")).hostile,
   relays: async () => (await import("./Relays.ts")).relays,
   roaming: async () => (await import("./Roaming.ts")).roaming,
-  dht: async () => (await import("./DhtLookup.ts")).dhtLookup
+  dht: async () => (await import("./DhtLookup.ts")).dhtLookup,
+  doctor: async () => (await import("./Doctor.ts")).doctor
 }
