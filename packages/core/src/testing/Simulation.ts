@@ -55,6 +55,8 @@ interface SimulatedNode<State> {
   readonly name: string
   state: State
   alive: boolean
+  /** It ended with its machine, which refuses no dial. */
+  silent: boolean
   frozenUntil: number
   /** What came while it was frozen, with the event that thaws it under way. */
   readonly waiting: Array<(now: number) => void>
@@ -123,6 +125,7 @@ export class Simulation<State, Message, Timer, Command, Told> {
       name,
       state,
       alive: true,
+      silent: false,
       frozenUntil: 0,
       waiting: [],
       links: new Map(),
@@ -168,6 +171,7 @@ export class Simulation<State, Message, Timer, Command, Told> {
     const node = this.#nodes.get(name)
     if (node === undefined || !node.alive) return
     node.alive = false
+    node.silent = what === "machine"
     for (const link of node.links.values()) {
       const peer = otherEnd(link, node)
       leave(link, node)
@@ -324,7 +328,7 @@ export class Simulation<State, Message, Timer, Command, Told> {
   #dial(node: SimulatedNode<State>, to: string): Link<State> | undefined {
     const peer = this.#nodes.get(to)
     if (node.dialing.has(to)) return undefined
-    const reachable = peer !== undefined && this.#connected(node, peer)
+    const reachable = peer !== undefined && !peer.silent && this.#connected(node, peer)
     if (!reachable || !peer.alive) {
       // Where a process has ended, its machine refuses at once; where nothing answers, time passes.
       node.dialing.add(to)
