@@ -69,6 +69,13 @@ describe("the bytes of a task", () => {
   })
 
   test("answers", () => {
+    expect(hex(Envelope.encodeResume({ ...plain, stream: true }, 5))).toBe(
+      "0c08000102030405060708090a0b0c0d0e0f0000000000000005"
+    )
+    const far = Envelope.decodeResume(Envelope.encodeResume({ ...plain, receipt: true, bytes: true }, 2 ** 53 - 1))
+    expect(far).toMatchObject({ hex: "000102030405060708090a0b0c0d0e0f", next: 2 ** 53 - 1 })
+    expect([far?.receipt, far?.stream, far?.bytes]).toEqual([true, false, true])
+    expect(Envelope.decodeResume(Envelope.encodeResume(plain, 2 ** 53))).toBeUndefined()
     expect(hex(Envelope.encodeResult(undefined, true), Uint8Array.of(0, 255))).toBe("0b000000ff")
     expect(hex(Envelope.encodeResult("{}", true), Uint8Array.of(1))).toBe("0b00027b7d01")
     expect(Envelope.decodeResponse(unhex("0b00027b7d0102"))).toEqual({ _tag: "Result", body: '"AQI="', receipt: "{}" })

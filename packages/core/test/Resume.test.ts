@@ -162,6 +162,31 @@ describe("a task whose connection breaks", () => {
       })
     ))
 
+  test("is not sent again where its agent had it and lost it", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob } = yield* pair({ ms: 0 })
+        let runs = 0
+        yield* ada.serve(Work, () =>
+          Effect.suspend(() => {
+            runs += 1
+            return Effect.never
+          })
+        )
+        const events: Array<TaskEvent["_tag"]> = []
+        const call = yield* Effect.forkChild(
+          reasonOf(bob.call(Work, 1, { to: ada.nodeId, onEvent: ({ _tag }) => void events.push(_tag) }))
+        )
+        yield* until(
+          "it is accepted",
+          Effect.sync(() => events.includes("Accepted"))
+        )
+        cut(bob)
+        expect((yield* Fiber.join(call))._tag).toBe("Disconnected")
+        expect(runs).toBe(1)
+      })
+    ))
+
   test("is cancelled all the same", () =>
     run(
       Effect.gen(function* () {
@@ -299,6 +324,21 @@ describe("a stream whose connection breaks", () => {
       ),
     20_000
   )
+
+  test("comes to its end while its agent drains", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob } = yield* pair()
+        yield* ada.serve(Count, numbers)
+        const seen: Array<number> = []
+        yield* Stream.runForEach(bob.stream(Count, 500), (n) =>
+          Effect.gen(function* () {
+            if (seen.push(n) === 1) yield* Effect.forkDetach(ada.drain)
+          })
+        )
+        expect(seen).toEqual(Array.from({ length: 500 }, (_, n) => n))
+      })
+    ))
 
   test("holds its producer while nobody reads, and lets it go on", () =>
     run(

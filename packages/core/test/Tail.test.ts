@@ -291,7 +291,8 @@ describe("the tails of a node", () => {
     expect(modest.has(0)).toBe(true)
     for (const tail of greedy) tails.close(tail)
     expect(tails.size.bytes).toBe(10_064)
-    tails.stop()
+    tails.ended(testNode(1), new TaskId.TaskId(1, 2, 3, 4), modest, 0)
+    tails.forget()
     expect(tails.size).toEqual({ bytes: 0, ended: 0 })
   })
 
@@ -314,6 +315,6 @@ describe("the tails of a node", () => {
       }
     }
     expect(tails.size.ended).toBe(MAX_ENDED.all)
-    tails.stop()
+    tails.forget()
   })
 })

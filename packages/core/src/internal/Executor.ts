@@ -113,7 +113,7 @@ export class Executor implements Desk {
   drain(idle: () => void): void {
     this.#draining = true
     this.#giveUpHeld(undefined)
-    this.#tails.stop()
+    this.#tails.forget()
     if (this.#running.size === 0) idle()
     else this.#idle.push(idle)
   }

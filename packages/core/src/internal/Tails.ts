@@ -112,10 +112,10 @@ export class Tails implements Room {
     this.#watch()
   }
 
-  /** Lets go of everything. */
-  stop(): void {
+  /** Forgets all streams that have ended. */
+  forget(): void {
     clearTimeout(this.#timer)
-    for (const { tails } of [...this.#holders.values()]) for (const tail of [...tails]) this.close(tail)
+    this.#timer = undefined
     for (const ended of [...this.#byAge]) this.#forget(ended)
   }
 
