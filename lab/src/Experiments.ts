@@ -2,10 +2,12 @@
 import type { Experiment } from "./Experiment.ts"
 
 export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {
+  overlay: async () => (await import("./Overlay.ts")).overlay,
   gossip: async () => (await import("./RealGossip.ts")).realGossip,
   hostile: async () => (await import("./Hostile.ts")).hostile,
   relays: async () => (await import("./Relays.ts")).relays,
   roaming: async () => (await import("./Roaming.ts")).roaming,
+  nat: async () => (await import("./NatMatrix.ts")).natMatrix,
   dht: async () => (await import("./DhtLookup.ts")).dhtLookup,
   doctor: async () => (await import("./Doctor.ts")).doctor
 }
