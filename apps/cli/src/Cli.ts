@@ -101,7 +101,8 @@ const status = Command.make(
   Command.withDescription("Show the configuration, and who can be reached; or look at one node"),
   Command.withExamples([
     example("parley status", "Own identity, configuration, peers found"),
-    example("parley status tcp://192.168.1.20:7878", "Who is there, and what it serves")
+    example("parley status tcp://192.168.1.20:7878", "Who is there, and what it serves"),
+    example("parley status --watch", "The mesh as it changes")
   ])
 )
 

@@ -190,6 +190,7 @@ export type Identity = Infer<typeof identity>
 
 export const status = {
   ...joining,
+  watch: yes("watch", "Show the mesh as it changes, until stopped: drawn on a terminal, else a line for each change"),
   target: optionalArgument("peer", "ADDRESS or NODEID of a node to look at")
 }
 export type Status = Infer<typeof status>

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Node from "@parley/core/Node"
 import { fingerprint, parse } from "@parley/core/NodeId"
 import * as Trust from "@parley/core/Trust"
+import { usage } from "../Failure.ts"
 import type * as Flags from "../Flags.ts"
 import * as Joined from "../Joined.ts"
 import * as Output from "../Output.ts"
@@ -54,6 +55,12 @@ const lookAt = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common
 })
 
 export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common) {
+  if (options.watch) {
+    if (options.target !== undefined)
+      return yield* usage("WatchOne", "--watch shows the whole mesh: leave out the node")
+    const watch = yield* Effect.promise(() => import("./Watch.ts"))
+    return yield* watch.run(options)
+  }
   if (options.target !== undefined) return yield* lookAt(options, options.target)
   const path = Settings.identityFile(options)
   const own = existsSync(path) ? yield* Identity.own(options) : undefined

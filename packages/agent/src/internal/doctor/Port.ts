@@ -12,6 +12,9 @@ export interface Port {
   readonly isFree: boolean
 }
 
+/** How long a node of this very machine has for its handshake, in ms. */
+const OWN_MS = 1_500
+
 const bind = (port: number, host: string): Effect.Effect<string | undefined> =>
   Effect.callback<string | undefined>((resume) => {
     const server = createServer()
@@ -39,7 +42,9 @@ export const check = (ground: Ground, port: number, own: string | undefined): Ef
     const at = `tcp://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host}:${port}`
     const exit = yield* Effect.exit(
       Effect.scoped(
-        Effect.flatMap(ground.connections({ listen: false }), (connections) => connections.connect({ addresses: [at] }))
+        Effect.flatMap(ground.connections({ listen: false, limits: { handshakeTimeoutMs: OWN_MS } }), (connections) =>
+          connections.connect({ addresses: [at] })
+        )
       )
     )
     if (exit._tag === "Success" && exit.value.peer === own) {

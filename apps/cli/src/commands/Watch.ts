@@ -1,0 +1,93 @@
+/** `parley status --watch`: the mesh as it changes, until stopped. */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { Matcher } from "@parley/core/Matcher"
+import type * as Node from "@parley/core/Node"
+import type { NodeId } from "@parley/core/NodeId"
+import type * as Flags from "../Flags.ts"
+import * as Joined from "../Joined.ts"
+import * as MeshView from "../MeshView.ts"
+import * as Output from "../Output.ts"
+import * as Signals from "../Signals.ts"
+
+/** How often is looked what changed: the eye sees no more. */
+const LOOK = "200 millis"
+/** Pause between searches for anybody; what discoveries tell by themselves comes at once. */
+const SEARCH = "5 seconds"
+/** Events that are kept for the bottom of the screen. */
+const KEPT = 50
+
+const view = (node: Node.Node["Service"], matcher: Matcher["Service"]): Effect.Effect<MeshView.View> =>
+  Effect.map(node.peers, (peers) => {
+    const seen = new Map<NodeId, MeshView.Member>()
+    for (const record of matcher.records()) {
+      if (record.node === node.nodeId) continue
+      seen.set(record.node, {
+        node: record.node,
+        name: record.name ?? "",
+        standing: "known",
+        address: record.addresses[0] ?? "",
+        capabilities: record.capabilities.map(({ name, version }) => `${name}@${version}`)
+      })
+    }
+    for (const peer of peers) {
+      const known = seen.get(peer.node)
+      seen.set(peer.node, {
+        node: peer.node,
+        name: known?.name ?? peer.name ?? "",
+        standing: peer.relayed ? "relayed" : "direct",
+        address: peer.address,
+        capabilities: known?.capabilities ?? peer.capabilities
+      })
+    }
+    return seen
+  })
+
+const clockOf = (at: number): string => new Date(at).toTimeString().slice(0, 8)
+
+/** The alternate screen, so that what stood there before stands there again afterwards. */
+const screen = { open: "\u001b[?1049h\u001b[?25l", close: "\u001b[?25h\u001b[?1049l", home: "\u001b[H\u001b[J" }
+
+export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common) {
+  const isDrawn = process.stdout.isTTY === true && !options.json
+  const watch = (node: Node.Node["Service"]) =>
+    Effect.gen(function* () {
+      const matcher = yield* Matcher
+      let before: MeshView.View = new Map()
+      let drawn = ""
+      const events: Array<string> = []
+      const look = Effect.gen(function* () {
+        const after = yield* view(node, matcher)
+        const changes = MeshView.changes(before, after)
+        const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+        before = after
+        if (options.json) {
+          for (const change of changes) yield* Output.print(JSON.stringify(MeshView.json(change, now)))
+          return
+        }
+        const told = changes.map((change) => `${clockOf(now)}  ${MeshView.line(change)}`)
+        if (!isDrawn) return yield* Effect.forEach(told, Output.print, { discard: true })
+        events.push(...told)
+        events.splice(0, Math.max(0, events.length - KEPT))
+        const { columns = 80, rows = 24 } = process.stdout
+        const picture = MeshView.draw(`● ${Output.short(node.nodeId)}`, after, events, columns, rows).join("\n")
+        if (picture === drawn) return
+        drawn = picture
+        yield* Output.print(`${screen.home}${picture}`)
+      })
+      yield* Effect.forkScoped(
+        Effect.ignore(node.discover({ limit: 1_000 })).pipe(Effect.repeat(Schedule.spaced(SEARCH)))
+      )
+      yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(LOOK)))
+      yield* Signals.stop
+    }).pipe(Effect.scoped)
+  const onScreen = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    isDrawn
+      ? Effect.acquireUseRelease(
+          Effect.sync(() => process.stdout.write(screen.open)),
+          () => effect,
+          () => Effect.sync(() => process.stdout.write(screen.close))
+        )
+      : effect
+  yield* onScreen(Joined.asker(options, watch))
+})
