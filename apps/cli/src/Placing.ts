@@ -27,6 +27,8 @@ const narrator = (nameOf: Names.NameOf, tell: (text: string) => void): ((event: 
   return (event) => {
     if (event._tag === "Countered") {
       tell(Names.put(`${explain(event.terms)}${event.takenUp ? "; taken up" : ""}`, nameOf))
+    } else if (event._tag === "Resumed") {
+      tell(Names.put(`the connection to ${event.peer} broke, and the task goes on there`, nameOf))
     } else if (event._tag === "Failed" && event.next) {
       failed.push({ peer: event.peer, reason: explain(event.reason) })
     } else if (event._tag === "Sent") {
