@@ -27,6 +27,11 @@ import {
 
 /** Pause between starting one address of a target and the next: the Connection Attempt Delay of RFC 8305. */
 export const ATTEMPT_DELAY_MS = 250
+/**
+ * How long direct addresses have before those through a relay are dialled beside them: a private address of another network
+ * answers nothing at all, and would hold up the relayed one for as long as a dial may take. A direct path is found later, too.
+ */
+export const RELAY_DELAY_MS = 500
 export { SIMULTANEOUS_MS } from "./internal/Simultaneous.ts"
 /** How long a connection that lost against another one of the same pair may take to finish its streams. */
 export const REPLACED_GRACE_MS = 5_000
@@ -73,7 +78,7 @@ export class Connections extends Context.Service<
     readonly list: () => ReadonlyArray<Connection>
     /**
      * The live connection to a target, or a new one: direct addresses first, a little apart (RFC 8305), relayed ones when
-     * none answered. Who asks for the same peer at the same time shares one attempt.
+     * none answered soon. Who asks for the same peer at the same time shares one attempt.
      */
     readonly connect: (target: Target) => Effect.Effect<Connection, TransportError>
     /**
@@ -94,6 +99,18 @@ interface Held {
 }
 
 const fail = (reason: TransportErrorReason) => Effect.fail(new TransportError({ reason }))
+
+/** Begins the second when the first has failed, or takes longer than that; the first connection of both wins. */
+const afterwards = (
+  first: Effect.Effect<Connection, TransportError>,
+  second: Effect.Effect<Connection, TransportError>,
+  delayMs: number
+): Effect.Effect<Connection, TransportError> =>
+  Effect.suspend(() => {
+    const gaveUp = Deferred.makeUnsafe<void>()
+    const attempt = Effect.tapError(first, () => Deferred.succeed(gaveUp, undefined))
+    return Effect.race(attempt, Deferred.await(gaveUp).pipe(Effect.timeoutOption(delayMs), Effect.andThen(second)))
+  })
 
 /** Goes through addresses in order, each a moment after the last or as soon as it failed; the first connection wins. */
 const dialInTurn = (
@@ -225,7 +242,7 @@ export const make = Effect.fnUntraced(function* (
       const dialOne = dialFor(target)({ connection: undefined })
       return groups
         .map((group) => dialInTurn(dialOne, group, target.node, failed))
-        .reduce((first, second) => Effect.catch(first, () => second))
+        .reduce((first, second) => afterwards(first, second, RELAY_DELAY_MS))
         .pipe(
           Effect.catch((last) => {
             const causes = failed.flatMap((error) => (error.reason._tag === "AllFailed" ? [] : [error.reason]))
