@@ -9,5 +9,6 @@ export const experiments: { readonly [name: string]: () => Promise<Experiment> }
   roaming: async () => (await import("./Roaming.ts")).roaming,
   nat: async () => (await import("./NatMatrix.ts")).natMatrix,
   dht: async () => (await import("./DhtLookup.ts")).dhtLookup,
-  doctor: async () => (await import("./Doctor.ts")).doctor
+  doctor: async () => (await import("./Doctor.ts")).doctor,
+  machines: async () => (await import("./ThreeMachines.ts")).threeMachines
 }

@@ -38,7 +38,7 @@ const ANNOUNCING = 4
 /** How often announcements and the item are made anew, in milliseconds: they live for 30 minutes, and for 2 hours. */
 export const REFRESH_MS = 600_000
 /** How often a node looks who holds its item, and puts it back, in milliseconds: at first, and then twice as long each time up to this. */
-export const CHECK_MS = { first: 1_000, own: 15_000, public: 300_000 }
+export const CHECK_MS = { first: 3_000, own: 15_000, public: 300_000 }
 /** Pause after an advertisement that failed, in milliseconds. */
 export const RETRY_MS = 2_000
 /** Longest wait for the goodbye to be stored, in milliseconds. */
@@ -240,7 +240,8 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
   const checkEvery = options.checkMs ?? (options.public === true ? CHECK_MS.public : CHECK_MS.own)
   let pause = Math.min(CHECK_MS.first, checkEvery)
   const checkOn = Effect.suspend(() => {
-    const wait = Effect.sleep(pause)
+    // Spread, so that nodes that began together do not look together.
+    const wait = Effect.sleep(pause * (0.75 + Math.random() / 2))
     if (advertised !== undefined) pause = Math.min(2 * pause, checkEvery)
     return Effect.andThen(wait, logged(check))
   })
