@@ -148,9 +148,10 @@ const firewall = (nat: Type): string =>
   nat === "open"
     ? ""
     : `table inet wall {
-  chain in { type filter hook input priority 0; iifname ${WAN} meta l4proto { tcp, udp } ct state new drop; }
+  chain in { type filter hook input priority 0; iifname ${WAN} meta l4proto { tcp, udp } ct state { new, invalid } drop; }
   chain through {
     type filter hook forward priority 0;
+    ct state invalid drop
     iifname ${WAN} ct state new ct status & dnat != dnat drop
   }
 }`

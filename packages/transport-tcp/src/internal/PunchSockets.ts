@@ -11,8 +11,11 @@ import type { HostPort } from "./Addresses.ts"
 
 /** From dialling to listening: by then the sockets that dial have their port. */
 const LISTEN_AFTER_MS = 15
-/** From one round to the next, where somebody refused: its end may have come to it a moment later. */
-const ROUND_MS = 60
+/**
+ * From one round to the next, where somebody refused: its end may have come to it a moment later. At random between half of it
+ * and all, so that two ends do not go on refusing each other in step.
+ */
+const ROUND_MS = 120
 /** Beside two round trips, how long a packet may go unanswered until it is sent anew: TCP would wait for a second. Doubles. */
 const AGAIN_MS = 250
 /** IPv4 begins so much after IPv6 where both ends have both (RFC 8305, 5). */
@@ -102,7 +105,8 @@ export class PunchSockets {
     for (const target of targets)
       this.#connect(target, this.#terms.port, onSocket, (code) => {
         // Silence goes on by itself, and where no way leads, none will be made.
-        if (code !== undefined && passing.has(code)) this.#after(ROUND_MS, () => this.#round([target]))
+        if (code !== undefined && passing.has(code))
+          this.#after(ROUND_MS * (0.5 + Math.random() / 2), () => this.#round([target]))
       })
     this.#after(LISTEN_AFTER_MS, () => this.#listen("::"))
   }

@@ -348,7 +348,9 @@ export class Session implements Connection, Frame.FrameSink, LinkHandler, Outbox
 
   onGoAway(): boolean {
     this.#gotGoAway = true
-    this.#goAway()
+    // Where both said it at once, nothing else would end the session.
+    if (this.#sentGoAway) this.#out.schedule()
+    else this.#goAway()
     return true
   }
 

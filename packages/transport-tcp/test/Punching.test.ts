@@ -1,0 +1,334 @@
+/**
+ * Verifies: a relayed connection gives way to a direct one at both ends without a frame lost or repeated; nobody can make a node
+ * dial others than the peer, or more often than it should; what is said on PUNCH streams is read or refused, never crashed on.
+ */
+import { describe, expect, test } from "bun:test"
+import { connect, createServer } from "node:net"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Connections from "@parley/core/Connections"
+import * as Identity from "@parley/core/Identity"
+import * as Protocol from "@parley/core/Protocol"
+import type { Connection, ResetCode, Stream } from "@parley/core/Transport"
+import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
+import * as NatType from "@parley/transport-tcp/NatType"
+import * as Punch from "@parley/transport-tcp/Punch"
+import * as Relay from "@parley/transport-tcp/Relay"
+import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
+import { MAX_TOKENS_PER_PEER } from "../src/internal/Observer.ts"
+import * as Wire from "../src/internal/PunchWire.ts"
+import { RelayServer } from "../src/internal/RelayServer.ts"
+import { empty, until } from "./nodes.ts"
+
+const ECHO = 200
+type Node = Connections.Connections["Service"]
+
+interface World {
+  readonly tracker: Node
+  readonly a: Node
+  readonly b: Node
+  /** The way to `b` through the tracker. */
+  readonly relay: string
+  readonly relayServer: RelayServer
+  readonly node: (options?: TransportTcp.Options) => Promise<Node>
+}
+
+const meet = async (world: World): Promise<Connection> =>
+  Effect.runPromise(world.a.connect({ node: world.b.nodeId, addresses: [world.relay] }))
+
+const inWorld = async (a: TransportTcp.Options, body: (world: World) => Promise<void>): Promise<void> => {
+  const scope = Scope.makeUnsafe()
+  const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
+    Effect.runPromise(Scope.provide(effect, scope))
+  const node = (options: TransportTcp.Options = {}): Promise<Node> => {
+    const identity = Identity.generate()
+    return run(
+      Connections.make(TransportTcp.make(identity, { host: "127.0.0.1", port: 0, ...options }), identity.nodeId)
+    )
+  }
+  try {
+    const tracker = await node()
+    const relayServer = new RelayServer(Relay.defaults)
+    await run(tracker.handle(Protocol.RELAY, (connection, stream) => relayServer.accept(connection, stream)))
+    const b = await node({ relays: tracker.addresses() })
+    const near = await node(a)
+    await run(
+      b.handle(ECHO, (_connection, stream) => ({
+        onMessage: (message, last) => void stream.send(empty, message, last),
+        onWritable: () => {},
+        onClosed: () => {}
+      }))
+    )
+    const relayAt = (): string | undefined => b.addresses().find((address) => address.startsWith("relay:"))
+    await until("a slot at the relay", () => relayAt() !== undefined)
+    await body({ tracker, a: near, b, relay: relayAt()!, relayServer, node })
+  } finally {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+const isDirect = (node: Node, peer: Node): boolean => node.get(peer.nodeId)?.relayed === false
+
+/** A stream of a raw protocol, and what came of it. */
+const open = (connection: Connection, protocol: number) => {
+  const got: Array<Uint8Array> = []
+  const seen: { got: Array<Uint8Array>; reset: ResetCode | undefined; stream: Stream } = {
+    got,
+    reset: undefined,
+    stream: undefined as never
+  }
+  const stream = connection.open(protocol, {
+    onMessage: (message) => void got.push(message.slice()),
+    onWritable: () => {},
+    onClosed: (code) => {
+      seen.reset = code
+    }
+  })
+  if (stream === undefined) throw new Error("no stream")
+  seen.stream = stream
+  return seen
+}
+
+describe("punching", () => {
+  test("gives both ends the same direct connection", () =>
+    inWorld({}, async (world) => {
+      const { a, b } = world
+      const relayed = await meet(world)
+      expect(relayed.relayed).toBe(true)
+      await until("a direct connection at both ends", () => isDirect(a, b) && isDirect(b, a))
+      expect(a.get(b.nodeId)?.direction).toBe("outbound")
+      expect(b.get(a.nodeId)?.direction).toBe("inbound")
+      await until("the relayed connection is over", () => relayed.state() === "closed")
+      expect(a.list().length + b.list().length).toBe(4)
+      await until("the circuit is over", () => world.relayServer.circuits.size === 0)
+    }))
+
+  test("loses and repeats nothing of streams and calls that are under way", () =>
+    inWorld({}, async (world) => {
+      const { a, b } = world
+      const relayed = await meet(world)
+      // A long stream on the relayed connection: numbers, there and back, until long after the direct one stands.
+      const back: Array<number> = []
+      const failures: Array<string> = []
+      let ended = false
+      const long = relayed.open(ECHO, {
+        onMessage: (message, last) => {
+          if (message.length === 4) back.push(new DataView(message.buffer, message.byteOffset).getUint32(0))
+          ended ||= last
+        },
+        onWritable: () => {},
+        onClosed: (code) => void failures.push(`the long stream was reset: ${code}`)
+      })!
+      const number = (value: number): Uint8Array => {
+        const bytes = new Uint8Array(4)
+        new DataView(bytes.buffer).setUint32(0, value)
+        return bytes
+      }
+      let sent = 0
+      const ways = new Set<boolean>()
+      const call = (): Promise<void> =>
+        new Promise((resolve) => {
+          const connection = a.get(b.nodeId)
+          let answers = 0
+          const stream = connection?.open(ECHO, {
+            onMessage: (_message, last) => {
+              ways.add(connection!.relayed)
+              if (++answers > 1 || !last) failures.push("a call was answered twice")
+              resolve()
+            },
+            onWritable: () => {},
+            onClosed: (code) => {
+              failures.push(`a call was reset: ${code}`)
+              resolve()
+            }
+          })
+          if (stream === undefined) {
+            failures.push("there was no connection for a call")
+            resolve()
+          } else stream.send(empty, number(sent), true)
+        })
+      let after = 0
+      while (after < 200 && failures.length === 0) {
+        for (let i = 0; i < 10; i++) long.send(empty, number(sent++), false)
+        await Promise.all([call(), call(), call()])
+        if (isDirect(a, b) && isDirect(b, a)) after++
+        if (sent > 1_000_000) throw new Error("no direct connection came of it")
+      }
+      await until("the relayed connection takes no new streams", () => relayed.state() === "draining")
+      for (let i = 0; i < 100; i++) long.send(empty, number(sent++), i === 99)
+      await until("the long stream's end", () => ended || failures.length > 0)
+      expect(failures).toEqual([])
+      expect(back).toEqual(Array.from({ length: sent }, (_, index) => index))
+      expect(ways).toEqual(new Set([true, false]))
+      await until("the relayed connection is over", () => relayed.state() === "closed")
+    }))
+
+  test("leaves a connection relayed to a peer that does not take part", () =>
+    inWorld({ punch: false }, async (world) => {
+      const { a, b } = world
+      const relayed = await meet(world)
+      const echo = open(relayed, ECHO)
+      echo.stream.send(empty, "there", true)
+      await until("an answer", () => echo.got.length === 1)
+      expect(isDirect(a, b)).toBe(false)
+    }))
+})
+
+describe("somebody who means no good", () => {
+  test("cannot have a node dial anybody by what it says", () =>
+    inWorld({ punch: false }, async (world) => {
+      let knocks = 0
+      const victim = createServer((socket) => {
+        knocks++
+        socket.destroy()
+      })
+      await new Promise<void>((resolve) => victim.listen(0, "127.0.0.2", () => resolve()))
+      const { port } = victim.address() as { port: number }
+      try {
+        const relayed = await meet(world)
+        const endpoint = { host: "127.0.0.2", port }
+        const forged: ReadonlyArray<ReadonlyArray<Uint8Array>> = [
+          [Wire.theirs(endpoint)],
+          [Wire.encode({ _tag: "Offer", port }), Wire.theirs(endpoint), Wire.encode({ _tag: "Go" })],
+          [Wire.encode({ _tag: "Offer", port }), Wire.encode({ _tag: "Go" })],
+          [Wire.encode({ _tag: "Answer", port })],
+          [Wire.encode({ _tag: "Go" })],
+          [Wire.observe(world.b.nodeId)],
+          [empty]
+        ]
+        for (const messages of forged) {
+          const stream = open(relayed, Protocol.PUNCH)
+          for (const message of messages) stream.stream.send(message, undefined, false)
+          await until("the stream's reset", () => stream.reset !== undefined)
+        }
+        // An attempt that goes by the book, to a peer that nobody has seen: it dials nobody.
+        const polite = open(relayed, Protocol.PUNCH)
+        polite.stream.send(Wire.encode({ _tag: "Offer", port }), undefined, false)
+        await until("an answer or a refusal", () => polite.got.length > 0 || polite.reset !== undefined)
+        for (const tag of ["Ping", "Go"] as const) polite.stream.send(Wire.encode({ _tag: tag }), undefined, false)
+        const echo = open(relayed, ECHO)
+        echo.stream.send(empty, "there", true)
+        await until("an answer", () => echo.got.length === 1)
+        expect(knocks).toBe(0)
+        expect(isDirect(world.a, world.b)).toBe(false)
+      } finally {
+        victim.close()
+      }
+    }))
+
+  test("is followed a few times, and then not", () =>
+    inWorld({ punch: false }, async (world) => {
+      const relayed = await meet(world)
+      const offers = Array.from({ length: 60 }, () => open(relayed, Protocol.PUNCH))
+      for (const { stream } of offers) stream.send(Wire.encode({ _tag: "Offer", port: 1 }), undefined, false)
+      await until("all but one are refused", () => offers.filter(({ reset }) => reset === undefined).length <= 1)
+      const followed = offers.filter(({ got }) => got.length > 0)
+      expect(followed.length <= Punch.OFFERS.atOnce).toBe(true)
+    }))
+
+  test("gets a few tokens from one that sees it, and none works for another purpose", () =>
+    inWorld({ punch: false }, async ({ a, b, tracker }) => {
+      const direct = await Effect.runPromise(a.connect({ node: tracker.nodeId, addresses: tracker.addresses() }))
+      const asked = Array.from({ length: 40 }, () => open(direct, Protocol.PUNCH))
+      // It names a peer, which does not name it.
+      for (const { stream } of asked) stream.send(Wire.observe(b.nodeId), undefined, false)
+      const settled = (): boolean => asked.every(({ got, reset }) => got.length > 0 || reset !== undefined)
+      await until("tokens, or refusals", settled)
+      expect(asked.filter(({ got }) => got.length > 0).length).toBe(MAX_TOKENS_PER_PEER)
+      const sight = Wire.readSight(asked.find(({ got }) => got.length > 0)!.got[0]!)
+      if (sight?._tag !== "Token") throw new Error("no token")
+      const port = Number(tracker.addresses()[0]!.split(":").at(-1))
+      const seenClosed = (first: Uint8Array, then?: Uint8Array): Promise<void> =>
+        new Promise((resolve) => {
+          const socket = connect({ host: "127.0.0.1", port }, () => {
+            socket.write(first)
+            if (then !== undefined) setTimeout(() => socket.write(then), 20)
+          })
+          socket.on("error", () => resolve())
+          socket.on("close", () => resolve())
+          socket.resume()
+        })
+      await seenClosed(Wire.newToken())
+      await seenClosed(sight.token, Uint8Array.of(1, 2, 3))
+      await until("the token's owner is told", () => asked.some(({ got }) => got.length === 2))
+      expect(asked.flatMap(({ got }) => got.map((each) => Wire.readSight(each)?._tag)).includes("Theirs")).toBe(false)
+    }))
+})
+
+describe("the type of a router", () => {
+  test("is none on loopback, and unknown where nobody is asked", () =>
+    inWorld({}, async ({ a, node, tracker }) => {
+      const other = await node()
+      for (const each of [tracker, other])
+        await Effect.runPromise(a.connect({ node: each.nodeId, addresses: each.addresses() }))
+      const nat = await Effect.runPromise(NatType.detect(a.list()))
+      expect(nat.type).toBe("none")
+      expect(nat.seen.length).toBe(2)
+      expect((await Effect.runPromise(NatType.detect([]))).type).toBe("unknown")
+    }))
+
+  test("follows from what others see", () => {
+    const own = ["192.168.1.2"]
+    const at = (port: number, host = "203.0.113.10") => ({ host, port })
+    expect(NatType.classify(own, 4000, [at(4000, "192.168.1.2")]).type).toBe("none")
+    expect(NatType.classify(own, 4000, [at(4000), at(4000)]).type).toBe("steady")
+    expect(NatType.classify(own, 4000, [at(4000), at(4001)]).type).toBe("changing")
+    expect(NatType.classify(own, 4000, [at(4000), at(4000, "203.0.113.11")]).type).toBe("changing")
+    expect(NatType.classify(own, 4000, [at(4000)]).type).toBe("one observer")
+  })
+})
+
+describe("what is said on PUNCH streams", () => {
+  const endpoints = [
+    { host: "203.0.113.9", port: 1 },
+    { host: "2001:db8::7", port: 65_535 },
+    { host: "::1", port: 7878 }
+  ]
+
+  test("is read as it was written", () => {
+    for (const endpoint of endpoints) {
+      expect(Wire.readSight(Wire.seen(endpoint))).toEqual({ _tag: "Seen", endpoint })
+      expect(Wire.readSight(Wire.theirs(endpoint))).toEqual({ _tag: "Theirs", endpoint })
+    }
+    const token = Wire.newToken()
+    expect(Wire.readSight(Wire.token(token, endpoints))).toEqual({
+      _tag: "Token",
+      token: Uint8Array.from(token),
+      at: endpoints
+    })
+    for (const message of [
+      { _tag: "Offer", port: 7878 },
+      { _tag: "Answer", port: 0 },
+      { _tag: "Ping" },
+      { _tag: "Pong" },
+      { _tag: "Go" }
+    ] as const)
+      expect(Wire.decode(Wire.encode(message))).toEqual(message)
+    const node = Identity.generate().nodeId
+    expect(Wire.readObserve(Wire.observe(node))).toBe(node)
+    expect(Wire.readObserve(Wire.observe(undefined))).toBe(null)
+    expect([...Wire.seen(endpoints[0]!)]).toEqual([3, 4, 203, 0, 113, 9, 0, 1])
+    expect([...Wire.encode({ _tag: "Offer", port: 7878 })]).toEqual([5, 30, 198])
+  })
+
+  test("never crashes its reader", () => {
+    const random = seeded(87)
+    const whole = [Wire.token(Wire.newToken(), endpoints), Wire.seen(endpoints[1]!), Wire.observe(undefined)]
+    forRounds(random, 2_000, () => {
+      const bytes = random.int(2) === 0 ? mutate(random, random.pick(whole)) : random.bytes(random.int(64))
+      const sight = Wire.readSight(bytes)
+      if (sight?._tag === "Token" && sight.at.length > Wire.MAX_ENDPOINTS)
+        throw new Error("more endpoints than allowed")
+      if (
+        sight !== undefined &&
+        sight._tag !== "Token" &&
+        !Wire.isEndpoint(sight.endpoint) &&
+        !sight.endpoint.host.startsWith("::")
+      )
+        throw new Error(`that is no endpoint: ${JSON.stringify(sight)}`)
+      Wire.decode(bytes)
+      Wire.readObserve(bytes)
+    })
+  })
+})
