@@ -97,7 +97,7 @@ export const EXCHANGE_MS = 1_000
 /** How long an exchange's answers are taken, in ms. */
 export const ANSWER_MS = 30_000
 /** How often what has expired is let go, in ms. */
-export const SWEEP_MS = 5_000
+export const SWEEP_MS = 30_000
 /** Bytes a second that one peer is sent on demand, … */
 export const SERVED_PER_SECOND = 1024 * 1024
 /** … and at once: all records of a mesh of thousands, for a newcomer. */

@@ -2,9 +2,12 @@
  * The times and bounds of failure detection, each with its reason. memberlist's defaults (`DefaultLANConfig`) where they serve.
  */
 /** How long a neighbour may say nothing before it is asked, in ms: memberlist's `ProbeInterval`. */
-export const PERIOD_MS = 1_000
-/** Neighbours whose turn comes within this time are asked in one go, in ms: fewer wakes. */
-export const TOGETHER_MS = 200
+export const PERIOD_MS = 800
+/**
+ * Up to this part of it is left out, at random for each neighbour: the neighbours of a node do not keep step with it, so that
+ * the first of them asks soon after it falls silent.
+ */
+export const PERIOD_SPREAD = 0.2
 /** How long the answer of a neighbour may take, in ms: memberlist's `ProbeTimeout`. */
 export const ACK_MS = 500
 /** How long those who are asked to ask may take, in ms: the rest of memberlist's `ProbeInterval`. */
@@ -20,7 +23,7 @@ export const CONFIRMATIONS = 2
  * from one random member to the next. Here they are flooded over the overlay and have reached 1,000 members in 0.4 s, so
  * that the time is left for the subject; what is left of 5 s after detection and spreading bounds it.
  */
-export const SUSPICION_MIN_MS = 3_000
+export const SUSPICION_MIN_MS = 2_900
 /** How much longer a suspicion lasts that nobody confirms: memberlist's `SuspicionMaxTimeoutMult`. */
 export const SUSPICION_MAX_FACTOR = 6
 /** Bound of the local health score: memberlist's `AwarenessMaxMultiplier`. Time limits of a node grow by its score. */

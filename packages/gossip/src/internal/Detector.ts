@@ -24,6 +24,13 @@ interface Probe {
   due: number
 }
 
+/** A neighbour. */
+interface Watched {
+  heardAt: number
+  /** When it is asked, unless something is heard before. */
+  askAt: number
+}
+
 const nothing: ReadonlyArray<never> = []
 
 export class Detector {
@@ -34,8 +41,7 @@ export class Detector {
   readonly #suspicions = new Map<string, Suspicion>()
   /** Those that are not over, by subject: few, where `#suspicions` holds the dead as well. */
   readonly #open = new Map<string, Suspicion>()
-  /** Neighbours, and when they were last heard. */
-  readonly #watched = new Map<string, number>()
+  readonly #watched = new Map<string, Watched>()
   readonly #probes = new Map<string, Probe>()
   readonly #helping = new Helping()
   /** Peers that this node found silent itself, and when. */
@@ -55,6 +61,8 @@ export class Detector {
   #refuteAt = Number.POSITIVE_INFINITY
   #refutedAt = Number.NEGATIVE_INFINITY
   #suspicionDue = Number.POSITIVE_INFINITY
+  /** Not later than the time when the next neighbour has been silent for too long. */
+  #askDue = Number.POSITIVE_INFINITY
   #armedAt = Number.POSITIVE_INFINITY
   #now = 0
   #left = false
@@ -163,8 +171,7 @@ export class Detector {
         if (probe === undefined || probe.seq !== message.seq || !probe.helpers?.delete(from)) return
         if (message.reached) {
           this.#probes.delete(message.subject)
-          if (this.#watched.has(message.subject)) this.#watched.set(message.subject, this.#now)
-          return
+          return this.#seen(message.subject)
         }
         probe.failed += 1
         if (probe.helpers.size === 0) this.#failed(message.subject, probe)
@@ -174,7 +181,7 @@ export class Detector {
 
   /** Something came from the peer: it lives. */
   #heard(peer: string): void {
-    if (this.#watched.has(peer)) this.#watched.set(peer, this.#now)
+    this.#seen(peer)
     this.#evidence.delete(peer)
     const probe = this.#probes.get(peer)
     if (probe !== undefined) {
@@ -189,6 +196,15 @@ export class Detector {
       this.#send(peer, { _tag: "News", statements: [suspicion.first] })
       this.#tell({ _tag: "Met", peer, returned: true })
     }
+  }
+
+  /** A neighbour's turn to be asked is a period from now. */
+  #seen(peer: string): void {
+    const watched = this.#watched.get(peer)
+    if (watched === undefined) return
+    watched.heardAt = this.#now
+    watched.askAt = this.#now + Times.PERIOD_MS * (1 - Times.PERIOD_SPREAD * this.#random.next())
+    this.#askDue = Math.min(this.#askDue, watched.askAt)
   }
 
   #linkDown(peer: string): void {
@@ -279,6 +295,7 @@ export class Detector {
     this.#suspicions.delete(subject)
     this.#open.delete(subject)
     this.#evidence.delete(subject)
+    this.#askDue = Math.min(this.#askDue, this.#now)
     this.#tell({ _tag: "Release", key: keyOf(suspicion.first) })
     if (suspicion.accused(this.self) && !this.#watched.has(subject)) {
       const ms = Math.min((this.#muted.get(subject)?.ms ?? Times.MUTE_MS / 2) * 2, Times.MAX_MUTE_MS)
@@ -330,7 +347,8 @@ export class Detector {
 
   #watch(peer: string): void {
     if (this.#left) return
-    if (!this.#watched.has(peer)) this.#watched.set(peer, this.#now)
+    if (!this.#watched.has(peer)) this.#watched.set(peer, { heardAt: this.#now, askAt: this.#now })
+    this.#seen(peer)
     this.#guests.delete(peer)
     this.#outbox.post(peer, this.#own, this.#now)
   }
@@ -370,7 +388,7 @@ export class Detector {
     // Helpers that say nothing either speak against this node; none at all say nothing for it.
     this.#feel(silent > 0 ? silent : probe.failed === 0 ? 1 : 0)
     this.#evidence.set(peer, this.#now)
-    if (this.#watched.has(peer)) this.#watched.set(peer, this.#now)
+    this.#seen(peer)
     this.#accuse(peer, probe.isStranger)
   }
 
@@ -405,7 +423,7 @@ export class Detector {
     const now = this.#now
     if (now >= this.#refuteAt) this.#refute()
     if (!this.#left) {
-      if (now >= this.#askAt()) this.#askSilent()
+      if (now >= this.#askDue) this.#askSilent()
       for (const [peer, probe] of this.#probes) {
         if (now < probe.due) continue
         if (probe.helpers === undefined) this.#askHelpers(peer, probe)
@@ -431,22 +449,15 @@ export class Detector {
     )
   }
 
-  /** When the next neighbour has been silent for too long. */
-  #askAt(): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const [peer, heardAt] of this.#watched) {
-      if (heardAt + Times.PERIOD_MS < next && !this.#probes.has(peer) && this.status(peer) !== "dead")
-        next = heardAt + Times.PERIOD_MS
-    }
-    return next
-  }
-
   /** Asks those who have been silent for a while. */
   #askSilent(): void {
-    for (const [peer, heardAt] of this.#watched) {
-      const isDue = this.#now >= heardAt + Times.PERIOD_MS - Times.TOGETHER_MS
-      if (isDue && !this.#probes.has(peer) && this.status(peer) !== "dead") this.#probe(peer, false)
+    let next = Number.POSITIVE_INFINITY
+    for (const [peer, { askAt }] of this.#watched) {
+      if (this.#probes.has(peer) || this.status(peer) === "dead") continue
+      if (this.#now >= askAt) this.#probe(peer, false)
+      else next = Math.min(next, askAt)
     }
+    this.#askDue = next
   }
 
   /** Suspicions whose time is over. */
@@ -454,7 +465,7 @@ export class Detector {
     let next = Number.POSITIVE_INFINITY
     for (const [subject, suspicion] of this.#open) {
       if (this.#now >= suspicion.deadline) {
-        const heardAt = this.#watched.get(subject) ?? Number.NEGATIVE_INFINITY
+        const heardAt = this.#watched.get(subject)?.heardAt ?? Number.NEGATIVE_INFINITY
         if (heardAt < this.#now - Times.FIRST_HAND_MS || this.#evidence.has(subject)) {
           suspicion.deadAt = this.#now
           this.#open.delete(subject)
@@ -555,8 +566,7 @@ export class Detector {
   #arm(): void {
     let next = Math.min(this.#outbox.dueAt, this.#suspicionDue, this.#refuteAt)
     if (!this.#left) {
-      next = Math.min(next, this.#strangerAt, this.#retryAt)
-      next = Math.min(next, this.#askAt())
+      next = Math.min(next, this.#strangerAt, this.#retryAt, this.#askDue)
       for (const { due } of this.#probes.values()) next = Math.min(next, due)
       next = Math.min(next, this.#helping.dueAt)
     }
