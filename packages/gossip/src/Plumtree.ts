@@ -27,12 +27,16 @@ export interface Carried {
 }
 
 export type Message =
-  /** The payload. `round`: hops from its origin. */
+  /**
+   * The payload. `round`: hops from its origin. `age`: how long the nodes on its way have had it together, in ms, absent for
+   * no time: who is told of it late does not keep it for late-comers for longer than those before.
+   */
   | {
       readonly _tag: "Gossip"
       readonly id: string
       readonly origin: string
       readonly round: number
+      readonly age?: number
       readonly payload: Uint8Array
     }
   /** The sender has these, should you miss one: pairs of id and round. */
@@ -190,11 +194,17 @@ const carry = (
   now: number,
   out: Actions
 ): void => {
-  const { id, origin, payload } = message
-  state.carriage.add({ id, origin, payload, round: message.round, at: now })
+  const { age = 0, id, origin, payload } = message
+  state.carriage.add({
+    id,
+    origin,
+    payload,
+    round: message.round,
+    at: now - (age > 0 ? Math.min(age, state.settings.payloadMs) : 0)
+  })
   const known = settle(state, id)
   const round = message.round + 1
-  const next: Message = { _tag: "Gossip", id, origin, round, payload }
+  const next: Message = { _tag: "Gossip", id, origin, round, age, payload }
   for (const [peer, neighbour] of state.neighbours) {
     // Whoever announced it has it.
     if (peer === from || known?.announcers.some((announcer) => announcer.peer === peer) === true) continue
@@ -278,8 +288,8 @@ const onGraft = (state: State, from: string, id: string | undefined, now: number
   neighbour.eager = true
   const kept = id === undefined ? undefined : state.carriage.get(id)
   if (kept === undefined || !state.asked.take(from, kept.payload.length + 256, now)) return
-  const { origin, payload, round } = kept
-  send(out, from, { _tag: "Gossip", id: kept.id, origin, round: round + 1, payload })
+  const { at, origin, payload, round } = kept
+  send(out, from, { _tag: "Gossip", id: kept.id, origin, round: round + 1, age: now - at, payload })
 }
 
 /** Nobody has brought it: the next who has it is asked, and the link to it is part of the tree from now on. */

@@ -33,6 +33,10 @@ export const MAX_TTL = 16
 export const MAX_IDS = 1_024
 /** Hops that are told apart. */
 export const MAX_ROUND = 255
+/** Ages of payloads are told in steps of so many ms, … */
+export const AGE_MS = 250
+/** … and so many of them: payloads are kept for half that time. */
+export const MAX_AGE = 255
 /** Buckets that are compared at once. */
 export const MAX_BUCKETS = 4_096
 /** Entries told, and keys wanted, at once: those of a mesh of 2,000 nodes that has just been met. */
@@ -240,7 +244,10 @@ export const encode = (message: Message, addressesOf: AddressesOf): Uint8Array =
       sample(message.peers)
       break
     case "Gossip":
-      writer.u8(Math.min(message.round, MAX_ROUND)).bytes(message.payload)
+      writer
+        .u8(Math.min(message.round, MAX_ROUND))
+        .u8(Math.min(Math.floor((message.age ?? 0) / AGE_MS), MAX_AGE))
+        .bytes(message.payload)
       break
     case "IHave": {
       const told = message.have.slice(0, MAX_IDS)
@@ -348,9 +355,10 @@ const readMessage = (reader: Reader, contact: () => NodeId, sample: () => Readon
       return { _tag: "ShuffleReply", peers: sample() }
     case Kind.Gossip: {
       const round = reader.u8("the round")
+      const age = reader.u8("the age") * AGE_MS
       if (reader.left > Payload.MAX_PAYLOAD_BYTES) throw new Malformed(`a payload of ${reader.left} bytes`)
       const payload = reader.bytes(reader.left, "the payload")
-      return { _tag: "Gossip", id: Payload.idOf(payload), origin: "", round, payload }
+      return { _tag: "Gossip", id: Payload.idOf(payload), origin: "", round, age, payload }
     }
     case Kind.IHave:
       return {

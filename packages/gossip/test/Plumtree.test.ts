@@ -103,6 +103,18 @@ describe("a node of the tree", () => {
     expect(sends(step({ _tag: "Timer", now: 41_030, timer: { _tag: "LazyPush" } }))).toEqual(["IHave new/1 to b"])
   })
 
+  test("keeps a message no longer for late-comers than the nodes did that had it before", () => {
+    const { step, up } = among("a")
+    step(says(1_000, "a", { ...gossip("m"), age: 20_000 }))
+    step({ _tag: "Timer", now: 1_025, timer: { _tag: "LazyPush" } })
+    up("b", 5_000)
+    expect(sends(step({ _tag: "Timer", now: 5_025, timer: { _tag: "LazyPush" } }))).toEqual(["IHave m/1 to b"])
+    const [answer] = step(says(6_000, "b", { _tag: "Graft", id: "m" }))
+    expect(answer?._tag === "Send" && answer.message._tag === "Gossip" && answer.message.age).toBe(25_000)
+    up("c", 15_000)
+    expect(sends(step({ _tag: "Timer", now: 15_025, timer: { _tag: "LazyPush" } }))).toEqual([])
+  })
+
   test("has one eager link more for each that it lost, and none for one it dropped", () => {
     const { state, step, up } = among("a", "b", "c")
     const down = (peer: string, dropped: boolean): void =>

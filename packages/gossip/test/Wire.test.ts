@@ -84,7 +84,7 @@ describe("messages", () => {
       { _tag: "Gossip", id: "", origin: "", round: 3, payload: Uint8Array.of(1, 2) },
       addressesOf
     )
-    expect(hex(gossip)).toBe("20030102")
+    expect(hex(gossip)).toBe("2003000102")
     expect(hex(Wire.encodeHello({ epoch: 258, addresses: addressesOf(ada.nodeId) }))).toBe(
       `0101000000000102` + `01${address}`
     )

@@ -1,7 +1,7 @@
 /** Carriage: the messages that a node has carried, so that it carries none twice and has it for who asks. */
 import type { Carried } from "../Plumtree.ts"
 
-/** A message with its way: hops from its origin, and when it came. */
+/** A message with its way: hops from its origin, and when it was published, as far as is known. */
 export interface Kept extends Carried {
   readonly round: number
   readonly at: number
@@ -57,7 +57,7 @@ export class Carriage {
     return entry?.isWhole === true ? entry.kept : undefined
   }
 
-  /** The latest that came after `since`, at most so many, oldest first. */
+  /** The latest, at most so many, in the order of coming, and of those what was published after `since`. */
   recent(since: number, most: number): ReadonlyArray<Kept> {
     const found: Array<Kept> = []
     let skip = this.#whole.size - most
@@ -88,7 +88,7 @@ export class Carriage {
     while (this.#bytes > MAX_BYTES) this.#empty(first(this.#whole))
   }
 
-  /** Drops payloads that came before one time, and ids that came before another. */
+  /** Drops payloads that were published before one time, and ids that were before another; what came behind a younger one waits for it. */
   expire(payloadsBefore: number, idsBefore: number): void {
     for (const id of this.#whole) {
       if (this.#entries.get(id)!.kept.at >= payloadsBefore) break

@@ -1,0 +1,4 @@
+import { overlay } from "../src/Overlay.ts"
+import { brief } from "./brief.ts"
+
+brief("overlay", overlay, 20_261_124)
