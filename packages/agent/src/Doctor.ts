@@ -51,7 +51,7 @@ export const examine = ({ identity, onFinding, peer, ...options }: Options = {})
     }
     const keyFile = yield* KeyFile.check(identity, options.passphrase)
     tell(keyFile)
-    tell(Interfaces.check())
+    tell(Interfaces.check(options.host))
     const [ground, network] = yield* Ground.open(options)
     tell(network)
     const own = keyFile.find(({ code }) => code === "KeyFile")?.found

@@ -8,11 +8,15 @@ export const addresses = (): ReadonlyArray<{ readonly name: string; readonly add
     (entries ?? []).flatMap(({ address, internal }) => (internal ? [] : [{ name, address }]))
   )
 
-export const check = (): ReadonlyArray<Finding> => {
+/** `host` is what the node listens on: one that keeps to this machine needs no network. */
+export const check = (host: string | undefined): ReadonlyArray<Finding> => {
   const find = of("interfaces", "the interfaces that the system lists")
   const all = addresses()
   const usable = all.filter(({ address }) => !/^(?:fe80:|169\.254\.)/.test(address))
   const list = (of: typeof all): string => of.map(({ address, name }) => `${name} ${address}`).join(", ")
+  if (host !== undefined && /^(?:127\.|::1$|localhost$)/.test(host)) {
+    return [find("ok", "LoopbackOnly", `the node keeps to this machine (${host})`)]
+  }
   if (all.length === 0) {
     const advice =
       "plug in a cable, or join a wireless network; other programs of this machine are reached all the same"
