@@ -1,0 +1,489 @@
+import { describe, expect, test } from "bun:test"
+import type { Event } from "@parley/core/Machine"
+import { forRounds, fromSeed, seeded } from "@parley/core/testing/Seeded"
+import * as Swim from "../src/Swim.ts"
+import * as Times from "../src/SwimTimes.ts"
+import { timeout } from "../src/internal/Suspicion.ts"
+import { parts, start, type Parts, world } from "./swim-world.ts"
+
+const nobody = new Uint8Array(0)
+const forged = new Uint8Array(1)
+const random = seeded(20_261_121)
+console.log(`failure detection: PARLEY_SEED=${random.seed}`)
+
+type SwimEvent = Event<Swim.Message, Swim.Timer, Swim.Command>
+
+const alive = (subject: string, incarnation: number, left = false): Swim.Alive => ({
+  _tag: "Alive",
+  subject,
+  incarnation,
+  left,
+  evidence: nobody
+})
+const accusation = (subject: string, incarnation: number, accuser: string): Swim.Accusation => ({
+  _tag: "Accusation",
+  subject,
+  incarnation,
+  accuser,
+  evidence: nobody
+})
+
+/** One node on a bench: what happens to it, and what it does. */
+class Bench {
+  readonly state = Swim.make({
+    self: "me",
+    seed: 7,
+    incarnation: 100,
+    sign: () => nobody,
+    verify: ({ evidence }) => evidence !== forged
+  })
+  now = 0
+  readonly told: Array<Swim.Told> = []
+  readonly sent: Array<{ readonly to: string; readonly message: Swim.Message }> = []
+  #wakes: Array<number> = []
+
+  constructor(members: number) {
+    this.command({ _tag: "SwimStart" })
+    const statements = Array.from({ length: members }, (_, i) => alive(`n${i}`, 1))
+    this.command({ _tag: "Hear", statements, from: "n0" })
+  }
+
+  step(event: SwimEvent): void {
+    for (const action of Swim.machine.step(this.state, event)[1]) {
+      if (action._tag === "Send") this.sent.push(action)
+      else if (action._tag === "Tell") this.told.push(action.told)
+      else if (action._tag === "After") this.#wakes.push(this.now + action.ms)
+    }
+  }
+  command(command: Swim.Command): void {
+    this.step({ _tag: "Command", now: this.now, command })
+  }
+  from(from: string, message: Swim.Message): void {
+    this.step({ _tag: "Message", now: this.now, from, message })
+  }
+  news(from: string, ...statements: ReadonlyArray<Swim.Statement>): void {
+    this.from(from, { _tag: "News", statements })
+  }
+  /** Lets time pass, with each wake at its time. */
+  pass(ms: number): void {
+    const end = this.now + ms
+    for (;;) {
+      this.#wakes.sort((a, b) => a - b)
+      const next = this.#wakes[0]
+      if (next === undefined || next > end) break
+      this.#wakes.shift()
+      this.now = Math.max(this.now, next)
+      this.step({ _tag: "Timer", now: this.now, timer: { _tag: "SwimWake", at: next } })
+    }
+    this.now = end
+  }
+  to(peer: string): ReadonlyArray<Swim.Message> {
+    return this.sent.flatMap(({ message, to }) => (to === peer ? [message] : []))
+  }
+}
+
+describe("one node", () => {
+  test("asks a silent neighbour, then others, and then accuses it", () => {
+    const bench = new Bench(5)
+    for (const peer of ["n0", "n1", "n2"]) bench.command({ _tag: "Watch", peer, watched: true })
+    for (let i = 0; i < 30; i++) {
+      bench.pass(100)
+      for (const peer of ["n1", "n2"]) bench.news(peer)
+    }
+    expect(bench.to("n0").some(({ _tag }) => _tag === "Ping")).toBe(true)
+    for (const peer of ["n1", "n2"])
+      expect(bench.to(peer).some((message) => message._tag === "PingRequest" && message.subject === "n0")).toBe(true)
+    const accused = bench.to("n1").flatMap((message) => (message._tag === "News" ? message.statements : []))
+    expect(accused).toContainEqual(accusation("n0", 1, "me"))
+    expect(bench.state.status("n0")).toBe("suspect")
+    expect(bench.state.status("n1")).toBe("alive")
+  })
+
+  test("does not accuse whom another reaches", () => {
+    const bench = new Bench(5)
+    for (const peer of ["n0", "n1"]) bench.command({ _tag: "Watch", peer, watched: true })
+    for (let i = 0; i < 200; i++) {
+      bench.pass(50)
+      bench.news("n1")
+      for (const message of bench.to("n1"))
+        if (message._tag === "PingRequest")
+          bench.from("n1", { _tag: "PingResult", seq: message.seq, subject: message.subject, reached: true })
+    }
+    expect(bench.state.status("n0")).toBe("alive")
+  })
+
+  test("refutes with the next incarnation, at most twice a second, and at once to whoever asks", () => {
+    const bench = new Bench(5)
+    bench.command({ _tag: "Watch", peer: "n1", watched: true })
+    bench.pass(100)
+    bench.from("n0", { _tag: "Ping", seq: 9, about: [accusation("me", 100, "n0")] })
+    expect(bench.to("n0")).toEqual([{ _tag: "Ack", seq: 9, about: [alive("me", 101)] }])
+    for (let i = 0; i < 100; i++) {
+      bench.news("n3", accusation("me", bench.state.incarnation("me") ?? 0, "n2"))
+      bench.pass(10)
+    }
+    expect(bench.state.incarnation("me")).toBe(103)
+    bench.news("n3", accusation("me", 5_000, "n2"))
+    expect(bench.state.incarnation("me")).toBe(103)
+    const news = bench.to("n1").flatMap((message) => (message._tag === "News" ? message.statements : []))
+    expect(news).toContainEqual(alive("me", 103))
+  })
+
+  test("takes over from an earlier life whose clock was ahead", () => {
+    const bench = new Bench(2)
+    bench.news("n0", alive("me", 900))
+    expect(bench.state.incarnation("me")).toBe(901)
+  })
+
+  test("holds nobody for dead on the word of one before six times the least time", () => {
+    const bench = new Bench(9)
+    bench.news("n1", accusation("n0", 1, "n1"))
+    bench.pass(Times.SUSPICION_MIN_MS * Times.SUSPICION_MAX_FACTOR - 100)
+    expect(bench.state.status("n0")).toBe("suspect")
+    bench.pass(200)
+    expect(bench.state.status("n0")).toBe("dead")
+    bench.news("n1", alive("n0", 2))
+    expect(bench.state.status("n0")).toBe("alive")
+  })
+
+  test("counts confirmations of others, and none twice", () => {
+    const bench = new Bench(9)
+    for (let i = 0; i < 5; i++) bench.news("n1", accusation("n0", 1, "n1"))
+    bench.pass(Times.SUSPICION_MIN_MS + 100)
+    expect(bench.state.status("n0")).toBe("suspect")
+    bench.news("n1", accusation("n0", 1, "n2"), accusation("n0", 1, "n3"))
+    bench.pass(1)
+    expect(bench.state.status("n0")).toBe("dead")
+  })
+
+  test("counts so many accusations of one accuser, and no more", () => {
+    const bench = new Bench(200)
+    for (let i = 0; i < 100; i++) bench.news("n150", accusation(`n${i}`, 1, "n150"))
+    const suspects = Array.from({ length: 200 }, (_, i) => bench.state.status(`n${i}`)).filter((is) => is === "suspect")
+    expect(suspects.length).toBe(Times.ACCUSER_BURST)
+  })
+
+  test("believes no forged statement, none about a stranger, of a stranger, or of another incarnation", () => {
+    const bench = new Bench(4)
+    bench.news("n1", { ...accusation("n0", 1, "n1"), evidence: forged }, { ...alive("n0", 2, true), evidence: forged })
+    bench.news("n1", accusation("n0", 1, "nobody"), accusation("n0", 0, "n1"), accusation("n0", 2, "n1"))
+    bench.news("n1", accusation("nobody", 1, "n1"))
+    expect(bench.state.status("n0")).toBe("alive")
+    expect(bench.state.status("nobody")).toBe(undefined)
+  })
+
+  test("holds no neighbour for dead that it hears itself, whoever accuses it", () => {
+    const bench = new Bench(9)
+    bench.command({ _tag: "Watch", peer: "n0", watched: true })
+    bench.news("n1", ...[1, 2, 3, 4].map((i) => accusation("n0", 1, `n${i}`)))
+    for (let i = 0; i < 200; i++) {
+      bench.pass(100)
+      bench.from("n0", { _tag: "Ack", seq: 0, about: [] })
+      expect(bench.state.status("n0")).toBe("suspect")
+    }
+  })
+
+  test("that slept gives what waits in its queues time before it judges", () => {
+    const bench = new Bench(9)
+    bench.command({ _tag: "Watch", peer: "n5", watched: true })
+    bench.news("n1", accusation("n0", 1, "n1"))
+    bench.now += 60_000
+    // Everything that came meanwhile, oldest first.
+    bench.news("n1", accusation("n0", 1, "n2"), accusation("n0", 1, "n3"))
+    expect(bench.state.status("n0")).toBe("suspect")
+    bench.news("n1", alive("n0", 2))
+    expect(bench.state.status("n0")).toBe("alive")
+    expect(bench.state.health).toBe(Times.MAX_HEALTH)
+  })
+
+  test("knows no more members than it may, and says what it does with the rest", () => {
+    const bench = new Bench(10)
+    bench.command({ _tag: "Hear", statements: [accusation("stranger", 3, "n1")], from: "n1" })
+    expect(bench.told.at(-1)).toEqual({ _tag: "Pass", key: "xstranger", version: 3 })
+    const statements = Array.from({ length: Times.MAX_MEMBERS + 10 }, (_, i) => alive(`s${i}`, 1))
+    bench.command({ _tag: "Hear", statements, from: "n1" })
+    expect(bench.state.size).toBe(Times.MAX_MEMBERS)
+  })
+
+  test("follows Lifeguard's formula for the time to refute", () => {
+    const least = Times.SUSPICION_MIN_MS
+    expect([0, 1, 2, 3].map((c) => Math.round(timeout(c, 2)))).toEqual(
+      [6, 6 - 5 * (Math.log(2) / Math.log(3)), 1, 1].map((times) => Math.round(times * least))
+    )
+    expect(timeout(0, 0)).toBe(least)
+  })
+})
+
+describe("what is believed of members, against a model", () => {
+  test("the highest statement of a subject counts, and accusations of that incarnation alone", () => {
+    forRounds(random, 300, (round) => {
+      const dice = fromSeed(random.seed + round)
+      const bench = new Bench(6)
+      /** What each member last said: twice its incarnation, and one more where it left. */
+      const said = new Map<string, number>(Array.from({ length: 6 }, (_, i) => [`n${i}`, 2] as const))
+      const accusers = new Map<string, Set<string>>()
+      for (let n = 0; n < 60; n++) {
+        const subject = `n${dice.int(6)}`
+        const from = `n${dice.int(6)}`
+        const known = said.get(subject)!
+        const incarnation = Math.max(1, (known >> 1) - 1 + dice.int(3))
+        if (dice.int(3) === 0) {
+          const left = dice.int(8) === 0
+          bench.news(from, alive(subject, incarnation, left))
+          if (2 * incarnation + (left ? 1 : 0) > known) {
+            said.set(subject, 2 * incarnation + (left ? 1 : 0))
+            accusers.delete(subject)
+          }
+        } else {
+          bench.news(from, accusation(subject, incarnation, from))
+          if (known === 2 * incarnation) accusers.set(subject, (accusers.get(subject) ?? new Set()).add(from))
+        }
+        // Slowly enough for the bounds per accuser and per subject.
+        bench.pass(5)
+        for (const [peer, is] of said) {
+          const status = bench.state.status(peer)
+          expect(status === "left").toBe(is % 2 === 1)
+          expect(bench.state.incarnation(peer)).toBe(is >> 1)
+          if (!accusers.has(peer) && is % 2 === 0) expect(status).toBe("alive")
+          // The burst of one accuser may be spent, so that some of its accusations do not count.
+          if (status === "suspect" || status === "dead") expect(accusers.has(peer)).toBe(true)
+        }
+      }
+    })
+  })
+
+  test("no event makes it throw, and its wakes go on", () => {
+    forRounds(random, 100, (round) => {
+      const dice = fromSeed(random.seed + 1_000 + round)
+      const bench = new Bench(8)
+      const peer = () => (dice.int(12) === 0 ? "me" : `n${dice.int(12)}`)
+      const statement = (): Swim.Statement => {
+        const number = dice.pick([0, 1, 2, 100, 101, -1, 2 ** 47, Number.NaN])
+        return dice.int(2) === 0 ? alive(peer(), number, dice.int(9) === 0) : accusation(peer(), number, peer())
+      }
+      for (let n = 0; n < 200; n++) {
+        const statements = Array.from({ length: dice.int(4) }, statement)
+        const seq = dice.int(20)
+        const messages: ReadonlyArray<Swim.Message> = [
+          { _tag: "Ping", seq, about: statements },
+          { _tag: "Ack", seq, about: statements },
+          { _tag: "News", statements },
+          { _tag: "PingRequest", seq, subject: peer() },
+          { _tag: "PingResult", seq, subject: peer(), reached: dice.int(2) === 0 }
+        ]
+        switch (dice.int(5)) {
+          case 0:
+            bench.command({ _tag: "Watch", peer: peer(), watched: dice.int(3) > 0 })
+            break
+          case 1:
+            bench.step({ _tag: "LinkDown", now: bench.now, peer: peer() })
+            break
+          default:
+            bench.from(peer(), dice.pick(messages))
+        }
+        bench.pass(dice.int(20) === 0 ? 5_000 : dice.int(300))
+      }
+      const before = bench.sent.length
+      bench.command({ _tag: "Watch", peer: "n0", watched: true })
+      bench.pass(3_000)
+      expect(bench.sent.length > before).toBe(true)
+    })
+  })
+})
+
+/** What must hold of a mesh, whatever it is made of: throws where it does not. */
+const laws: { readonly [law: string]: (made: Parts, seed: number) => void } = {
+  "the dead are known dead by all, and nobody else is": (made, seed) => {
+    const down = new Set<string>()
+    const mesh = world(seed, 30, (_, told) => void (told._tag === "MemberDown" && down.add(told.peer)), made)
+    mesh.runFor(5_000)
+    for (const victim of ["n3", "n17"]) mesh.kill(victim, "machine")
+    mesh.kill("n9", "process")
+    mesh.runFor(9_000)
+    for (const node of mesh.alive())
+      for (const victim of ["n3", "n9", "n17"])
+        expect(`${node}: ${victim} ${mesh.state(node).swim.status(victim)}`).toBe(`${node}: ${victim} dead`)
+    expect([...down].sort()).toEqual(["n17", "n3", "n9"])
+  },
+  "slow nodes refute": (made, seed) => {
+    const down: Array<string> = []
+    let suspicions = 0
+    const mesh = world(
+      seed,
+      30,
+      (_, told) => {
+        if (told._tag === "MemberDown") down.push(told.peer)
+        if (told._tag === "MemberSuspect") suspicions += 1
+      },
+      made
+    )
+    for (let i = 0; i < 20; i++) {
+      mesh.freeze(`n${i}`, 2_500 + mesh.random.int(1_000))
+      mesh.runFor(2_500)
+    }
+    mesh.runFor(10_000)
+    expect(suspicions > 0).toBe(true)
+    expect(down).toEqual([])
+  },
+  "a liar has nobody held for dead": (made, seed) => {
+    const down: Array<string> = []
+    const mesh = world(seed, 30, (_, told) => void (told._tag === "MemberDown" && down.push(told.peer)), made)
+    mesh.runFor(5_000)
+    // Three of its friends say the same.
+    for (let n = 0; n < 60; n++) {
+      const incarnation = mesh.state("n5").swim.incarnation("n5")!
+      const statements = ["n0", "n1", "n2"].map((accuser) => accusation("n5", incarnation, accuser))
+      for (const node of mesh.alive()) if (node !== "n5") mesh.command(node, { _tag: "Know", statements })
+      mesh.runFor(1_000)
+    }
+    expect(down).toEqual([])
+  },
+  "after a partition all know all again, and what was said meanwhile": (made, seed) => {
+    const mesh = world(seed, 30, () => {}, made)
+    mesh.runFor(5_000)
+    mesh.partition((node) => Number(node.slice(1)) % 2)
+    for (const node of ["n4", "n7"]) mesh.command(node, { _tag: "Keep", key: `m${node}`, version: 1, text: node })
+    mesh.runFor(30_000)
+    expect(mesh.state("n0").swim.status("n1")).toBe("dead")
+    mesh.heal()
+    mesh.runFor(10_000)
+    for (const node of mesh.alive()) {
+      for (const peer of mesh.alive())
+        if (node !== peer)
+          expect(`${node}: ${peer} ${mesh.state(node).swim.status(peer)}`).toBe(`${node}: ${peer} alive`)
+      expect(["mn4", "mn7"].filter((key) => mesh.state(node).entropy.get(key) !== undefined)).toEqual(["mn4", "mn7"])
+    }
+  },
+  "who comes again lives, and who leaves has left": (made, seed) => {
+    const mesh = world(seed, 20, () => {}, made)
+    mesh.runFor(3_000)
+    mesh.kill("n3", "machine")
+    mesh.command("n4", { _tag: "Leave" })
+    mesh.runFor(500)
+    mesh.kill("n4")
+    mesh.runFor(9_500)
+    expect(mesh.state("n0").swim.status("n3")).toBe("dead")
+    start(mesh, seed, 3, 3)
+    mesh.runFor(15_000)
+    for (const node of mesh.alive()) {
+      if (node !== "n3") expect(mesh.state(node).swim.status("n3")).toBe("alive")
+      if (node !== "n3") expect(mesh.state(node).swim.status("n4")).toBe("left")
+      expect(mesh.state(node).swim.size >= 18).toBe(true)
+    }
+  }
+}
+
+describe("a simulated mesh", () => {
+  for (const [law, holds] of Object.entries(laws)) test(law, () => void holds(parts, random.seed))
+})
+
+type SwimMachine = typeof Swim.machine
+
+/** Machines with a bug each, and a law that finds it. */
+const broken: { readonly [bug: string]: readonly [law: string, swim: SwimMachine] } = {
+  "accuses nobody": [
+    "the dead are known dead by all, and nobody else is",
+    {
+      step: (state, event) => {
+        if (event._tag !== "Timer") return Swim.machine.step(state, event)
+        const [next, actions] = Swim.machine.step(state, event)
+        const isAccusing = (statement: Swim.Statement) =>
+          statement._tag === "Accusation" && statement.accuser === state.self
+        return [
+          next,
+          actions.map((action) =>
+            action._tag === "Send" && action.message._tag === "News"
+              ? {
+                  ...action,
+                  message: { ...action.message, statements: action.message.statements.filter((s) => !isAccusing(s)) }
+                }
+              : action
+          )
+        ]
+      }
+    }
+  ],
+  "does not hear that it is accused": [
+    "slow nodes refute",
+    {
+      step: (state, event) => {
+        if (event._tag !== "Message") return Swim.machine.step(state, event)
+        const { message } = event
+        const others = (said: ReadonlyArray<Swim.Statement>) => said.filter(({ subject }) => subject !== state.self)
+        if (message._tag === "Ping" || message._tag === "Ack")
+          return Swim.machine.step(state, { ...event, message: { ...message, about: others(message.about) } })
+        if (message._tag === "News")
+          return Swim.machine.step(state, { ...event, message: { ...message, statements: others(message.statements) } })
+        return Swim.machine.step(state, event)
+      }
+    }
+  ],
+  "refutes with an incarnation that is known": [
+    "a liar has nobody held for dead",
+    {
+      step: (state, event) => {
+        const [next, actions] = Swim.machine.step(state, event)
+        const own = (statement: Swim.Statement): Swim.Statement =>
+          statement._tag === "Alive" && statement.subject === state.self ? { ...statement, incarnation: 1 } : statement
+        return [
+          next,
+          actions.map((action) => {
+            if (action._tag !== "Send") return action
+            const { message } = action
+            if (message._tag === "Ack" || message._tag === "Ping")
+              return { ...action, message: { ...message, about: message.about.map(own) } }
+            if (message._tag === "News")
+              return { ...action, message: { ...message, statements: message.statements.map(own) } }
+            return action
+          })
+        ]
+      }
+    }
+  ],
+  "never asks the dead": [
+    "after a partition all know all again, and what was said meanwhile",
+    {
+      step: (state, event) => {
+        const [next, actions] = Swim.machine.step(state, event)
+        return [next, actions.filter((action) => action._tag !== "Send" || state.status(action.to) !== "dead")]
+      }
+    }
+  ],
+  "keeps the news of leaving to itself": [
+    "who comes again lives, and who leaves has left",
+    {
+      step: (state, event) =>
+        event._tag === "Command" && event.command._tag === "SwimLeave" ? [state, []] : Swim.machine.step(state, event)
+    }
+  ]
+}
+
+describe("the laws find", () => {
+  for (const [bug, [law, swim]] of Object.entries(broken)) {
+    test(`a machine that ${bug}`, () => {
+      let found = false
+      try {
+        laws[law]!({ ...parts, swim }, random.seed)
+      } catch {
+        found = true
+      }
+      expect(found).toBe(true)
+    })
+  }
+
+  test("and one seed gives one run", () => {
+    const runs = [1, 2].map(() => {
+      const heard: Array<string> = []
+      const mesh = world(
+        random.seed,
+        20,
+        (node, told, now) => void heard.push(`${now} ${node} ${JSON.stringify(told)}`)
+      )
+      mesh.runFor(2_000)
+      mesh.kill("n1", "machine")
+      mesh.runFor(8_000)
+      return heard.join("\n")
+    })
+    expect(runs[0]).toBe(runs[1]!)
+  })
+})
