@@ -211,6 +211,38 @@ export const faults: ReadonlyArray<Fault> = [
     }
   },
   {
+    name: "revoked",
+    what: "the private network's root has put this member out",
+    says: ["PeerRevoked"],
+    fails: true,
+    examine: async (site, { here, there }) => {
+      site.run(there, "root", "init", "--network", "ward")
+      const request = site.run(here, "doctor", "join").trim()
+      const invitation = site.run(there, "root", "invite", "--network", "ward", request).trim()
+      site.run(here, "doctor", "join", invitation)
+      const key = site.path("doctor/networks/ward/identity.json")
+      const member = site.run(here, "doctor", "id", "--identity", key).trim()
+      site.run(there, "root", "revoke", "--network", "ward", member)
+      await site.parleyAt(
+        there,
+        "root",
+        ...[
+          "serve",
+          "--capability",
+          "text.echo@1.0.0",
+          "--exec",
+          "cat",
+          "--port",
+          "7900",
+          "--network",
+          "ward",
+          ...quiet
+        ]
+      )
+      return site.doctor(here, addressOf(there, 7900), "--network", "ward", ...quiet)
+    }
+  },
+  {
     name: "dht",
     what: "no node of the DHT answers",
     says: ["DhtUnreachable"],

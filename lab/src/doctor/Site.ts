@@ -53,8 +53,13 @@ export class Site {
   }
 
   /** Starts a program and waits for its first line of JSON. */
-  async #start(at: Namespace, file: string, args: ReadonlyArray<string>): Promise<Running> {
-    const child = this.#spawn(at, file, args, `home-${this.#homes++}`)
+  async #start(
+    at: Namespace,
+    file: string,
+    args: ReadonlyArray<string>,
+    home = `home-${this.#homes++}`
+  ): Promise<Running> {
+    const child = this.#spawn(at, file, args, home)
     let errors = ""
     child.stderr.on("data", (chunk: Buffer) => void (errors += String(chunk)))
     const lines = createInterface({ input: child.stdout })
@@ -69,6 +74,11 @@ export class Site {
   /** A command of `parley` that stays. */
   parley(at: Namespace, ...args: ReadonlyArray<string>): Promise<Running> {
     return this.#start(at, join(root, "apps/cli/src/main.ts"), [...args, "--json"])
+  }
+
+  /** The same in a home folder that other commands have prepared. */
+  parleyAt(at: Namespace, home: string, ...args: ReadonlyArray<string>): Promise<Running> {
+    return this.#start(at, join(root, "apps/cli/src/main.ts"), [...args, "--json"], home)
   }
 
   /** The same, its clock off by so many ms. */

@@ -1,4 +1,5 @@
 /** `parley doctor`: what is wrong here, or with the way to a peer, and what to do. */
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Doctor from "@parley/agent/Doctor"
 import { ExitCode, Unsuccessful } from "../Failure.ts"
@@ -17,7 +18,11 @@ export const run = Effect.fnUntraced(function* (options: Flags.Doctor & Flags.Co
   const { port, host, target } = options
   const findings = yield* Doctor.examine({
     ...node,
-    identity: Settings.identityFile(options),
+    // A member of a network has a key of its own there.
+    identity:
+      node.network === undefined || options.identity !== undefined
+        ? Settings.identityFile(options)
+        : join(node.network, "identity.json"),
     ...(port === undefined ? {} : { port }),
     ...(host === undefined ? {} : { host }),
     ...(options.noListen ? { listen: false } : {}),
