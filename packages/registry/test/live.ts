@@ -169,7 +169,7 @@ export const live = async (options: Options = {}): Promise<Live> => {
 }
 
 /** Fails with what was waited for when it does not come. */
-export const within = <A>(what: string, promise: Promise<A>, ms = 5_000): Promise<A> => {
+export const within = <A>(what: string, promise: Promise<A>, ms = 15_000): Promise<A> => {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain for ${what}`)), ms)
@@ -178,7 +178,7 @@ export const within = <A>(what: string, promise: Promise<A>, ms = 5_000): Promis
 }
 
 /** Resolves when a condition holds, looked at every few milliseconds. */
-export const until = (what: string, holds: () => boolean, ms = 5_000): Promise<void> =>
+export const until = (what: string, holds: () => boolean, ms = 15_000): Promise<void> =>
   new Promise((resolve, reject) => {
     const end = performance.now() + ms
     const look = (): void => {
