@@ -187,11 +187,7 @@ export const machine = ({ entropy, swim }: Parts): Machine<State, Message, Timer
               break
             case "Know":
               state.learning = true
-              stepSwim(
-                state,
-                command(now, { _tag: "Hear", statements: event.command.statements, from: state.self }),
-                out
-              )
+              stepSwim(state, command(now, { _tag: "Hear", statements: event.command.statements, from: "" }), out)
               state.learning = false
               for (let i = 0; i < LEAST; i++) fill(state, now, out)
               break

@@ -257,6 +257,8 @@ export class Detector {
       if (accuser !== this.self && incarnation === this.#own.incarnation && !this.#left) this.#doubted(accusation)
       return
     }
+    // What this node said in an earlier life does not bind it.
+    if (accuser === this.self && from !== this.self) return
     const known = this.#members.get(subject)
     if (known === undefined) {
       if (synced) this.#tell({ _tag: "Pass", key: keyOf(accusation), version: incarnation })
