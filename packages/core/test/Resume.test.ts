@@ -18,6 +18,8 @@ import { addressOf, makeEndless, makeMesh, makeSignal, type Member, reasonOf, ru
 const Work = Capability.untyped("work.do@1.0.0")
 const Count = Capability.stream("work.count", { version: "1.0.0", input: Schema.Int, output: Schema.Int })
 
+const Bytes = Capability.stream("work.bytes", { version: "1.0.0", input: Schema.Int, output: Schema.Uint8Array })
+
 const resume = (changed: Partial<Settings["resume"]>) => ({
   drainMs: 10,
   resume: { ms: 10_000, perCaller: 64, entries: 64, bytes: 8 * 1024 * 1024, ...changed }
@@ -324,6 +326,23 @@ describe("a stream whose connection breaks", () => {
       ),
     20_000
   )
+
+  test("of bytes gives what they were, though their maker writes into them again", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob } = yield* pair()
+        const shared = new Uint8Array(20_000)
+        yield* ada.serve(Bytes, (count) => numbers(count).pipe(Stream.map((n) => shared.fill(n))))
+        const seen: Array<string> = []
+        yield* Stream.runForEach(bob.stream(Bytes, 200), (bytes) =>
+          Effect.sync(() => {
+            const n = seen.push(`${bytes.length} ${bytes[0]} ${bytes.every((byte) => byte === bytes[0])}`)
+            if (n % 20 === 10) cut(n % 40 === 10 ? bob : ada)
+          })
+        )
+        expect(seen).toEqual(Array.from({ length: 200 }, (_, n) => `20000 ${n} true`))
+      })
+    ))
 
   test("comes to its end while its agent drains", () =>
     run(

@@ -78,8 +78,7 @@ class Sender {
   #bytes(chunk: unknown): number | Wrong {
     if (!(chunk instanceof Uint8Array)) return new OutputInvalid({ detail: "a chunk is no Uint8Array" })
     if (chunk.length > this.#limit) return new OutputTooLarge({ bytes: chunk.length })
-    // The handler may write into its own bytes again, and these are kept.
-    return this.#tail.push(Envelope.heads.bytes, new Uint8Array(chunk), 1) ? 1 : -1
+    return this.#tail.push(Envelope.heads.bytes, this.#tail.copyOf(chunk), 1) ? 1 : -1
   }
 
   #json(chunks: ReadonlyArray<unknown>, from: number): number | Wrong {

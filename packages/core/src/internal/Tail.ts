@@ -44,7 +44,7 @@ const costOf = ({ body }: Message): number => body.length + MESSAGE_COST
 
 /** The tail of one stream. */
 export class Tail {
-  readonly #room: Room
+  readonly room: Room
   /** What is kept, from `#first` on. */
   #messages: Array<Message | undefined> = []
   #first = 0
@@ -61,11 +61,13 @@ export class Tail {
   #end: Omit<Message, "chunks"> | undefined
   #endSent = false
   #isOver = false
+  /** Bytes that were dropped, for the next ones of their length. */
+  #spare: Uint8Array | undefined
   /** Called once when more may be pushed, or never will. */
   wake: (() => void) | undefined
 
   constructor(room: Room) {
-    this.#room = room
+    this.room = room
   }
 
   /** Nothing is kept of it any more, and nothing is taken. */
@@ -97,6 +99,15 @@ export class Tail {
     return this.#messages.length - this.#first
   }
 
+  /** A copy that may be pushed: whoever made these bytes may write into them again. */
+  copyOf(bytes: Uint8Array): Uint8Array {
+    const spare = this.#spare
+    if (spare?.length !== bytes.length) return new Uint8Array(bytes)
+    this.#spare = undefined
+    spare.set(bytes)
+    return spare
+  }
+
   /** Takes a message of so many chunks, whose bytes nobody changes any more; gives whether another one may follow at once. */
   push(head: Uint8Array, body: string | Uint8Array, chunks: number): boolean {
     if (this.#isOver) return false
@@ -107,7 +118,7 @@ export class Tail {
     this.#size += sizeOf(message)
     if (isSent) this.#trim(sizeOf(message))
     this.#pump()
-    this.#room.changed(this, costOf(message))
+    this.room.changed(this, costOf(message))
     return this.isReady
   }
 
@@ -115,6 +126,7 @@ export class Tail {
   end(head: Uint8Array, body: string | Uint8Array | undefined): void {
     if (this.#isOver || this.#end !== undefined) return
     this.#end = { head, body: body ?? "" }
+    this.#spare = undefined
     this.#pump()
   }
 
@@ -169,9 +181,10 @@ export class Tail {
     for (let i = this.#first; i < this.#messages.length; i++) cost += costOf(this.#messages[i]!)
     this.#messages = []
     this.#first = this.#at = this.#size = 0
+    this.#spare = undefined
     this.#sink = undefined
     this.#isWritable = false
-    this.#room.changed(this, -cost)
+    this.room.changed(this, -cost)
     this.#tell(true)
   }
 
@@ -200,7 +213,9 @@ export class Tail {
     this.#first += 1
     this.#from += oldest.chunks
     this.#size -= sizeOf(oldest)
-    this.#room.changed(this, -costOf(oldest))
+    // Streams copy what they are given to send, so that nobody else has it.
+    if (oldest.body instanceof Uint8Array && this.#end === undefined) this.#spare = oldest.body
+    this.room.changed(this, -costOf(oldest))
   }
 
   #pack(): void {

@@ -17,12 +17,23 @@ export const MAX_ENDED = { all: 4_096, perCaller: 512 }
 const LOOKED_AT = 64
 
 /** The tails of one caller. */
-class Holder {
+class Holder implements Room {
+  readonly caller: NodeId
+  /** Has room made where there is too much. */
+  readonly #changed: (holder: Holder, bytes: number) => void
   bytes = 0
   /** In the order of who makes room next. */
   readonly tails = new Set<Tail>()
   /** Those that have ended, the oldest first. */
   readonly ended = new Set<Ended>()
+
+  constructor(caller: NodeId, changed: (holder: Holder, bytes: number) => void) {
+    this.caller = caller
+    this.#changed = changed
+  }
+  changed(_tail: Tail, bytes: number): void {
+    this.#changed(this, bytes)
+  }
 }
 
 /** A stream that has ended. */
@@ -49,10 +60,9 @@ export interface Limits {
 }
 
 /** All tails of a node. */
-export class Tails implements Room {
+export class Tails {
   readonly #limits: Limits
   readonly #holders = new Map<NodeId, Holder>()
-  readonly #owners = new WeakMap<Tail, NodeId>()
   readonly #ended = new Running<Ended>()
   /** Ended streams of all callers, the oldest first. */
   readonly #byAge = new Set<Ended>()
@@ -71,23 +81,19 @@ export class Tails implements Room {
 
   /** A tail for a stream of this caller. */
   open(caller: NodeId): Tail {
-    const tail = new Tail(this)
     let holder = this.#holders.get(caller)
-    if (holder === undefined) this.#holders.set(caller, (holder = new Holder()))
+    if (holder === undefined) this.#holders.set(caller, (holder = new Holder(caller, this.#changed)))
+    const tail = new Tail(holder)
     holder.tails.add(tail)
-    this.#owners.set(tail, caller)
     return tail
   }
 
   /** Lets go of a tail. */
   close(tail: Tail): void {
-    const caller = this.#owners.get(tail)
-    if (caller === undefined) return
+    const holder = tail.room
+    if (!(holder instanceof Holder) || !holder.tails.delete(tail)) return
     tail.close()
-    this.#owners.delete(tail)
-    const holder = this.#holders.get(caller)
-    holder?.tails.delete(tail)
-    if (holder?.tails.size === 0) this.#holders.delete(caller)
+    if (holder.tails.size === 0) this.#holders.delete(holder.caller)
   }
 
   /** The ended stream of a task; undefined where it is not remembered. */
@@ -99,7 +105,7 @@ export class Tails implements Room {
   /** Remembers a stream that has ended. */
   ended(caller: NodeId, id: TaskId, tail: Tail, now: number): void {
     const holder = this.#holders.get(caller)
-    if (holder === undefined || this.#limits.ms <= 0) return this.close(tail)
+    if (holder === undefined || tail.isOver || this.#limits.ms <= 0) return this.close(tail)
     const before = this.#ended.get(caller, id)
     if (before !== undefined) this.#forget(before)
     const ended = new Ended(caller, id, tail, now)
@@ -119,10 +125,7 @@ export class Tails implements Room {
     for (const ended of [...this.#byAge]) this.#forget(ended)
   }
 
-  readonly changed = (tail: Tail, bytes: number): void => {
-    const caller = this.#owners.get(tail)
-    const own = caller === undefined ? undefined : this.#holders.get(caller)
-    if (own === undefined) return
+  readonly #changed = (own: Holder, bytes: number): void => {
     own.bytes += bytes
     this.#bytes += bytes
     if (bytes <= 0) return
