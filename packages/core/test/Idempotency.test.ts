@@ -118,7 +118,7 @@ describe("idempotency", () => {
     run(
       Effect.gen(function* () {
         const mesh = makeMesh()
-        const ada = yield* mesh.node("ada", { guardrails: { resume: nobodyComesBack } })
+        const ada = yield* mesh.node("ada", { guardrails: { resume: { ...nobodyComesBack, entries: 0 } } })
         const bob = yield* mesh.node("bob")
         const endless = makeEndless()
         yield* ada.serve(Work, () =>
