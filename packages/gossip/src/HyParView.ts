@@ -14,6 +14,9 @@ import type { Action, Event, Machine } from "@parley/core/Machine"
 import { Buckets } from "./internal/Buckets.ts"
 import { Contacts } from "./internal/Contacts.ts"
 import { Random } from "./internal/Random.ts"
+import * as Limits from "./HyParViewLimits.ts"
+
+export { defaults, type Settings } from "./HyParViewLimits.ts"
 
 /** What nodes say to each other. Peers are NodeIds; the driver's codec carries the addresses it knows of those a message names. */
 export type Message =
@@ -56,72 +59,6 @@ export type Told =
   /** It is none any more. `dropped`: this node put another in its place. */
   | { readonly _tag: "NeighborDown"; readonly peer: string; readonly dropped: boolean }
 
-/** What can be set. Sizes and walks are the paper's (section 5.1). */
-export interface Settings {
-  /** Neighbours: the fan-out of broadcast and one. */
-  readonly active: number
-  /** Peers kept to replace neighbours: log n and more of any mesh that fits a planet. */
-  readonly passive: number
-  /** Hops of a newcomer's walk until somebody takes it in. */
-  readonly activeWalk: number
-  /** Hops left of that walk at which it is remembered. */
-  readonly passiveWalk: number
-  /** Hops of a shuffle. */
-  readonly shuffleWalk: number
-  /** Neighbours in a shuffle. */
-  readonly shuffleActive: number
-  /** Others in a shuffle. */
-  readonly shufflePassive: number
-  /** Time between shuffles, in ms. The paper counts in rounds; this replaces a quarter of a passive view each minute or so. */
-  readonly shuffleMs: number
-  /** How long an answer to `Neighbor` is waited for, in ms: a dial and a way back over a slow network. */
-  readonly neighborTimeoutMs: number
-  /** Time between attempts to fill the active view, in ms; doubles while they fail, up to eight times that. */
-  readonly refillMs: number
-}
-
-export const defaults: Settings = {
-  active: 5,
-  passive: 30,
-  activeWalk: 6,
-  passiveWalk: 3,
-  shuffleWalk: 6,
-  shuffleActive: 3,
-  shufflePassive: 4,
-  shuffleMs: 20_000,
-  neighborTimeoutMs: 3_000,
-  refillMs: 2_000
-}
-
-/** Neighbours of one's own choice that no stranger can have dropped. */
-const KEPT = 2
-/** Strangers' requests for which a neighbour is dropped: so many at once, as when a mesh starts, and then one in three seconds. */
-const EVICTIONS = { perSecond: 1 / 3, burst: 10 }
-/** Requests (`Join`, `Neighbor`) of one source: more come of no honest node, which asks others in between. */
-const REQUESTS = { perSecond: 0.2, burst: 5 }
-/** Walks (`ForwardJoin`, `Shuffle`) that one neighbour may hand on: a starting mesh's, and then more than a steady one's. */
-const WALKS = { perSecond: 5, burst: 100 }
-/** Newcomers for whom walks are begun, of all together: each costs the mesh about thirty messages. */
-const NEWCOMERS = { perSecond: 5, burst: 50 }
-/** Most peers taken from one sample: those of a shuffle and its origin. */
-const MAX_SAMPLE = 8
-/** How long after a shuffle its answers are taken, in ms, and how many: walks end once. */
-const ANSWER_MS = 15_000
-/** A neighbour for so long is worth keeping as a contact, whatever strangers offer instead. */
-const PROVEN_MS = 60_000
-/** Lost neighbours that are looked for. */
-const MAX_LOST = 8
-/** For how long. */
-const LOST_MS = 180_000
-/** How often one of them is tried, in ms. */
-const LOST_EVERY_MS = 3_000
-/** A peer that has refused is not asked again for so long, in ms. */
-const REFUSED_MS = 15_000
-/** A node without any neighbour asks the same peer so often, in ms: it has nothing better to do, and may be the cause itself. */
-const ALONE_MS = 2_000
-/** Peers that walks of one neighbour may make this node dial: it could name anybody. */
-const DIALS = { perSecond: 0.5, burst: 30 }
-
 interface Neighbour {
   readonly since: number
   /** This node picked it from its own passive view, or joined it. */
@@ -136,7 +73,7 @@ interface Request {
 
 export interface State {
   readonly self: string
-  readonly settings: Settings
+  readonly settings: Limits.Settings
   readonly random: Random
   readonly active: Map<string, Neighbour>
   readonly passive: Contacts
@@ -164,8 +101,8 @@ export interface State {
 }
 
 /** A node that has not joined. `seed` makes its random choices. */
-export const make = (self: string, seed: number, given: Partial<Settings> = {}): State => {
-  const settings = { ...defaults, ...given }
+export const make = (self: string, seed: number, given: Partial<Limits.Settings> = {}): State => {
+  const settings = { ...Limits.defaults, ...given }
   const random = new Random(seed)
   return {
     self,
@@ -184,11 +121,11 @@ export const make = (self: string, seed: number, given: Partial<Settings> = {}):
     attempts: 0,
     answersUntil: 0,
     answersLeft: 0,
-    evictions: new Buckets(EVICTIONS.perSecond, EVICTIONS.burst),
-    requested: new Buckets(REQUESTS.perSecond, REQUESTS.burst),
-    walks: new Buckets(WALKS.perSecond, WALKS.burst),
-    newcomers: new Buckets(NEWCOMERS.perSecond, NEWCOMERS.burst),
-    dials: new Buckets(DIALS.perSecond, DIALS.burst)
+    evictions: new Buckets(Limits.EVICTIONS.perSecond, Limits.EVICTIONS.burst),
+    requested: new Buckets(Limits.REQUESTS.perSecond, Limits.REQUESTS.burst),
+    walks: new Buckets(Limits.WALKS.perSecond, Limits.WALKS.burst),
+    newcomers: new Buckets(Limits.NEWCOMERS.perSecond, Limits.NEWCOMERS.burst),
+    dials: new Buckets(Limits.DIALS.perSecond, Limits.DIALS.burst)
   }
 }
 
@@ -216,7 +153,7 @@ const kept = (state: State): ReadonlyArray<string> => {
   const chosen: Array<string> = []
   // A map keeps the order of adding, which is that of age.
   for (const [peer, neighbour] of state.active) {
-    if (neighbour.chosen && chosen.push(peer) === KEPT) break
+    if (neighbour.chosen && chosen.push(peer) === Limits.KEPT) break
   }
   return chosen
 }
@@ -233,7 +170,7 @@ const add = (state: State, peer: string, chosen: boolean, now: number, out: Acti
 const lookFor = (state: State, peer: string, now: number): void => {
   state.lost.delete(peer)
   state.lost.set(peer, now)
-  if (state.lost.size > MAX_LOST) state.lost.delete(state.lost.keys().next().value!)
+  if (state.lost.size > Limits.MAX_LOST) state.lost.delete(state.lost.keys().next().value!)
 }
 
 /** Takes a peer out of the active view. It stays a contact, or is looked for, or neither. */
@@ -249,7 +186,7 @@ const remove = (
   state.active.delete(peer)
   state.attempts = 0
   out.push({ _tag: "Tell", told: { _tag: "NeighborDown", peer, dropped: then === "dropped" } })
-  if (then === "contact" || then === "dropped") remember(state, peer, peer, now - neighbour.since >= PROVEN_MS)
+  if (then === "contact" || then === "dropped") remember(state, peer, peer, now - neighbour.since >= Limits.PROVEN_MS)
   else if (then === "lost") lookFor(state, peer, now)
   if (state.active.size === 0) state.introduced = false
   return true
@@ -264,7 +201,7 @@ const disconnect = (state: State, peer: string, now: number, out: Actions): void
 /** Whether a stranger may have a free place. */
 const hasRoom = (state: State): boolean => {
   const { active: size } = state.settings
-  return state.active.size < size && state.active.size - kept(state).length < size - KEPT
+  return state.active.size < size && state.active.size - kept(state).length < size - Limits.KEPT
 }
 
 /** Makes room for a stranger, where there is none, by dropping a neighbour; false where that may not be. */
@@ -297,7 +234,7 @@ const refill = (state: State, now: number, out: Actions): void => {
   for (const { chosen } of state.asked.values()) if (chosen) wanted--
   if (wanted > 0) {
     const alone = state.active.size === 0
-    const pause = alone ? ALONE_MS : REFUSED_MS
+    const pause = alone ? Limits.ALONE_MS : Limits.REFUSED_MS
     const candidates = state.passive.willing(now, pause).filter((peer) => !state.asked.has(peer))
     // Who has nobody asks few: the first who takes it in tells others.
     for (const peer of state.random.sample(candidates, alone ? Math.min(wanted, 2) : wanted)) {
@@ -317,9 +254,9 @@ const lookAgain = (state: State, out: Actions): void => {
 
 /** Looks for a neighbour that was lost: it may be alive on the other side of what was a partition. */
 const tryLost = (state: State, now: number, out: Actions): void => {
-  if (now - state.triedLostAt < LOST_EVERY_MS) return
+  if (now - state.triedLostAt < Limits.LOST_EVERY_MS) return
   for (const [peer, at] of state.lost) {
-    if (now - at > LOST_MS && state.active.size > 0) {
+    if (now - at > Limits.LOST_MS && state.active.size > 0) {
       state.lost.delete(peer)
       continue
     }
@@ -405,7 +342,7 @@ const onReply = (state: State, from: string, accepted: boolean, now: number, out
 }
 
 const take = (state: State, peers: ReadonlyArray<string>, source: string): void => {
-  const most = Math.min(peers.length, MAX_SAMPLE)
+  const most = Math.min(peers.length, Limits.MAX_SAMPLE)
   for (let i = 0; i < most; i++) remember(state, peers[i]!, source)
 }
 
@@ -420,11 +357,11 @@ const onShuffle = (
   const left = Math.min(ttl, state.settings.shuffleWalk)
   const next = left > 0 ? anyNeighbour(state, from, origin) : undefined
   if (next !== undefined) {
-    const sample = peers.length > MAX_SAMPLE ? peers.slice(0, MAX_SAMPLE) : peers
+    const sample = peers.length > Limits.MAX_SAMPLE ? peers.slice(0, Limits.MAX_SAMPLE) : peers
     return send(out, next, { _tag: "Shuffle", origin, ttl: left - 1, peers: sample })
   }
   if (!state.dials.take(from, 1, now)) return
-  const sample = state.passive.sample(Math.min(peers.length, MAX_SAMPLE), origin)
+  const sample = state.passive.sample(Math.min(peers.length, Limits.MAX_SAMPLE), origin)
   send(out, origin, { _tag: "ShuffleReply", peers: sample })
   if (!state.active.has(origin) && !state.asked.has(origin)) out.push({ _tag: "Close", peer: origin })
   take(state, peers, from)
@@ -477,7 +414,7 @@ const onTimer = (state: State, timer: Timer, now: number, out: Actions): void =>
       const { shuffleActive, shufflePassive, shuffleWalk } = state.settings
       const neighbours = [...state.active.keys()].filter((peer) => peer !== to)
       const peers = [...state.random.sample(neighbours, shuffleActive), ...state.passive.sample(shufflePassive, to)]
-      state.answersUntil = now + ANSWER_MS
+      state.answersUntil = now + Limits.ANSWER_MS
       state.answersLeft = 1
       send(out, to, { _tag: "Shuffle", origin: state.self, ttl: shuffleWalk, peers })
       return refill(state, now, out)

@@ -14,7 +14,12 @@ const says = (now: number, from: string, message: Plumtree.Message): Happening =
   from,
   message
 })
-const gossip = (id: string, round = 0, origin = "o", bytes = 10): Plumtree.Message => ({
+const gossip = (
+  id: string,
+  round = 0,
+  origin = "o",
+  bytes = 10
+): Extract<Plumtree.Message, { readonly _tag: "Gossip" }> => ({
   _tag: "Gossip",
   id,
   origin,
