@@ -1,12 +1,14 @@
 /** Detector: the state of failure detection of one node, and how it goes on. The protocol is described in ../Swim.ts. */
 import type { Action as MachineAction, Event as MachineEvent } from "@parley/core/Machine"
 import { Buckets } from "./Buckets.ts"
+import { Guests } from "./Guests.ts"
 import { Helping } from "./Helping.ts"
 import { Members } from "./Members.ts"
 import { Outbox } from "./Outbox.ts"
 import { Random } from "./Random.ts"
 import { keyOf, orderOf, versionOf } from "./Statements.ts"
 import { Suspicion } from "./Suspicion.ts"
+import { Watches } from "./Watches.ts"
 import type { Accusation, Alive, Command, Message, Statement, Terms, Timer, Told } from "../Swim.ts"
 import * as Times from "../SwimTimes.ts"
 
@@ -24,13 +26,6 @@ interface Probe {
   due: number
 }
 
-/** A neighbour. */
-interface Watched {
-  heardAt: number
-  /** When it is asked, unless something is heard before. */
-  askAt: number
-}
-
 const nothing: ReadonlyArray<never> = []
 
 export class Detector {
@@ -41,15 +36,13 @@ export class Detector {
   readonly #suspicions = new Map<string, Suspicion>()
   /** Those that are not over, by subject: few, where `#suspicions` holds the dead as well. */
   readonly #open = new Map<string, Suspicion>()
-  readonly #watched = new Map<string, Watched>()
+  readonly #watched: Watches
   readonly #probes = new Map<string, Probe>()
   readonly #helping = new Helping()
   /** Peers that this node found silent itself, and when. */
   readonly #evidence = new Map<string, number>()
-  /** Links to those who are no neighbours, and until when they are kept. */
-  readonly #guests = new Map<string, number>()
+  readonly #guests = new Guests()
   readonly #outbox = new Outbox()
-  readonly #muted = new Map<string, { until: number; ms: number }>()
   readonly #accusers = new Buckets(Times.ACCUSER_PER_SECOND, Times.ACCUSER_BURST)
   readonly #subjects = new Buckets(Times.SUBJECT_PER_SECOND, Times.SUBJECT_BURST)
   #own: Alive
@@ -61,8 +54,6 @@ export class Detector {
   #refuteAt = Number.POSITIVE_INFINITY
   #refutedAt = Number.NEGATIVE_INFINITY
   #suspicionDue = Number.POSITIVE_INFINITY
-  /** Not later than the time when the next neighbour has been silent for too long. */
-  #askDue = Number.POSITIVE_INFINITY
   #armedAt = Number.POSITIVE_INFINITY
   #now = 0
   #left = false
@@ -73,6 +64,7 @@ export class Detector {
     this.#terms = terms
     this.#random = new Random(terms.seed)
     this.#members = new Members(this.#random)
+    this.#watched = new Watches(this.#random)
     this.#own = this.#say(terms.incarnation, false)
   }
 
@@ -171,7 +163,7 @@ export class Detector {
         if (probe === undefined || probe.seq !== message.seq || !probe.helpers?.delete(from)) return
         if (message.reached) {
           this.#probes.delete(message.subject)
-          return this.#seen(message.subject)
+          return this.#watched.seen(message.subject, this.#now)
         }
         probe.failed += 1
         if (probe.helpers.size === 0) this.#failed(message.subject, probe)
@@ -181,7 +173,7 @@ export class Detector {
 
   /** Something came from the peer: it lives. */
   #heard(peer: string): void {
-    this.#seen(peer)
+    this.#watched.seen(peer, this.#now)
     this.#evidence.delete(peer)
     const probe = this.#probes.get(peer)
     if (probe !== undefined) {
@@ -196,15 +188,6 @@ export class Detector {
       this.#send(peer, { _tag: "News", statements: [suspicion.first] })
       this.#tell({ _tag: "Met", peer, returned: true })
     }
-  }
-
-  /** A neighbour's turn to be asked is a period from now. */
-  #seen(peer: string): void {
-    const watched = this.#watched.get(peer)
-    if (watched === undefined) return
-    watched.heardAt = this.#now
-    watched.askAt = this.#now + Times.PERIOD_MS * (1 - Times.PERIOD_SPREAD * this.#random.next())
-    this.#askDue = Math.min(this.#askDue, watched.askAt)
   }
 
   #linkDown(peer: string): void {
@@ -297,12 +280,9 @@ export class Detector {
     this.#suspicions.delete(subject)
     this.#open.delete(subject)
     this.#evidence.delete(subject)
-    this.#askDue = Math.min(this.#askDue, this.#now)
+    this.#watched.dueAt = Math.min(this.#watched.dueAt, this.#now)
     this.#tell({ _tag: "Release", key: keyOf(suspicion.first) })
-    if (suspicion.accused(this.self) && !this.#watched.has(subject)) {
-      const ms = Math.min((this.#muted.get(subject)?.ms ?? Times.MUTE_MS / 2) * 2, Times.MAX_MUTE_MS)
-      this.#muted.set(subject, { until: this.#now + ms, ms })
-    }
+    if (suspicion.accused(this.self) && !this.#watched.has(subject)) this.#guests.mute(subject, this.#now)
   }
 
   /** This node is accused. */
@@ -325,7 +305,7 @@ export class Detector {
   #accuse(subject: string, isStranger: boolean): void {
     const known = this.#members.get(subject)
     if (known === undefined || known.left) return
-    if (isStranger && (this.#muted.get(subject)?.until ?? 0) > this.#now) return
+    if (isStranger && this.#guests.isMuted(subject, this.#now)) return
     const suspicion = this.#suspicions.get(subject)
     if (suspicion?.wants(this.self) === false || !this.#accusers.has(this.self, this.#now)) return
     const unsigned: Accusation = {
@@ -349,8 +329,7 @@ export class Detector {
 
   #watch(peer: string): void {
     if (this.#left) return
-    if (!this.#watched.has(peer)) this.#watched.set(peer, { heardAt: this.#now, askAt: this.#now })
-    this.#seen(peer)
+    this.#watched.add(peer, this.#now)
     this.#guests.delete(peer)
     this.#outbox.post(peer, this.#own, this.#now)
   }
@@ -376,7 +355,7 @@ export class Detector {
   }
 
   #askHelpers(peer: string, probe: Probe): void {
-    const beside = [...this.#watched.keys()].filter((other) => other !== peer && !this.#suspicions.has(other))
+    const beside = [...this.#watched.peers()].filter((other) => other !== peer && !this.#suspicions.has(other))
     const helpers = new Set(this.#random.sample(beside, Times.HELPERS))
     probe.helpers = helpers
     probe.due = this.#now + this.#scaled(probe.isStranger ? Times.STRANGER_ACK_MS : Times.INDIRECT_MS)
@@ -390,7 +369,7 @@ export class Detector {
     // Helpers that say nothing either speak against this node; none at all say nothing for it.
     this.#feel(silent > 0 ? silent : probe.failed === 0 ? 1 : 0)
     this.#evidence.set(peer, this.#now)
-    this.#seen(peer)
+    this.#watched.seen(peer, this.#now)
     this.#accuse(peer, probe.isStranger)
   }
 
@@ -425,7 +404,10 @@ export class Detector {
     const now = this.#now
     if (now >= this.#refuteAt) this.#refute()
     if (!this.#left) {
-      if (now >= this.#askDue) this.#askSilent()
+      if (now >= this.#watched.dueAt) {
+        const canAsk = (peer: string): boolean => !this.#probes.has(peer) && this.status(peer) !== "dead"
+        for (const peer of this.#watched.due(now, canAsk)) this.#probe(peer, false)
+      }
       for (const [peer, probe] of this.#probes) {
         if (now < probe.due) continue
         if (probe.helpers === undefined) this.#askHelpers(peer, probe)
@@ -439,11 +421,7 @@ export class Detector {
       if (now >= this.#retryAt) this.#retry()
     }
     if (now >= this.#suspicionDue) this.#judge()
-    for (const [peer, until] of this.#guests) {
-      if (now < until) continue
-      this.#guests.delete(peer)
-      if (!this.#watched.has(peer)) this.#actions.push({ _tag: "Close", peer })
-    }
+    for (const peer of this.#guests.gone(now)) if (!this.#watched.has(peer)) this.#actions.push({ _tag: "Close", peer })
     if (now < this.#outbox.dueAt) return
     this.#outbox.flush(
       (statement) => this.#isCurrent(statement),
@@ -451,24 +429,12 @@ export class Detector {
     )
   }
 
-  /** Asks those who have been silent for a while. */
-  #askSilent(): void {
-    let next = Number.POSITIVE_INFINITY
-    for (const [peer, { askAt }] of this.#watched) {
-      if (this.#probes.has(peer) || this.status(peer) === "dead") continue
-      if (this.#now >= askAt) this.#probe(peer, false)
-      else next = Math.min(next, askAt)
-    }
-    this.#askDue = next
-  }
-
   /** Suspicions whose time is over. */
   #judge(): void {
     let next = Number.POSITIVE_INFINITY
     for (const [subject, suspicion] of this.#open) {
       if (this.#now >= suspicion.deadline) {
-        const heardAt = this.#watched.get(subject)?.heardAt ?? Number.NEGATIVE_INFINITY
-        if (heardAt < this.#now - Times.FIRST_HAND_MS || this.#evidence.has(subject)) {
+        if (this.#watched.heardAt(subject) < this.#now - Times.FIRST_HAND_MS || this.#evidence.has(subject)) {
           suspicion.deadAt = this.#now
           this.#open.delete(subject)
           this.#probes.delete(subject)
@@ -511,7 +477,7 @@ export class Detector {
     const known = this.#members.get(subject)
     if (known !== undefined) this.#tell({ _tag: "Release", key: keyOf(known) })
     this.#members.delete(subject)
-    this.#muted.delete(subject)
+    this.#guests.forget(subject)
     this.#evidence.delete(subject)
   }
 
@@ -530,11 +496,11 @@ export class Detector {
   // ---- What goes out ----
 
   #visit(peer: string): void {
-    if (!this.#watched.has(peer)) this.#guests.set(peer, this.#now + Times.GUEST_MS)
+    if (!this.#watched.has(peer)) this.#guests.visit(peer, this.#now)
   }
 
   #spread(statement: Statement, except: string | undefined): void {
-    for (const peer of this.#watched.keys()) if (peer !== except) this.#outbox.post(peer, statement, this.#now)
+    for (const peer of this.#watched.peers()) if (peer !== except) this.#outbox.post(peer, statement, this.#now)
   }
 
   /** Whether nothing newer has been heard since it was. */
@@ -566,13 +532,12 @@ export class Detector {
 
   /** Comes back when the next thing is due. */
   #arm(): void {
-    let next = Math.min(this.#outbox.dueAt, this.#suspicionDue, this.#refuteAt)
+    let next = Math.min(this.#outbox.dueAt, this.#guests.dueAt, this.#suspicionDue, this.#refuteAt)
     if (!this.#left) {
-      next = Math.min(next, this.#strangerAt, this.#retryAt, this.#askDue)
+      next = Math.min(next, this.#strangerAt, this.#retryAt, this.#watched.dueAt)
       for (const { due } of this.#probes.values()) next = Math.min(next, due)
       next = Math.min(next, this.#helping.dueAt)
     }
-    for (const until of this.#guests.values()) next = Math.min(next, until)
     if (next >= this.#armedAt || next === Number.POSITIVE_INFINITY) return
     const ms = Math.max(1, Math.ceil(next - this.#now))
     this.#armedAt = this.#now + ms
