@@ -69,7 +69,12 @@ export const make = (connections: Connections["Service"], record: () => AgentRec
 
   return {
     announceTo,
-    disconnected: (peer) => void announcing.delete(peer),
+    disconnected: (peer) => {
+      const before = announcing.get(peer)
+      announcing.delete(peer)
+      // Where another connection took its place, the whole record goes over that one.
+      before?.stream.reset(ResetCode.Cancelled)
+    },
     stop: () => {
       for (const timer of again.values()) clearTimeout(timer)
     }

@@ -35,10 +35,21 @@ const head = {
 }
 const empty = new Uint8Array(0)
 
+/** How long the end of a stream is waited for that goes on over another connection: a peer of an earlier version says none. */
+const HAND_OVER_MS = 5_000
+
+/** A stream that goes on over another connection, once its last messages are here. */
+interface Leaving {
+  readonly stream: Stream
+  next: () => void
+  readonly end: () => void
+}
+
 interface Interest {
   readonly topic: string
   readonly queues: Set<Queue.Queue<Message>>
   readonly streams: Map<NodeId, Stream>
+  readonly leaving: Map<NodeId, Leaving>
 }
 
 /** What a node publishes and hears. */
@@ -79,6 +90,11 @@ export const make = Effect.fnUntraced(function* (
   const interests = new Map<string, Interest>()
   /** Who listens to this node, by topic. */
   const subscribers = new Map<string, Set<Stream>>()
+  /** The latest stream of each of them, by NodeId and topic. */
+  const latest = new Map<
+    string,
+    { readonly connection: Connection; readonly stream: Stream; readonly leave: () => void }
+  >()
   const perPeer = new Map<NodeId, number>()
   const blocked = new WeakSet<Stream>()
   /** Connections whose peer has a broadcast, too. */
@@ -86,8 +102,16 @@ export const make = Effect.fnUntraced(function* (
 
   const listen = (interest: Interest, connection: Connection): void => {
     if (interest.streams.has(connection.peer) || broadcasting.has(connection)) return
+    const before = interest.leaving.get(connection.peer)
+    /** What came here before the stream ended that this one follows on another connection. */
+    let held: Array<Message> | undefined = before === undefined ? undefined : []
+    const isLeaving = (): boolean => interest.leaving.get(connection.peer)?.stream === stream
     const stream = connection.open(Protocol.TOPICS, {
       onMessage: (message, last) => {
+        if (last && isLeaving()) {
+          interest.leaving.get(connection.peer)?.end()
+          return void stream?.send(empty, undefined, true)
+        }
         if (last && message.length === 0 && carrier !== undefined) {
           broadcasting.add(connection)
           if (interest.streams.get(connection.peer) === stream) interest.streams.delete(connection.peer)
@@ -99,10 +123,13 @@ export const make = Effect.fnUntraced(function* (
         const text = Buffer.from(message.buffer, message.byteOffset + 1, message.length - 1).toString("utf8")
         const data = JsonCodec.parse(text, settings.maxJsonDepth)
         if (data instanceof JsonCodec.Unfit) return stream?.reset(ResetCode.Malformed)
-        hand(interest, { topic: interest.topic, from: connection.peer, data })
+        const heard = { topic: interest.topic, from: connection.peer, data }
+        if (held === undefined) hand(interest, heard)
+        else held.push(heard)
       },
       onWritable: () => {},
       onClosed: (code) => {
+        if (isLeaving()) return interest.leaving.get(connection.peer)?.end()
         // Another connection may have replaced this one meanwhile, with a stream of its own.
         if (interest.streams.get(connection.peer) === stream) interest.streams.delete(connection.peer)
         if (code === ResetCode.Disconnected && interests.get(interest.topic) === interest) broken(connection)
@@ -110,7 +137,39 @@ export const make = Effect.fnUntraced(function* (
     })
     if (stream === undefined) return
     interest.streams.set(connection.peer, stream)
+    if (before !== undefined) {
+      // So that a window of messages is the most that is held.
+      stream.pause()
+      before.next = () => {
+        for (const message of held ?? []) hand(interest, message)
+        held = undefined
+        stream.resume()
+      }
+    }
     stream.send(carrier === undefined ? head.subscribe : head.beside, interest.topic, false)
+  }
+
+  /** Another connection takes over: the peer ends this stream when it has the one there, and until then it goes on. */
+  const handOver = (interest: Interest, peer: NodeId): void => {
+    const stream = interest.streams.get(peer)
+    if (stream === undefined) return
+    interest.streams.delete(peer)
+    interest.leaving.get(peer)?.end()
+    const leaving: Leaving = {
+      stream,
+      next: () => {},
+      end: () => {
+        clearTimeout(timer)
+        if (interest.leaving.get(peer) === leaving) interest.leaving.delete(peer)
+        leaving.next()
+      }
+    }
+    const timer = setTimeout(() => {
+      leaving.end()
+      stream.reset(ResetCode.Cancelled)
+    }, HAND_OVER_MS)
+    timer.unref()
+    interest.leaving.set(peer, leaving)
   }
 
   const hand = (interest: Interest, message: Message): void => {
@@ -126,6 +185,8 @@ export const make = Effect.fnUntraced(function* (
     let over = false
     const leave = (): void => {
       if (topic === undefined) return
+      const key = `${connection.peer} ${topic}`
+      if (latest.get(key)?.stream === stream) latest.delete(key)
       const streams = subscribers.get(topic)
       streams?.delete(stream)
       if (streams?.size === 0) subscribers.delete(topic)
@@ -159,6 +220,14 @@ export const make = Effect.fnUntraced(function* (
         if (count >= settings.topics.perPeer) return stream.reset(ResetCode.Overloaded)
         perPeer.set(connection.peer, count + 1)
         topic = Buffer.from(message.subarray(1)).toString("utf8")
+        const key = `${connection.peer} ${topic}`
+        const before = latest.get(key)
+        if (before !== undefined && before.connection !== connection) {
+          // It goes on here: what was handed out there arrives there, and then the end.
+          before.leave()
+          before.stream.send(empty, undefined, true)
+        }
+        latest.set(key, { connection, stream, leave })
         const streams = subscribers.get(topic) ?? new Set()
         subscribers.set(topic, streams.add(stream))
       },
@@ -184,7 +253,7 @@ export const make = Effect.fnUntraced(function* (
       for (const interest of interests.values()) listen(interest, connection)
     },
     onDisconnected: (peer) => {
-      for (const interest of interests.values()) interest.streams.delete(peer)
+      for (const interest of interests.values()) handOver(interest, peer)
     }
   })
 
@@ -221,7 +290,12 @@ export const make = Effect.fnUntraced(function* (
           const queue = yield* Queue.sliding<Message>(settings.topics.pending)
           const interest = yield* Effect.acquireRelease(
             Effect.sync(() => {
-              const interest = interests.get(topic) ?? { topic, queues: new Set(), streams: new Map() }
+              const interest = interests.get(topic) ?? {
+                topic,
+                queues: new Set(),
+                streams: new Map(),
+                leaving: new Map()
+              }
               interests.set(topic, interest)
               interest.queues.add(queue)
               for (const connection of connections.list()) listen(interest, connection)
@@ -233,6 +307,10 @@ export const make = Effect.fnUntraced(function* (
                 if (interest.queues.size > 0) return
                 interests.delete(topic)
                 for (const stream of interest.streams.values()) stream.reset(ResetCode.Cancelled)
+                for (const { end, stream } of [...interest.leaving.values()]) {
+                  end()
+                  stream.reset(ResetCode.Cancelled)
+                }
               })
           )
           if (carrier !== undefined) {
