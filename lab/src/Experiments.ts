@@ -11,5 +11,6 @@ export const experiments: { readonly [name: string]: () => Promise<Experiment> }
   nat: async () => (await import("./NatMatrix.ts")).natMatrix,
   dht: async () => (await import("./DhtLookup.ts")).dhtLookup,
   doctor: async () => (await import("./Doctor.ts")).doctor,
-  machines: async () => (await import("./ThreeMachines.ts")).threeMachines
+  machines: async () => (await import("./ThreeMachines.ts")).threeMachines,
+  airgap: async () => (await import("./AirGap.ts")).airGap
 }
