@@ -161,7 +161,7 @@ const curve = (searches: ReadonlyArray<Search>): ReadonlyArray<readonly [number,
 }
 
 const experiment = Effect.fnUntraced(function* ({ brief, say, seed }: Terms) {
-  const [nodes, dying, searches] = brief ? [60, 12, 60] : [200, 40, 1_000]
+  const [nodes, dying, searches, after] = brief ? [60, 12, 60, 10] : [200, 40, 500, 40]
   const groups = nodes / PROVIDERS
   const random = fromSeed(seed)
   const began = performance.now()
@@ -182,8 +182,8 @@ const experiment = Effect.fnUntraced(function* ({ brief, say, seed }: Terms) {
   doomed.kill("SIGKILL")
   yield* Effect.promise(() => once(doomed, "exit"))
   const rest = world(nodes - dying)
-  const keysAfter = yield* times(searches / 4, () => byKey(rest, random))
-  const capabilitiesAfter = yield* times(searches / 4, () => byCapability(rest, random))
+  const keysAfter = yield* times(after, () => byKey(rest, random))
+  const capabilitiesAfter = yield* times(after, () => byCapability(rest, random))
   return { nodes, dying, keys, capabilities, keysAfter, capabilitiesAfter }
 }, Effect.scoped)
 

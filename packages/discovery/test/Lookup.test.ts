@@ -185,7 +185,7 @@ describe("a search", () => {
   test("tells nothing more once it was stopped", async () => {
     const target = Buffer.alloc(20, 9)
     let told = 0
-    let answer: (() => void) | undefined
+    const answers: Array<() => void> = []
     const stop = Lookup.start({
       target,
       ownId: Buffer.alloc(20),
@@ -194,15 +194,15 @@ describe("a search", () => {
       isShared: () => false,
       socket: {
         query: (peer, _message, done) => {
-          answer = () => done?.(null, { y: "r", t: target, r: { id: target } }, peer)
+          answers.push(() => done?.(null, { y: "r", t: target, r: { id: target } }, peer))
         }
       },
       visit: () => void told++,
       done: () => void told++
     })
-    while (answer === undefined) await Promise.resolve()
+    while (answers.length === 0) await Promise.resolve()
     stop()
-    answer()
+    answers[0]!()
     expect(told).toBe(0)
   })
 })
