@@ -17,7 +17,7 @@ const full = {
   members: 1_000,
   dead: 40,
   apartMs: 1_500,
-  slowMs: 360_000,
+  slowMs: 540_000,
   partitions: [1_000, 200, 200, 200],
   sweep: { count: 200, times: 40, lengths: [2_000, 3_000, 3_500, 3_750, 4_000, 4_250, 4_500, 5_000, 6_000] }
 }

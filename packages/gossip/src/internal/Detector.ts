@@ -5,6 +5,7 @@ import { Guests } from "./Guests.ts"
 import { Helping } from "./Helping.ts"
 import { Members } from "./Members.ts"
 import { Outbox } from "./Outbox.ts"
+import { Own } from "./Own.ts"
 import { Random } from "./Random.ts"
 import { keyOf, orderOf, versionOf } from "./Statements.ts"
 import { Suspicion } from "./Suspicion.ts"
@@ -45,18 +46,15 @@ export class Detector {
   readonly #outbox = new Outbox()
   readonly #accusers = new Buckets(Times.ACCUSER_PER_SECOND, Times.ACCUSER_BURST)
   readonly #subjects = new Buckets(Times.SUBJECT_PER_SECOND, Times.SUBJECT_BURST)
-  #own: Alive
+  readonly #own: Own
   /** Lifeguard's local health: 0 is well. */
   #health = 0
   #seq = 0
   #strangerAt = Number.POSITIVE_INFINITY
   #retryAt = Number.POSITIVE_INFINITY
-  #refuteAt = Number.POSITIVE_INFINITY
-  #refutedAt = Number.NEGATIVE_INFINITY
   #suspicionDue = Number.POSITIVE_INFINITY
   #armedAt = Number.POSITIVE_INFINITY
   #now = 0
-  #left = false
   #actions: Array<Action> = []
 
   constructor(terms: Terms) {
@@ -65,7 +63,7 @@ export class Detector {
     this.#random = new Random(terms.seed)
     this.#members = new Members(this.#random)
     this.#watched = new Watches(this.#random)
-    this.#own = this.#say(terms.incarnation, false)
+    this.#own = new Own(terms)
   }
 
   /** What is believed of a member; undefined for one that is not known. */
@@ -79,7 +77,7 @@ export class Detector {
 
   /** The incarnation in which a member is known; the own one for the node itself. */
   incarnation(peer: string): number | undefined {
-    return peer === this.self ? this.#own.incarnation : this.#members.get(peer)?.incarnation
+    return peer === this.self ? this.#own.said.incarnation : this.#members.get(peer)?.incarnation
   }
 
   /** How many are known, dead or alive. */
@@ -127,16 +125,15 @@ export class Detector {
         if (this.#strangerAt !== Number.POSITIVE_INFINITY) return
         this.#strangerAt = this.#now + this.#random.about(Times.STRANGER_MS)
         this.#retryAt = this.#now + this.#random.about(Times.RETRY_MS)
-        return this.#hold(this.#own)
+        return this.#hold(this.#own.said)
       case "Watch":
         return command.watched ? this.#watch(command.peer) : this.#unwatch(command.peer)
       case "Hear":
         for (const statement of command.statements) this.#hear(statement, command.from, true)
         return
       case "SwimLeave":
-        this.#left = true
-        this.#own = this.#say(this.#own.incarnation, true)
-        this.#spread(this.#own, undefined)
+        this.#own.leave()
+        this.#spread(this.#own.said, undefined)
         this.#outbox.dueAt = this.#now
     }
   }
@@ -144,11 +141,11 @@ export class Detector {
   #message(from: string, message: Message): void {
     switch (message._tag) {
       case "Ping": {
-        if (this.#left) return
-        const before = this.#own
+        if (this.#own.hasLeft) return
+        const before = this.#own.said
         for (const statement of message.about.slice(0, Times.MAX_ABOUT)) this.#hear(statement, from, false)
-        const isDoubted = message.about.length > 0 || before !== this.#own
-        return this.#send(from, { _tag: "Ack", seq: message.seq, about: isDoubted ? [this.#own] : nothing })
+        const isDoubted = message.about.length > 0 || before !== this.#own.said
+        return this.#send(from, { _tag: "Ack", seq: message.seq, about: isDoubted ? [this.#own.said] : nothing })
       }
       case "Ack":
       case "News": {
@@ -212,8 +209,8 @@ export class Detector {
     const { subject } = alive
     if (subject === this.self) {
       // An earlier life of this node, under a clock that was ahead.
-      if (orderOf(alive) <= orderOf(this.#own) || this.#left || !this.#terms.verify(alive)) return
-      this.#own = alive
+      if (orderOf(alive) <= orderOf(this.#own.said) || this.#own.hasLeft || !this.#terms.verify(alive)) return
+      this.#own.take(alive)
       return this.#refute()
     }
     const known = this.#members.get(subject)
@@ -237,7 +234,8 @@ export class Detector {
   #hearAccusation(accusation: Accusation, from: string, synced: boolean): void {
     const { accuser, incarnation, subject } = accusation
     if (subject === this.self) {
-      if (accuser !== this.self && incarnation === this.#own.incarnation && !this.#left) this.#doubted(accusation)
+      if (accuser !== this.self && incarnation === this.#own.said.incarnation && !this.#own.hasLeft)
+        this.#doubted(accusation)
       return
     }
     // What this node said in an earlier life does not bind it.
@@ -288,17 +286,14 @@ export class Detector {
   /** This node is accused. */
   #doubted(accusation: Accusation): void {
     if (!this.#terms.verify(accusation)) return
-    if (this.#now >= this.#refutedAt + Times.REFUTE_MS) this.#refute()
-    else this.#refuteAt = Math.min(this.#refuteAt, this.#refutedAt + Times.REFUTE_MS)
+    if (this.#own.mayRefute(this.#now)) this.#refute()
   }
 
   #refute(): void {
-    this.#refutedAt = this.#now
-    this.#refuteAt = Number.POSITIVE_INFINITY
-    this.#own = this.#say(this.#own.incarnation + 1, false)
+    this.#own.refute(this.#now)
     this.#feel(1)
-    this.#hold(this.#own)
-    this.#spread(this.#own, undefined)
+    this.#hold(this.#own.said)
+    this.#spread(this.#own.said, undefined)
     this.#outbox.dueAt = this.#now
   }
 
@@ -308,30 +303,18 @@ export class Detector {
     if (isStranger && this.#guests.isMuted(subject, this.#now)) return
     const suspicion = this.#suspicions.get(subject)
     if (suspicion?.wants(this.self) === false || !this.#accusers.has(this.self, this.#now)) return
-    const unsigned: Accusation = {
-      _tag: "Accusation",
-      subject,
-      incarnation: known.incarnation,
-      accuser: this.self,
-      evidence: unsignedYet
-    }
-    const accusation = { ...unsigned, evidence: this.#terms.sign(unsigned) }
+    const accusation = this.#own.accuse(known)
     this.#hearAccusation(accusation, this.self, false)
-    if (suspicion === undefined) this.#send(subject, { _tag: "Ping", seq: ++this.#seq, about: [accusation] })
-  }
-
-  #say(incarnation: number, left: boolean): Alive {
-    const unsigned: Alive = { _tag: "Alive", subject: this.#terms.self, incarnation, left, evidence: unsignedYet }
-    return { ...unsigned, evidence: this.#terms.sign(unsigned) }
+    if (suspicion === undefined) this.#ping(subject, ++this.#seq)
   }
 
   // ---- Questions ----
 
   #watch(peer: string): void {
-    if (this.#left) return
+    if (this.#own.hasLeft) return
     this.#watched.add(peer, this.#now)
     this.#guests.delete(peer)
-    this.#outbox.post(peer, this.#own, this.#now)
+    this.#outbox.post(peer, this.#own.said, this.#now)
   }
 
   #unwatch(peer: string): void {
@@ -340,7 +323,6 @@ export class Detector {
   }
 
   #probe(peer: string, isStranger: boolean): Probe {
-    const suspicion = this.#suspicions.get(peer)
     const ms = isStranger ? Times.STRANGER_ACK_MS : Times.ACK_MS
     const probe: Probe = {
       seq: ++this.#seq,
@@ -350,8 +332,14 @@ export class Detector {
       due: this.#now + this.#scaled(ms)
     }
     this.#probes.set(peer, probe)
-    this.#send(peer, { _tag: "Ping", seq: probe.seq, about: suspicion === undefined ? nothing : [suspicion.first] })
+    this.#ping(peer, probe.seq)
     return probe
+  }
+
+  /** Asks it, and tells it what is said of it. */
+  #ping(peer: string, seq: number): void {
+    const suspicion = this.#suspicions.get(peer)
+    this.#send(peer, { _tag: "Ping", seq, about: suspicion === undefined ? nothing : [suspicion.first] })
   }
 
   #askHelpers(peer: string, probe: Probe): void {
@@ -376,13 +364,8 @@ export class Detector {
   #help(from: string, seq: number, subject: string): void {
     if (subject === this.self || subject === from || this.#members.get(subject) === undefined) return
     if (!this.#helping.add(subject, from, seq, this.#now)) return
-    const suspicion = this.#suspicions.get(subject)
     this.#visit(subject)
-    this.#send(subject, {
-      _tag: "Ping",
-      seq: ++this.#seq,
-      about: suspicion === undefined ? nothing : [suspicion.first]
-    })
+    this.#ping(subject, ++this.#seq)
   }
 
   /** Tells those who asked; false where nobody did. */
@@ -402,8 +385,8 @@ export class Detector {
 
   #work(): void {
     const now = this.#now
-    if (now >= this.#refuteAt) this.#refute()
-    if (!this.#left) {
+    if (now >= this.#own.refuteAt) this.#refute()
+    if (!this.#own.hasLeft) {
       if (now >= this.#watched.dueAt) {
         const canAsk = (peer: string): boolean => !this.#probes.has(peer) && this.status(peer) !== "dead"
         for (const peer of this.#watched.due(now, canAsk)) this.#probe(peer, false)
@@ -465,7 +448,7 @@ export class Detector {
     const peer = this.#members.anyEnded((other) => this.#suspicions.has(other))
     if (peer === undefined) return
     this.#visit(peer)
-    this.#send(peer, { _tag: "Ping", seq: ++this.#seq, about: [this.#suspicions.get(peer)!.first] })
+    this.#ping(peer, ++this.#seq)
   }
 
   #forget(subject: string): void {
@@ -507,7 +490,7 @@ export class Detector {
   #isCurrent(statement: Statement): boolean {
     return statement._tag === "Accusation"
       ? this.#suspicions.get(statement.subject)?.incarnation === statement.incarnation
-      : statement === this.#own || statement === this.#members.get(statement.subject)
+      : statement === this.#own.said || statement === this.#members.get(statement.subject)
   }
 
   #hold(statement: Statement): void {
@@ -532,8 +515,8 @@ export class Detector {
 
   /** Comes back when the next thing is due. */
   #arm(): void {
-    let next = Math.min(this.#outbox.dueAt, this.#guests.dueAt, this.#suspicionDue, this.#refuteAt)
-    if (!this.#left) {
+    let next = Math.min(this.#outbox.dueAt, this.#guests.dueAt, this.#suspicionDue, this.#own.refuteAt)
+    if (!this.#own.hasLeft) {
       next = Math.min(next, this.#strangerAt, this.#retryAt, this.#watched.dueAt)
       for (const { due } of this.#probes.values()) next = Math.min(next, due)
       next = Math.min(next, this.#helping.dueAt)
@@ -544,5 +527,3 @@ export class Detector {
     this.#actions.push({ _tag: "After", ms, timer: { _tag: "SwimWake", at: this.#armedAt } })
   }
 }
-
-const unsignedYet = new Uint8Array(0)
