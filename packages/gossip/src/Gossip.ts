@@ -138,6 +138,7 @@ const start = Effect.fnUntraced(function* (
         new Engine({
           identity,
           connections,
+          addresses: host.addresses,
           fork,
           start: (verify) =>
             given({

@@ -1,4 +1,5 @@
 /** Nodes on real TCP connections, each with its gossip, for tests. */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -58,6 +59,8 @@ export interface Joined extends Ground, Gossip.Member {
   readonly record: () => AgentRecord.AgentRecord
   /** Signs a record with these fields, and advertises it. */
   readonly advertise: (fields?: Partial<AgentRecord.Fields>) => Effect.Effect<void>
+  /** Signs a goodbye, and advertises it. */
+  readonly bury: Effect.Effect<void>
 }
 
 /** A node whose gossip is at work until the scope closes. */
@@ -79,7 +82,7 @@ export const joined = (machineOf?: Gossip.MachineOf): Effect.Effect<Joined, neve
     const member = yield* made.gossip.join({
       nodeId: identity.nodeId,
       record: () => record,
-      addresses: made.connections.addresses,
+      addresses: () => record.addresses,
       connections: made.connections,
       isPrivate: false
     })
@@ -93,7 +96,11 @@ export const joined = (machineOf?: Gossip.MachineOf): Effect.Effect<Joined, neve
         Effect.suspend(() => {
           record = sign(fields)
           return Effect.orDie(member.membership.advertise)
-        })
+        }),
+      bury: Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        record = AgentRecord.tombstone(identity, ++seq, now)
+        return Effect.orDie(member.membership.advertise)
+      })
     }
   }).pipe(Effect.orDie)
 

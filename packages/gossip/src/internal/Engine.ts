@@ -73,6 +73,8 @@ export interface Counts {
 export interface Deps<State> {
   readonly identity: Identity["Service"]
   readonly connections: LinksDeps["connections"]
+  /** Where the node listens. */
+  readonly addresses: () => ReadonlyArray<Address>
   readonly fork: LinksDeps["fork"]
   /** The machine and the state in which it begins. `verify`: whether a statement of failure detection is signed. */
   readonly start: (verify: (statement: Swim.Statement) => boolean) => {
@@ -145,7 +147,7 @@ export class Engine<State = unknown> {
       connections: deps.connections,
       fork: deps.fork,
       addressesOf: this.addressesOf,
-      hello: () => Wire.encodeHello({ epoch: this.epoch, addresses: deps.connections.addresses() }),
+      hello: () => Wire.encodeHello({ epoch: this.epoch, addresses: deps.addresses() }),
       onHello: (peer, bytes) => {
         const hello = Wire.decodeHello(bytes)
         if (hello instanceof Wire.WireRefused) return undefined
@@ -164,7 +166,7 @@ export class Engine<State = unknown> {
 
   /** Where a node may be reached: what its record says, else what peers say. */
   readonly addressesOf = (node: NodeId): ReadonlyArray<Address> => {
-    if (node === this.nodeId) return this.#deps.connections.addresses()
+    if (node === this.nodeId) return this.#deps.addresses()
     const record = this.records.get(node)
     const told = this.#book.get(node)
     return record === undefined || record.addresses.length === 0 ? told : [...new Set([...record.addresses, ...told])]
