@@ -477,7 +477,7 @@ export class Executor implements Desk {
   #forget(work: Work): boolean {
     work.deadline?.cancel()
     work.accept?.cancel()
-    this.#held.drop(work)
+    if (work.held !== undefined) this.#held.drop(work)
     if (!this.#running.delete(work)) return false
     if (this.#draining && this.#running.size === 0) {
       const idle = this.#idle
