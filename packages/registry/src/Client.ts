@@ -20,6 +20,7 @@ import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type * as Stream from "effect/Stream"
 import { Identity } from "@parley/core/Identity"
+import * as Perimeter from "@parley/core/Perimeter"
 import type { NodeId } from "@parley/core/NodeId"
 import { Api } from "./Api.ts"
 import * as Challenge from "./Challenge.ts"
@@ -105,10 +106,19 @@ const normalized = (at: string): string | undefined => {
   return url.username !== "" || url.password !== "" ? undefined : `${url.origin}${url.pathname.replace(/\/+$/, "")}`
 }
 
+/** A redirect could lead out of the perimeter. */
+const within = (http: HttpClient.HttpClient, perimeter: Perimeter.Rules): HttpClient.HttpClient =>
+  perimeter === Perimeter.open
+    ? http
+    : HttpClient.transform(http, (effect) =>
+        Effect.provideService(effect, FetchHttpClient.RequestInit, { redirect: "error" })
+      )
+
 /** A client over an `HttpClient`, under an identity. Fails when `at` is no URL of a registry. */
 export const make = Effect.fn("Client.make")(function* (options: Options) {
   const identity = yield* Identity
-  const http = yield* HttpClient.HttpClient
+  const perimeter = yield* Perimeter.Perimeter
+  const http = within(yield* HttpClient.HttpClient, perimeter)
   const clock = yield* Clock.Clock
   const at = normalized(options.at)
   const audience = at === undefined ? undefined : Challenge.audienceOf(at)
