@@ -8,7 +8,8 @@ import { Outbox } from "./Outbox.ts"
 import { Own } from "./Own.ts"
 import { Random } from "./Random.ts"
 import { keyOf, orderOf, versionOf } from "./Statements.ts"
-import { Suspicion } from "./Suspicion.ts"
+import type { Suspicion } from "./Suspicion.ts"
+import { Suspicions } from "./Suspicions.ts"
 import { Watches } from "./Watches.ts"
 import type { Accusation, Alive, Command, Message, Statement, Terms, Timer, Told } from "../Swim.ts"
 import * as Times from "../SwimTimes.ts"
@@ -34,9 +35,7 @@ export class Detector {
   readonly #terms: Terms
   readonly #random: Random
   readonly #members: Members
-  readonly #suspicions = new Map<string, Suspicion>()
-  /** Those that are not over, by subject: few, where `#suspicions` holds the dead as well. */
-  readonly #open = new Map<string, Suspicion>()
+  readonly #suspicions = new Suspicions()
   readonly #watched: Watches
   readonly #probes = new Map<string, Probe>()
   readonly #helping = new Helping()
@@ -52,7 +51,6 @@ export class Detector {
   #seq = 0
   #strangerAt = Number.POSITIVE_INFINITY
   #retryAt = Number.POSITIVE_INFINITY
-  #suspicionDue = Number.POSITIVE_INFINITY
   #armedAt = Number.POSITIVE_INFINITY
   #now = 0
   #actions: Array<Action> = []
@@ -117,8 +115,6 @@ export class Detector {
     return actions
   }
 
-  // ---- What comes ----
-
   #command(command: Command): void {
     switch (command._tag) {
       case "SwimStart":
@@ -127,7 +123,9 @@ export class Detector {
         this.#retryAt = this.#now + this.#random.about(Times.RETRY_MS)
         return this.#hold(this.#own.said)
       case "Watch":
-        return command.watched ? this.#watch(command.peer) : this.#unwatch(command.peer)
+        if (command.watched) return this.#watch(command.peer)
+        this.#watched.delete(command.peer)
+        return this.#outbox.forget(command.peer)
       case "Hear":
         for (const statement of command.statements) this.#hear(statement, command.from, true)
         return
@@ -197,8 +195,6 @@ export class Detector {
     if (this.#watched.has(peer) && !this.#suspicions.has(peer)) this.#askHelpers(peer, this.#probe(peer, false))
   }
 
-  // ---- Statements ----
-
   /** `synced`: it came by anti-entropy, which waits for what becomes of it. */
   #hear(statement: Statement, from: string, synced: boolean): void {
     if (statement._tag === "Alive") this.#hearAlive(statement, from)
@@ -253,9 +249,11 @@ export class Detector {
       if (!this.#terms.verify(accusation)) return
     }
     this.#accusers.charge(accuser, 1, this.#now)
-    if (suspicion === undefined) this.#suspect(accusation)
-    else suspicion.confirm(accusation)
-    this.#suspicionDue = Math.min(this.#suspicionDue, this.#suspicions.get(subject)!.deadline)
+    this.#suspicions.accuse(accusation, this.#now, this.#members.living + 1)
+    if (suspicion === undefined) {
+      this.#tell({ _tag: "MemberSuspect", peer: subject })
+      this.#hold(accusation)
+    }
     this.#spread(accusation, from)
     if (accuser === this.self) return
     if ((this.#evidence.get(subject) ?? Number.NEGATIVE_INFINITY) >= this.#now - Times.EVIDENCE_MS)
@@ -264,19 +262,9 @@ export class Detector {
     if (suspicion === undefined && this.#watched.has(subject) && !this.#probes.has(subject)) this.#probe(subject, false)
   }
 
-  #suspect(accusation: Accusation): void {
-    const { subject } = accusation
-    const suspicion = new Suspicion(accusation, this.#now, this.#members.living + 1)
-    this.#suspicions.set(subject, suspicion)
-    this.#open.set(subject, suspicion)
-    this.#tell({ _tag: "MemberSuspect", peer: subject })
-    this.#hold(accusation)
-  }
-
   #acquit(suspicion: Suspicion): void {
     const { subject } = suspicion
     this.#suspicions.delete(subject)
-    this.#open.delete(subject)
     this.#evidence.delete(subject)
     this.#watched.dueAt = Math.min(this.#watched.dueAt, this.#now)
     this.#tell({ _tag: "Release", key: keyOf(suspicion.first) })
@@ -308,18 +296,11 @@ export class Detector {
     if (suspicion === undefined) this.#ping(subject, ++this.#seq)
   }
 
-  // ---- Questions ----
-
   #watch(peer: string): void {
     if (this.#own.hasLeft) return
     this.#watched.add(peer, this.#now)
     this.#guests.delete(peer)
     this.#outbox.post(peer, this.#own.said, this.#now)
-  }
-
-  #unwatch(peer: string): void {
-    this.#watched.delete(peer)
-    this.#outbox.forget(peer)
   }
 
   #probe(peer: string, isStranger: boolean): Probe {
@@ -378,10 +359,8 @@ export class Detector {
   /** It does not answer this node either, which confirms the accusation of another. */
   #silent(subject: string): void {
     this.#evidence.set(subject, this.#now)
-    if (this.#open.has(subject)) this.#accuse(subject, false)
+    if (this.#suspicions.isOpen(subject)) this.#accuse(subject, false)
   }
-
-  // ---- What is due ----
 
   #work(): void {
     const now = this.#now
@@ -403,7 +382,7 @@ export class Detector {
       if (now >= this.#strangerAt) this.#meetStranger()
       if (now >= this.#retryAt) this.#retry()
     }
-    if (now >= this.#suspicionDue) this.#judge()
+    if (now >= this.#suspicions.dueAt) this.#judge()
     for (const peer of this.#guests.gone(now)) if (!this.#watched.has(peer)) this.#actions.push({ _tag: "Close", peer })
     if (now < this.#outbox.dueAt) return
     this.#outbox.flush(
@@ -414,23 +393,18 @@ export class Detector {
 
   /** Suspicions whose time is over. */
   #judge(): void {
-    let next = Number.POSITIVE_INFINITY
-    for (const [subject, suspicion] of this.#open) {
-      if (this.#now >= suspicion.deadline) {
-        if (this.#watched.heardAt(subject) < this.#now - Times.FIRST_HAND_MS || this.#evidence.has(subject)) {
-          suspicion.deadAt = this.#now
-          this.#open.delete(subject)
-          this.#probes.delete(subject)
-          this.#members.end(subject, this.#now)
-          this.#tell({ _tag: "MemberDown", peer: subject })
-          continue
-        }
-        suspicion.postpone(this.#now + Times.PERIOD_MS)
-        if (!this.#probes.has(subject)) this.#probe(subject, false)
-      }
-      next = Math.min(next, suspicion.deadline)
+    const isDead = (suspicion: Suspicion): boolean => {
+      const { subject } = suspicion
+      if (this.#watched.heardAt(subject) < this.#now - Times.FIRST_HAND_MS || this.#evidence.has(subject)) return true
+      suspicion.postpone(this.#now + Times.PERIOD_MS)
+      if (!this.#probes.has(subject)) this.#probe(subject, false)
+      return false
     }
-    this.#suspicionDue = next
+    for (const { subject } of this.#suspicions.judge(this.#now, isDead)) {
+      this.#probes.delete(subject)
+      this.#members.end(subject, this.#now)
+      this.#tell({ _tag: "MemberDown", peer: subject })
+    }
   }
 
   #meetStranger(): void {
@@ -472,11 +446,8 @@ export class Detector {
     this.#evidence.clear()
     for (const probe of this.#probes.values()) probe.due = Math.max(probe.due, grace)
     this.#helping.postpone(grace)
-    for (const suspicion of this.#open.values()) suspicion.postpone(grace)
-    if (this.#open.size > 0) this.#suspicionDue = Math.max(this.#suspicionDue, grace)
+    this.#suspicions.postpone(grace)
   }
-
-  // ---- What goes out ----
 
   #visit(peer: string): void {
     if (!this.#watched.has(peer)) this.#guests.visit(peer, this.#now)
@@ -515,7 +486,7 @@ export class Detector {
 
   /** Comes back when the next thing is due. */
   #arm(): void {
-    let next = Math.min(this.#outbox.dueAt, this.#guests.dueAt, this.#suspicionDue, this.#own.refuteAt)
+    let next = Math.min(this.#outbox.dueAt, this.#guests.dueAt, this.#suspicions.dueAt, this.#own.refuteAt)
     if (!this.#own.hasLeft) {
       next = Math.min(next, this.#strangerAt, this.#retryAt, this.#watched.dueAt)
       for (const { due } of this.#probes.values()) next = Math.min(next, due)
