@@ -104,7 +104,7 @@ const untilAnswered = async (asker: Agent.Agent, node: Agent.Agent): Promise<num
   const began = performance.now()
   await untilValue(
     `an answer of ${node.nodeId}`,
-    () => ask(asker, node, "back", 1_000),
+    () => ask(asker, node, "back", 10_000),
     (answered) => answered,
     { withinMs: 120_000, diagnose: () => node.addresses }
   )

@@ -28,7 +28,7 @@ export const MAX_LEASE_MS = 600_000
  * Pauses before a relay is asked again, in ms: the first, the longest within `RESTART_MS`, and the longest after it. Each doubles,
  * with up to a half taken off at random. Within 3 s of a tracker's return all its nodes are back.
  */
-export const BACKOFF_MS = { first: 250, restart: 2_000, longest: 30_000 }
+export const BACKOFF_MS = { first: 250, restart: 1_200, longest: 30_000 }
 /** Shortest pause, in ms, after a refusal: what the relay lacks it will not have at once. */
 const REFUSED_MS = 5_000
 /** So long, in ms, a relay that went counts as one that is being restarted. */
@@ -120,6 +120,8 @@ interface Relay {
   retryAt: number
   /** When it was lost, or first asked. */
   goneAt: number
+  /** Until when it counts as one that is being restarted: where nothing else is left, its address stays published. */
+  backUntil: number
   refused: string | undefined
 }
 
@@ -150,6 +152,7 @@ export const make = (relays: ReadonlyArray<Address>, random: () => number, slots
         pauseMs: BACKOFF_MS.first,
         retryAt: 0,
         goneAt: 0,
+        backUntil: 0,
         refused: undefined
       }
     ])
@@ -214,6 +217,7 @@ const failed = (state: State, relay: Relay, now: number, leastPauseMs = 0): void
     relay.pauseMs = BACKOFF_MS.first
     relay.goneAt = now
   }
+  if (standing._tag === "Held") relay.backUntil = now + RESTART_MS
   relay.standing = idle
   relay.failures = Math.min(relay.failures + 1, MAX_FAILURES)
   const pause = Math.max(relay.pauseMs, leastPauseMs)
@@ -295,10 +299,13 @@ const heard = (state: State, relay: Relay, message: Message, now: number, action
       }
       relay.refused = message.reason
       relay.silent = 0
-      return failed(state, relay, now, REFUSED_MS)
+      failed(state, relay, now, REFUSED_MS)
+      relay.backUntil = 0
+      return
     case "Replaced":
       if (standing._tag !== "Held") return
       failed(state, relay, now, 2 * BACKOFF_MS.longest)
+      relay.backUntil = 0
       actions.push({ _tag: "Tell", told: { _tag: "Replaced", via: relay.via } })
       return
     default:
@@ -362,8 +369,11 @@ const fill = (state: State, now: number, actions: Actions): void => {
   if (longest !== undefined) ask(longest, now, actions)
 }
 
-/** Tells where the node can be reached, if that changed. Ranks change only where one is clearly better. */
-const publish = (state: State, actions: Actions): void => {
+/**
+ * Tells where the node can be reached, if that changed. Ranks change only where one is clearly better. Where nothing is left, that
+ * stays for a while which comes back with its relay: those who know it need not learn it anew.
+ */
+const publish = (state: State, now: number, actions: Actions): void => {
   const usable = new Map<Address, Relay>()
   for (const relay of state.relays.values()) {
     if (relay.standing._tag === "Held" && cost(relay) < Number.POSITIVE_INFINITY) usable.set(relay.via, relay)
@@ -385,7 +395,8 @@ const publish = (state: State, actions: Actions): void => {
   }
   // More are held while it is not known yet which are the best.
   ranked.length = Math.min(ranked.length, state.slots)
-  const slots = ranked.map(({ tracker, via }): Slot => ({ via, tracker: tracker! }))
+  const kept = state.told.filter(({ via }) => (state.relays.get(via)?.backUntil ?? 0) > now)
+  const slots = ranked.length === 0 ? kept : ranked.map(({ tracker, via }): Slot => ({ via, tracker: tracker! }))
   const same =
     slots.length === state.told.length &&
     slots.every(({ tracker, via }, i) => via === state.told[i]!.via && tracker === state.told[i]!.tracker)
@@ -414,7 +425,7 @@ const go = (state: State, now: number, actions: Actions): void => {
   renew(state, now, actions)
   trim(state, now, actions)
   fill(state, now, actions)
-  publish(state, actions)
+  publish(state, now, actions)
   const at = due(state, now)
   if (at >= state.wakeAt || at === Number.POSITIVE_INFINITY) return
   state.wakeAt = at

@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test"
 import { forRounds, fromSeed, seeded } from "@parley/core/testing/Seeded"
 import type { NodeId } from "@parley/core/NodeId"
 import * as Reservations from "@parley/transport-tcp/Reservations"
-import { type NodeMachine, type RelayTerms, storm, World, type WorldTerms } from "./reservation-world.ts"
+import { MOST_ASKED, type NodeMachine, type RelayTerms, storm, World, type WorldTerms } from "./reservation-world.ts"
 
 const honest: RelayTerms = { leaseMs: 30_000 }
 const many = (count: number): ReadonlyArray<RelayTerms> => Array.from({ length: count }, () => honest)
@@ -120,7 +120,7 @@ describe("reservations", () => {
       world.honours = (relay, node) => relay === "relay0" || World.prototype.honours.call(world, relay, node)
       world.run(900_000)
       for (const node of world.nodes) {
-        expect(world.asked(node, "relay0") <= 60).toBe(true)
+        expect(world.asked(node, "relay0") <= MOST_ASKED).toBe(true)
         for (const relay of ["relay1", "relay2"]) {
           expect([world.published(node).includes(relay), world.honours(relay, node)]).toEqual([true, true])
         }
