@@ -3,6 +3,7 @@ import type { Experiment } from "./Experiment.ts"
 
 export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {
   overlay: async () => (await import("./Overlay.ts")).overlay,
+  whole: async () => (await import("./Whole.ts")).whole,
   detection: async () => (await import("./FailureDetection.ts")).failureDetection,
   gossip: async () => (await import("./RealGossip.ts")).realGossip,
   hostile: async () => (await import("./Hostile.ts")).hostile,
