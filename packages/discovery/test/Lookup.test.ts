@@ -43,7 +43,8 @@ const run = (
   random: Seeded,
   network: ReadonlyArray<Simulated>,
   target: Buffer,
-  start: typeof Lookup.start = Lookup.start
+  /** Nodes that are not there answer like liars. */
+  isHaunted = false
 ): Promise<Ran> =>
   new Promise((resolve) => {
     const at = new Map(network.map((node) => [`${node.host}:${node.port}`, node]))
@@ -52,13 +53,13 @@ const run = (
     const fakes = new Set<string>()
     const fake = () => {
       const id = Buffer.from(target)
-      id[19] = id[19]! ^ (1 + random.int(255))
-      id[18] = id[18]! ^ random.int(256)
+      // Each closer than those before.
+      id.writeUInt32BE((id.readUInt32BE(16) ^ (1_000_000 - fakes.size)) >>> 0, 16)
       const node = { id, host: `11.${random.int(256)}.${random.int(256)}.${1 + random.int(254)}`, port: 6881 }
       fakes.add(`${node.host}:${node.port}`)
       return node
     }
-    start({
+    Lookup.start({
       target,
       ownId: Buffer.alloc(20),
       message: { q: "get", a: { target } },
@@ -70,6 +71,10 @@ const run = (
           asked.push(name)
           const node = at.get(name)
           setTimeout(() => {
+            if (node === undefined && isHaunted) {
+              const id = Buffer.from(random.bytes(20))
+              return done?.(null, { y: "r", t: id, r: { id, nodes: bytesOf(Array.from({ length: 8 }, fake)) } }, peer)
+            }
             if (node === undefined || node.kind === "dead") return done?.(new Error("no answer"), null, peer)
             const known = [...node.knows].sort((a, b) => Lookup.closer(target, a.id, b.id)).slice(0, Message.MAX_NODES)
             const nodes = bytesOf(node.kind === "liar" ? Array.from({ length: 8 }, fake) : known)
@@ -127,7 +132,8 @@ describe("a search", () => {
     const random = fromSeed(seed)
     const network = makeNetwork(random, 50, () => "liar")
     const began = Date.now()
-    const { asked } = await run(random, network, Buffer.from(random.bytes(20)))
+    const { asked } = await run(random, network, Buffer.alloc(20, 3), true)
+    expect(asked.length).toBeGreaterThan(Lookup.MAX_QUERIES / 2)
     expect(asked.length).toBeLessThanOrEqual(Lookup.MAX_QUERIES)
     expect(Date.now() - began).toBeLessThan(Lookup.LOOKUP_MS + 2_000)
   })
@@ -150,7 +156,7 @@ describe("a search", () => {
             id.writeUInt16BE(port, 18)
             const nodes = Array.from({ length: 8 }, () => {
               const node = Buffer.from(target)
-              node.writeUInt16BE(++port, 18)
+              node.writeUInt16BE(0x0707 ^ (60_000 - ++port), 18)
               return { id: node, host: "10.0.0.2", port }
             })
             setTimeout(() => done?.(null, { y: "r", t: id, r: { id, nodes: bytesOf(nodes) } }, peer), 0)
