@@ -249,7 +249,7 @@ export const play = async ({ attackSeconds, closed, runtimes, say }: Terms): Pro
       all.map(({ ready }) => ready),
       folders[0]
     )
-    for (const one of programs) await one.end()
+    await Promise.all(programs.map((one) => one.end()))
     const counted = mesh.map((namespace) => PacketCounters.read(namespace))
     const hits = secrets.map(([what, secret]) => ({
       what,
