@@ -79,6 +79,8 @@ describe("messages of one publisher", () => {
     expect(seqs()).toEqual([0, 1, 3, 0])
     ordering.take(message(1, { epoch: 2_000 }), 0)
     expect(seqs()).toEqual([0, 1, 3, 0, 1])
+    ordering.tick(2 * GAP_MS)
+    expect(seqs()).toEqual([0, 1, 3, 0, 1])
   })
 })
 

@@ -184,6 +184,8 @@ describe("hostile bytes", () => {
     forRounds(random, 3_000, () => survives(noise(random)))
     forRounds(random, 500, () => void Wire.decodeHello(random.bytes(random.int(60))))
     for (const example of examples)
+      expect(Wire.decode(Buffer.concat([example, Uint8Array.of(0)])) instanceof Wire.WireRefused).toBe(true)
+    for (const example of examples)
       for (let length = 0; length < example.length; length++)
         expect(Wire.decode(example.subarray(0, length)) instanceof Wire.WireRefused).toBe(true)
   })
