@@ -3,15 +3,15 @@ import type { Experiment } from "./Experiment.ts"
 
 export const experiments: { readonly [name: string]: () => Promise<Experiment> } = {
   overlay: async () => (await import("./Overlay.ts")).overlay,
-  whole: async () => (await import("./Whole.ts")).whole,
   detection: async () => (await import("./FailureDetection.ts")).failureDetection,
+  whole: async () => (await import("./Whole.ts")).whole,
   gossip: async () => (await import("./RealGossip.ts")).realGossip,
-  hostile: async () => (await import("./Hostile.ts")).hostile,
+  dht: async () => (await import("./DhtLookup.ts")).dhtLookup,
+  nat: async () => (await import("./NatMatrix.ts")).natMatrix,
+  machines: async () => (await import("./ThreeMachines.ts")).threeMachines,
   relays: async () => (await import("./Relays.ts")).relays,
   roaming: async () => (await import("./Roaming.ts")).roaming,
-  nat: async () => (await import("./NatMatrix.ts")).natMatrix,
-  dht: async () => (await import("./DhtLookup.ts")).dhtLookup,
+  airgap: async () => (await import("./AirGap.ts")).airGap,
   doctor: async () => (await import("./Doctor.ts")).doctor,
-  machines: async () => (await import("./ThreeMachines.ts")).threeMachines,
-  airgap: async () => (await import("./AirGap.ts")).airGap
+  hostile: async () => (await import("./Hostile.ts")).hostile
 }
