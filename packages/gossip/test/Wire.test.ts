@@ -67,7 +67,7 @@ const snapshots: ReadonlyArray<readonly [Message, string]> = [
         { key: `x${ada.nodeId}`, version: 5, payload: accusation, bytes: Statement.MAX_STATEMENT_BYTES }
       ]
     },
-    `44000202${bobKey}0000000000000001000000020708` + `01${adaKey}000000000000000500000087${accusationHex}`
+    `44000202${bobKey}000000000000000100000002070801${adaKey}000000000000000500000087${accusationHex}`
   ]
 ]
 
@@ -86,7 +86,7 @@ describe("messages", () => {
     )
     expect(hex(gossip)).toBe("2003000102")
     expect(hex(Wire.encodeHello({ epoch: 258, addresses: addressesOf(ada.nodeId) }))).toBe(
-      `0101000000000102` + `01${address}`
+      `010100000000010201${address}`
     )
   })
 
