@@ -20,26 +20,13 @@ import type * as Swim from "../Swim.ts"
 import * as Wire from "../Wire.ts"
 import { AddressBook } from "./AddressBook.ts"
 import { Believed } from "./Believed.ts"
-import { Buckets } from "./Buckets.ts"
 import { type Deps as LinksDeps, Links } from "./Links.ts"
 import { Ordering } from "./Ordering.ts"
+import { PUBLISH, Rates } from "./Rates.ts"
 import { Records } from "./Records.ts"
 
 /** How this source is named in messages. */
 export const SOURCE = "gossip"
-/**
- * Milliseconds a second that messages of one peer, and of all, may take of this node; some may be saved up. A peer that is
- * beyond it is read no further until the time is paid off.
- */
-export const WORK_MS_PER_SECOND = { ofOne: 150, ofAll: 400 }
-const SAVED_SECONDS = 3
-/** Messages and bytes that one node may publish: a second on average, and at once. */
-export const PUBLISH = { perSecond: 200, atOnce: 2_000, bytesPerSecond: 2 * 1024 * 1024, bytesAtOnce: 16 * 1024 * 1024 }
-/** How many times as much is taken of a publisher as it may publish: it waits longer than the network does. */
-const GRACE = 2
-/** Records that one node may change, a second on average, and at once. */
-export const RECORDS_PER_SECOND = 2
-export const RECORDS_AT_ONCE = 30
 /** Pause between two broadcasts of this node's own record, in ms: a node that starts serves one capability after the other. */
 export const ADVERTISE_MS = 250
 /** Topics on which this node's messages are counted; past it the one published on longest ago begins anew, in a later epoch. */
@@ -49,9 +36,6 @@ const TICK_MS = 100
 /** How long messages of topics are held for who missed them, in ms: a partition of a minute and a half, and time to meet again. */
 export const HELD_MS = 120_000
 const PRUNE_MS = 30_000
-/** Stands for all peers together among the keys of a rate limit. */
-const ALL = ""
-
 /** What a payload was read as. One that came before is not read again. */
 type Reading = Payload.Read | { readonly _tag: "Again"; readonly origin: NodeId }
 type Happening = Event<Message, Timer, Command>
@@ -104,19 +88,7 @@ export class Engine<State = unknown> {
   readonly #topics = new Map<string, Set<(heard: Heard) => void>>()
   /** What this node has published on each topic: since when, and the next number. */
   readonly #counts = new Map<string, { readonly epoch: number; readonly next: number }>()
-  readonly #work = {
-    ofOne: new Buckets(WORK_MS_PER_SECOND.ofOne, SAVED_SECONDS * WORK_MS_PER_SECOND.ofOne),
-    ofAll: new Buckets(WORK_MS_PER_SECOND.ofAll, SAVED_SECONDS * WORK_MS_PER_SECOND.ofAll)
-  }
-  readonly #published = {
-    messages: new Buckets(PUBLISH.perSecond, PUBLISH.atOnce),
-    bytes: new Buckets(PUBLISH.bytesPerSecond, PUBLISH.bytesAtOnce)
-  }
-  readonly #taken = {
-    messages: new Buckets(GRACE * PUBLISH.perSecond, GRACE * PUBLISH.atOnce),
-    bytes: new Buckets(GRACE * PUBLISH.bytesPerSecond, GRACE * PUBLISH.bytesAtOnce),
-    records: new Buckets(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
-  }
+  readonly #rates = new Rates()
   readonly #dead = new Set<NodeId>()
   readonly #events: Array<{ readonly event: Happening; readonly read: Reading | undefined }> = []
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
@@ -201,13 +173,11 @@ export class Engine<State = unknown> {
     if (topicBytes === 0 || topicBytes > Envelope.MAX_TOPIC_BYTES)
       return fail("TooLarge", `the topic has ${topicBytes} bytes: it takes 1 to ${Envelope.MAX_TOPIC_BYTES}`)
     const now = performance.now()
-    const { bytes: bytesLeft, messages } = this.#published
-    if (!messages.has(ALL, now) || !bytesLeft.take(ALL, bytes, now))
+    if (!this.#rates.publish(bytes, now))
       return fail(
         "TooMany",
         `more than ${PUBLISH.perSecond} messages or ${PUBLISH.bytesPerSecond} bytes a second: send less often`
       )
-    messages.charge(ALL, 1, now)
     const { epoch, next: seq } = this.#count(topic)
     const sealed = Envelope.seal(this.#deps.identity, { epoch, seq, at: Date.now(), topic, text })
     this.#send(Payload.ofEnvelope(sealed), { _tag: "Topic", origin: this.nodeId, envelope: sealed })
@@ -343,27 +313,17 @@ export class Engine<State = unknown> {
       this.#forged = false
       return undefined
     }
-    return this.#charge(peer, began)
-  }
-
-  #charge(peer: NodeId, began: number): number {
-    const now = performance.now()
-    const { ofAll, ofOne } = this.#work
-    ofOne.charge(peer, now - began, now)
-    ofAll.charge(ALL, now - began, now)
-    return Math.max(ofOne.wait(peer, now), ofAll.wait(ALL, now))
+    return this.#rates.work(peer, began, performance.now())
   }
 
   /** What a payload is, by a signature that holds; of one that came before, only whose. */
   #believe(id: string, payload: Uint8Array, now: number): Reading | "dropped" | "hostile" {
     const known = this.#believed.get(id)
     if (known !== undefined) return { _tag: "Again", origin: known }
-    const { bytes, messages, records } = this.#taken
     const read = Payload.read(payload, {
       now: Date.now(),
       known: (node) => this.records.get(node),
-      admits: (origin, kind) =>
-        kind === "Record" ? records.has(origin, now) : messages.has(origin, now) && bytes.has(origin, now)
+      admits: (origin, kind) => this.#rates.admits(origin, kind, now)
     })
     if (read._tag === "Refused") return read.isHostile ? "hostile" : "dropped"
     if (read._tag === "Record") {
@@ -371,12 +331,8 @@ export class Engine<State = unknown> {
       if (read.origin === this.nodeId && !this.#outlive(read.record)) return "dropped"
       if (read.record === this.records.get(read.origin) && Date.now() - read.record.issuedAt > Envelope.MAX_AGE_MS)
         return "dropped"
-      records.charge(read.origin, 1, now)
-    } else {
-      if (read.origin === this.nodeId) return "dropped"
-      messages.charge(read.origin, 1, now)
-      bytes.charge(read.origin, payload.length, now)
-    }
+    } else if (read.origin === this.nodeId) return "dropped"
+    this.#rates.took(read.origin, read._tag, payload.length, now)
     this.#believed.add(id, read.origin)
     this.#tally.fresh++
     return read
