@@ -356,7 +356,8 @@ export class State<Payload> {
     if (now >= this.#wantedDue) this.#askOthers()
     if (now >= this.#sweepAt) this.#sweep()
     const next = Math.min(this.#flushAt, this.#wantedDue, this.#sweepAt)
-    if (next >= this.#armedAt || next === Number.POSITIVE_INFINITY) return
+    // A timer rounds up to whole ms: one that comes within the next serves.
+    if (next > this.#armedAt - 1 || next === Number.POSITIVE_INFINITY) return
     const ms = Math.max(1, Math.ceil(next - now))
     this.#armedAt = now + ms
     this.#actions.push({ _tag: "After", ms, timer: { _tag: "EntropyWake", at: this.#armedAt } })

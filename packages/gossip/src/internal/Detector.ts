@@ -492,7 +492,8 @@ export class Detector {
       for (const { due } of this.#probes.values()) next = Math.min(next, due)
       next = Math.min(next, this.#helping.dueAt)
     }
-    if (next >= this.#armedAt || next === Number.POSITIVE_INFINITY) return
+    // A timer rounds up to whole ms: one that comes within the next serves.
+    if (next > this.#armedAt - 1 || next === Number.POSITIVE_INFINITY) return
     const ms = Math.max(1, Math.ceil(next - this.#now))
     this.#armedAt = this.#now + ms
     this.#actions.push({ _tag: "After", ms, timer: { _tag: "SwimWake", at: this.#armedAt } })

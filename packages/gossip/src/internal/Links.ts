@@ -119,6 +119,8 @@ export class Links {
     if (link === undefined) return
     link.up = false
     this.#endOut(link)
+    // The peer ends its stream in answer. Should this node open another meanwhile, that end is not for it.
+    link.into = undefined
     this.#tidy(link)
   }
 
