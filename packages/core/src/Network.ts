@@ -29,7 +29,7 @@ export const Kind = { Welcome: 0, Refused: 1, List: 2 } as const
 export const LISTS = { atOnce: 10, perSecond: 1 } as const
 /** How often connections are looked at whose certificate may have ended, in ms. */
 const LOOK_MS = 10_000
-/** Members remembered whose handshake was under way; more than a transport lets in at once. */
+/** Members remembered that are not connected, or whose handshake is under way; more than a transport lets in at once. */
 const MAX_ADMITTED = 8_192
 
 /** How a peer was let in. */
@@ -133,10 +133,8 @@ export class Members {
     const now = (): number => Date.now()
     return {
       up: (peer) => void this.#step({ _tag: "LinkUp", now: now(), peer }),
-      down: (peer) => {
-        this.#admitted.delete(peer)
-        this.#step({ _tag: "LinkDown", now: now(), peer })
-      },
+      // For whom it acts stays known: it may have come anew before, and what it drains lives on.
+      down: (peer) => void this.#step({ _tag: "LinkDown", now: now(), peer }),
       heard: (from, text) => void this.#step({ _tag: "Message", now: now(), from, message: text })
     }
   }
@@ -210,12 +208,19 @@ export const keep = Effect.fnUntraced(function* (
     const connection = connections.get(to as NodeId.NodeId)
     if (connection !== undefined) say(connection, heads.list, text)
   })
+  /** All connections of a peer, also such as are drained, or wait behind another one: streams go on over them. */
+  const held = new Map<NodeId.NodeId, Set<Connection>>()
+  const prune = (peer: NodeId.NodeId, of: Set<Connection>): void => {
+    for (const connection of of) if (connection.state() === "closed") of.delete(connection)
+    if (of.size === 0) held.delete(peer)
+  }
   const cut = (): void => {
     const now = Date.now()
-    for (const connection of connections.list()) {
-      const why = members.whyOut(connection.peer, now)
+    for (const [peer, all] of held) {
+      prune(peer, all)
+      const why = members.whyOut(peer, now)
       // Once more round the loop of events, so that the list which puts the peer out reaches it, too.
-      if (why !== undefined) setTimeout(() => connection.close(why), 0)
+      if (why !== undefined) for (const connection of all) setTimeout(() => connection.close(why), 0)
     }
     if (members.isOut(connections.nodeId))
       run(Effect.logWarning("the network's root has put this node out: no member will talk to it any more"))
@@ -236,12 +241,19 @@ export const keep = Effect.fnUntraced(function* (
     }
   })
   yield* connections.observe({
-    onConnected: ({ peer }) => {
+    onConnected: (connection) => {
+      const { peer } = connection
+      const all = held.get(peer) ?? new Set()
+      held.set(peer, all.add(connection))
       links.up(peer)
       // It may have been put out while its handshake was under way, or come over a transport that does not ask.
       if (members.whyOut(peer, Date.now()) !== undefined) cut()
     },
-    onDisconnected: (peer) => links.down(peer)
+    onDisconnected: (peer) => {
+      const all = held.get(peer)
+      if (all !== undefined) prune(peer, all)
+      links.down(peer)
+    }
   })
   const stop = members.observe(cut)
   const timer = setInterval(cut, LOOK_MS)
