@@ -126,6 +126,10 @@ export class Engine<State = unknown> {
         this.#book.add(peer, hello.addresses, "itself")
         return hello.epoch
       },
+      time: {
+        pauseFor: (peer) => this.#rates.pauseFor(peer, this.neighbors.has(peer), performance.now()),
+        spent: (peer, began) => this.#rates.spent(peer, this.neighbors.has(peer), began, performance.now())
+      },
       onMessage: (peer, bytes) => this.#receive(peer, bytes),
       onUp: (peer) => this.#happen({ _tag: "LinkUp", now: performance.now(), peer }),
       onDown: (peer) => this.#happen({ _tag: "LinkDown", now: performance.now(), peer })
@@ -291,29 +295,27 @@ export class Engine<State = unknown> {
     return { ...this.#tally, dials: this.links.dials }
   }
 
-  /** Handles a message of a peer; how long the peer has to pause, or undefined when it broke the protocol. */
-  #receive(peer: NodeId, bytes: Uint8Array): number | undefined {
-    if (this.#stopped) return 0
+  /** Handles a message of a peer; false when it broke the protocol. */
+  #receive(peer: NodeId, bytes: Uint8Array): boolean {
+    if (this.#stopped) return true
     const began = performance.now()
     this.#tally.messages++
     this.#tally.bytes += bytes.length
     const decoded = Wire.decode(bytes)
-    if (decoded instanceof Wire.WireRefused) return undefined
+    if (decoded instanceof Wire.WireRefused) return false
     for (const { addresses, node } of decoded.hints)
       if (node !== this.nodeId) this.#book.add(node, addresses, "another")
     const { message } = decoded
     if (message._tag === "Gossip") {
       this.#tally.payloads++
       const read = this.#believe(message.id, message.payload, began)
-      if (read === "hostile") return undefined
+      if (read === "hostile") return false
       if (read !== "dropped")
         this.#happen({ _tag: "Message", now: began, from: peer, message: { ...message, origin: read.origin } }, read)
     } else this.#happen({ _tag: "Message", now: began, from: peer, message })
-    if (this.#forged) {
-      this.#forged = false
-      return undefined
-    }
-    return this.#rates.work(peer, began, performance.now())
+    const isGenuine = !this.#forged
+    this.#forged = false
+    return isGenuine
   }
 
   /** What a payload is, by a signature that holds; of one that came before, only whose. */

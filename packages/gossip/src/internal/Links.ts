@@ -11,6 +11,7 @@ import type { Connections } from "@parley/core/Connections"
 import type { NodeId } from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import { type Address, type Connection, ResetCode, type Stream, type StreamHandler } from "@parley/core/Transport"
+import { type Source, type Time, Turns } from "./Turns.ts"
 
 /** Longest wait for a connection, in ms: a dial with its handshake over a slow link, and a second address after the first. */
 export const DIAL_MS = 5_000
@@ -43,8 +44,10 @@ export interface Deps {
   readonly hello: () => Uint8Array
   /** A first message came. A number that stands for the peer's run, or undefined when it makes no sense. */
   readonly onHello: (peer: NodeId, message: Uint8Array) => number | undefined
-  /** A message came; how long its sender has to pause, in ms, or undefined when it broke the protocol. */
-  readonly onMessage: (peer: NodeId, message: Uint8Array) => number | undefined
+  /** What reading messages may take. */
+  readonly time: Time
+  /** A message came; false when it broke the protocol. */
+  readonly onMessage: (peer: NodeId, message: Uint8Array) => boolean
   readonly onUp: (peer: NodeId) => void
   readonly onDown: (peer: NodeId) => void
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
@@ -59,7 +62,7 @@ interface Link {
   queuedBytes: number
   dialling: boolean
   /** The peer's stream. */
-  into: { readonly stream: Stream; readonly connection: Connection } | undefined
+  into: (Source & { readonly stream: Stream; readonly connection: Connection }) | undefined
   /** The peer's run, as it said last. */
   run: number | undefined
   /** The machine knows of it. */
@@ -71,6 +74,7 @@ const empty = new Uint8Array(0)
 /** The links of one node. Nothing is told before `send` or a peer's stream makes one. */
 export class Links {
   readonly #deps: Deps
+  readonly #turns: Turns
   readonly #links = new Map<NodeId, Link>()
   /** Connections that were made for gossip, and since when (ms of `performance.now`) gossip has had no use for them. */
   readonly #made = new Map<Connection, number | undefined>()
@@ -85,6 +89,7 @@ export class Links {
 
   constructor(deps: Deps) {
     this.#deps = deps
+    this.#turns = new Turns(deps.time)
     this.#sweep = setInterval(() => this.#letGo(), SWEEP_MS)
   }
 
@@ -149,33 +154,37 @@ export class Links {
     const { peer } = connection
     if (this.#stopped || this.isShunned(peer)) return undefined
     let greeted = false
-    const entry = { stream, connection }
-    const wrong = (): void => {
-      stream.reset(ResetCode.Malformed)
-      this.shun(peer)
-    }
     const ended = (): void => {
+      this.#turns.forget(entry)
       const link = this.#links.get(peer)
       if (link?.into === entry) this.#lost(link, connection)
     }
+    const wrong = (): void => {
+      this.#turns.forget(entry)
+      stream.reset(ResetCode.Malformed)
+      this.shun(peer)
+    }
+    const hear = (message: Uint8Array, last: boolean): void => {
+      if (last && message.length === 0) {
+        stream.send(empty, undefined, true)
+        return ended()
+      }
+      if (greeted) {
+        if (!this.#deps.onMessage(peer, message)) wrong()
+        return
+      }
+      const run = this.#deps.onHello(peer, message)
+      if (run === undefined) return wrong()
+      greeted = true
+      this.#came(entry, run)
+    }
+    const cutOff = (): void => {
+      stream.reset(ResetCode.Overloaded)
+      ended()
+    }
+    const entry = { stream, connection, peer, hear, cutOff }
     return {
-      onMessage: (message, last) => {
-        if (last && message.length === 0) {
-          stream.send(empty, undefined, true)
-          return ended()
-        }
-        if (!greeted) {
-          const run = this.#deps.onHello(peer, message)
-          if (run === undefined) return wrong()
-          greeted = true
-          return this.#came(entry, run)
-        }
-        const pauseMs = this.#deps.onMessage(peer, message)
-        if (pauseMs === undefined) return wrong()
-        if (pauseMs <= 0) return
-        stream.pause()
-        this.#later(pauseMs, () => stream.resume())
-      },
+      onMessage: (message, last) => this.#turns.take(entry, message, last),
       onWritable: () => {},
       onClosed: ended
     }
@@ -196,6 +205,7 @@ export class Links {
     this.#stopped = true
     clearInterval(this.#sweep)
     for (const timer of this.#timers) clearTimeout(timer)
+    this.#turns.stop()
     for (const link of this.#links.values()) {
       link.out?.stream.send(empty, undefined, true)
       link.into?.stream.reset(ResetCode.Cancelled)
@@ -336,7 +346,10 @@ export class Links {
     const isAnother = link.run !== undefined && link.run !== run
     link.into = entry
     link.run = run
-    if (older !== undefined && older.connection === entry.connection) older.stream.reset(ResetCode.Cancelled)
+    if (older !== undefined && older.connection === entry.connection) {
+      this.#turns.forget(older)
+      older.stream.reset(ResetCode.Cancelled)
+    }
     if (isAnother && link.up) {
       // What this node's stream held for the earlier run is not for this one.
       link.queue.length = 0
@@ -374,7 +387,10 @@ export class Links {
   #drop(link: Link, why: ResetCode): void {
     link.out?.stream.reset(why)
     link.out = undefined
-    link.into?.stream.reset(why)
+    if (link.into !== undefined) {
+      this.#turns.forget(link.into)
+      link.into.stream.reset(why)
+    }
     link.into = undefined
     this.#fail(link)
   }

@@ -3,11 +3,12 @@ import type { NodeId } from "@parley/core/NodeId"
 import { Buckets } from "./Buckets.ts"
 
 /**
- * Milliseconds a second that messages of one peer, and of all, may take of this node; some may be saved up. A peer that is
- * beyond it is read no further until the time is paid off.
+ * Milliseconds a second that messages may take of this node: those of one peer, of all who are no neighbours, and of all neighbours.
+ * What comes beyond it is not read before the time is paid off. The three neighbours that strangers can become leave a fourth its share.
  */
-export const WORK_MS_PER_SECOND = { ofOne: 150, ofAll: 400 }
-const SAVED_SECONDS = 3
+export const WORK_MS_PER_SECOND = { ofOne: 100, ofStrangers: 100, ofNeighbors: 400 }
+/** How much of that may be saved up: a node that heard nothing for long is still held up by no more than this at once. */
+export const WORK_MS_AT_ONCE = { ofOne: 100, ofStrangers: 100, ofNeighbors: 200 }
 /** Messages and bytes that one node may publish: a second on average, and at once. */
 export const PUBLISH = { perSecond: 200, atOnce: 2_000, bytesPerSecond: 2 * 1024 * 1024, bytesAtOnce: 16 * 1024 * 1024 }
 /** How many times as much is taken of a publisher as it may publish: it waits longer than the network does. */
@@ -21,8 +22,9 @@ const ALL = ""
 /** The accounts of one node; times in ms. */
 export class Rates {
   readonly #work = {
-    ofOne: new Buckets(WORK_MS_PER_SECOND.ofOne, SAVED_SECONDS * WORK_MS_PER_SECOND.ofOne),
-    ofAll: new Buckets(WORK_MS_PER_SECOND.ofAll, SAVED_SECONDS * WORK_MS_PER_SECOND.ofAll)
+    ofOne: new Buckets(WORK_MS_PER_SECOND.ofOne, WORK_MS_AT_ONCE.ofOne),
+    ofStrangers: new Buckets(WORK_MS_PER_SECOND.ofStrangers, WORK_MS_AT_ONCE.ofStrangers),
+    ofNeighbors: new Buckets(WORK_MS_PER_SECOND.ofNeighbors, WORK_MS_AT_ONCE.ofNeighbors)
   }
   readonly #published = {
     messages: new Buckets(PUBLISH.perSecond, PUBLISH.atOnce),
@@ -34,12 +36,19 @@ export class Rates {
     records: new Buckets(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
   }
 
-  /** A message of a peer took from `began` until now; how long the peer has to pause. */
-  work(peer: NodeId, began: number, now: number): number {
-    const { ofAll, ofOne } = this.#work
-    ofOne.charge(peer, now - began, now)
-    ofAll.charge(ALL, now - began, now)
-    return Math.max(ofOne.wait(peer, now), ofAll.wait(ALL, now))
+  /** How long a peer is not to be read. */
+  pauseFor(peer: NodeId, isNeighbor: boolean, now: number): number {
+    return Math.max(this.#work.ofOne.wait(peer, now), this.#shared(isNeighbor).wait(ALL, now))
+  }
+
+  /** A message of a peer took from `began` until now. */
+  spent(peer: NodeId, isNeighbor: boolean, began: number, now: number): void {
+    this.#work.ofOne.charge(peer, now - began, now)
+    this.#shared(isNeighbor).charge(ALL, now - began, now)
+  }
+
+  #shared(isNeighbor: boolean): Buckets {
+    return isNeighbor ? this.#work.ofNeighbors : this.#work.ofStrangers
   }
 
   /** Whether this node may publish so many bytes; they count, if so. */
