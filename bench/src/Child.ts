@@ -38,7 +38,11 @@ export class Child<Orders = never> {
   async read<A>(): Promise<A> {
     const line = await this.#lines.next()
     if (line.done === true) throw new Error(`the process "${this.#what}" ended early; what it printed above says why`)
-    return JSON.parse(line.value) as A
+    try {
+      return JSON.parse(line.value) as A
+    } catch (cause) {
+      throw new Error(`the process "${this.#what}" said ${JSON.stringify(line.value)} instead of an answer`, { cause })
+    }
   }
 
   /** CPU time and memory that it has used so far. */

@@ -6,6 +6,7 @@ import { openSync, writeSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as References from "effect/References"
 import * as Layers from "@parley/agent/Layers"
 import * as Guardrails from "@parley/core/Guardrails"
 import { Node } from "@parley/core/Node"
@@ -45,9 +46,13 @@ const runtime = ManagedRuntime.make(
       Layers.layer({
         host: "127.0.0.1",
         mdns: false,
+        // Every connection has the same streams then, so that what is left open can be counted.
+        gossip: false,
         guardrails: { idempotency: { ...Guardrails.defaults.idempotency, ...KEPT } }
       })
-    )
+    ),
+    // Its standard output is for the answers to orders.
+    Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
   )
 )
 const node = await runtime.runPromise(Node)

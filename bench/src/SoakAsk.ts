@@ -4,7 +4,9 @@
  */
 import { closeSync, openSync, writeSync } from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Layers from "@parley/agent/Layers"
 import { Node } from "@parley/core/Node"
@@ -65,7 +67,12 @@ const [first = "", most = "", log = ""] = process.argv.slice(2)
 const FIRST = Number(first)
 const MOST = Number(most)
 const file = openSync(log, "a")
-const runtime = ManagedRuntime.make(Layers.layer({ host: "127.0.0.1", mdns: false }))
+const runtime = ManagedRuntime.make(
+  Layers.layer({ host: "127.0.0.1", mdns: false, gossip: false }).pipe(
+    // Its standard output is for the answers to orders.
+    Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None"))
+  )
+)
 const node = await runtime.runPromise(Node)
 
 /** Answers that are not written yet: number and agent of each. */
