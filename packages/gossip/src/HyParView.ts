@@ -277,11 +277,12 @@ const onRequest = (state: State, from: string, priority: "high" | "low", now: nu
     send(out, from, { _tag: "NeighborReply", accepted: true })
     return true
   }
-  const allowed = state.requested.take(from, 1, now)
-  const accepted = allowed && (hasRoom(state) || mutual(state, from) || (priority === "high" && evict(state, now, out)))
+  // Who asks so often is no honest node, and each answer would cost a stream.
+  if (!state.requested.take(from, 1, now)) return false
+  const accepted = hasRoom(state) || mutual(state, from) || (priority === "high" && evict(state, now, out))
   if (!accepted) {
     send(out, from, { _tag: "NeighborReply", accepted: false })
-    if (allowed) remember(state, from, from)
+    remember(state, from, from)
     // An answer of this peer to a request of this node may be on its way.
     if (!state.asked.has(from)) out.push({ _tag: "Close", peer: from })
     return false
