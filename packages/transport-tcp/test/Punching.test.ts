@@ -250,7 +250,7 @@ describe("somebody who means no good", () => {
           socket.resume()
         })
       await seenClosed(Wire.newToken())
-      await seenClosed(sight.token, Uint8Array.of(1, 2, 3))
+      await seenClosed(Wire.shown(sight.token), Uint8Array.of(1, 2, 3))
       await until("the token's owner is told", () => asked.some(({ got }) => got.length === 2))
       expect(asked.flatMap(({ got }) => got.map((each) => Wire.readSight(each)?._tag)).includes("Theirs")).toBe(false)
     }))

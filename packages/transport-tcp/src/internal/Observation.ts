@@ -5,6 +5,7 @@ import * as Protocol from "@parley/core/Protocol"
 import { ResetCode } from "@parley/core/Transport"
 import type { Connection } from "@parley/core/Transport"
 import type * as Perimeter from "@parley/core/Perimeter"
+import { isNoCloser } from "./Closeness.ts"
 import { explain } from "./RelayLink.ts"
 import type { HostPort } from "./Addresses.ts"
 import * as Wire from "./PunchWire.ts"
@@ -52,7 +53,7 @@ export const observe = (request: Request): (() => void) => {
     const socket = connect({ ...to, localPort: port, noDelay: true })
     sockets.push(socket)
     socket.on("error", () => {})
-    socket.once("connect", () => void socket.write(token))
+    socket.once("connect", () => void socket.write(Wire.shown(token)))
   }
   const timer = setTimeout(() => fail(`${observer.peer} did not say where it sees this node`), OBSERVE_MS)
   const stream = observer.open(Protocol.PUNCH, {
@@ -65,7 +66,9 @@ export const observe = (request: Request): (() => void) => {
         case "Token": {
           if (sockets.length > 0) return fail(`${observer.peer} answers twice`)
           const family = isIP(at.host)
-          const other = sight.at.find(({ host }) => isIP(host) !== family && isIP(host) === 6)
+          const other = sight.at.find(
+            ({ host }) => isIP(host) !== family && isIP(host) === 6 && isNoCloser(host, at.host)
+          )
           if (other !== undefined && family !== 0) show(sight.token, other)
           return show(sight.token, at)
         }
@@ -73,7 +76,8 @@ export const observe = (request: Request): (() => void) => {
           clearTimeout(timer)
           return onSeen(sight.endpoint)
         case "Theirs":
-          return onTheirs(sight.endpoint)
+          if (isNoCloser(sight.endpoint.host, at.host)) onTheirs(sight.endpoint)
+          return
       }
     },
     onWritable: () => {},

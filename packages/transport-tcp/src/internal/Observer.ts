@@ -1,7 +1,7 @@
 /**
  * Tells nodes where their connections come from: the one side of learning a mapping (RFC 8489 does so over UDP).
  *
- * A node asks on a PUNCH stream and gets a token; a TCP connection that begins with it is looked at instead of being taken
+ * A node asks on a PUNCH stream and gets a token; a TCP connection that begins with its hash is looked at instead of being taken
  * for a handshake. Nobody else can tell such a port from one that does not do this.
  */
 import type { Socket } from "node:net"
@@ -58,7 +58,7 @@ export class Observer {
       return undefined
     }
     const bytes = Wire.newToken()
-    const key = keyOf(bytes)
+    const key = keyOf(Wire.shown(bytes))
     const end = (): void => {
       if (!this.#tokens.delete(key)) return
       clearTimeout(timer)
@@ -116,11 +116,11 @@ export class Observer {
     const watch = chunk.length === Wire.TOKEN_BYTES ? this.#tokens.get(keyOf(chunk)) : undefined
     if (watch === undefined) return false
     link.attach({ onData: () => link.destroy(), onDrain: () => {}, onClose: () => {} })
-    watch.sockets.push(link)
-    if (watch.sockets.length > MAX_USES) {
+    if (watch.sockets.length >= MAX_USES) {
       link.destroy()
       return true
     }
+    watch.sockets.push(link)
     const endpoint = { host: Addresses.remote(socket.remoteAddress), port: socket.remotePort ?? 0 }
     if (!Wire.isEndpoint(endpoint)) return true
     watch.endpoints.push(endpoint)

@@ -4,7 +4,7 @@
  * | from | message | meaning |
  * | --- | --- | --- |
  * | node, to one that sees it directly | 1 ‖ key of a peer (32 bytes), or nothing | tell me where you see me, and tell that peer too, when it names me |
- * | the one that sees | 2 ‖ token (16 bytes) ‖ endpoints | open a TCP connection to where you reach me, or to one of these, and send the token |
+ * | the one that sees | 2 ‖ token (16 bytes) ‖ endpoints | open a TCP connection to where you reach me, or to one of these, and send the first 16 bytes of the token's SHA-256 |
  * | the one that sees | 3 ‖ endpoint | that is where your connection came from |
  * | the one that sees | 4 ‖ endpoint | that is where the connection came from of the peer that you named, and that named you |
  * | who leads, to its peer | 5 ‖ listening port (u16) or 0 | let us try a direct path; 6 follows |
@@ -15,7 +15,7 @@
  *
  * An endpoint is 4 ‖ 4 bytes ‖ port (u16), or 6 ‖ 16 bytes ‖ port (u16).
  */
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import { isIP } from "node:net"
 import * as NodeId from "@parley/core/NodeId"
 import type { Message } from "../Punch.ts"
@@ -35,6 +35,9 @@ export type Sight =
   | { readonly _tag: "Theirs"; readonly endpoint: HostPort }
 
 export const newToken = (): Uint8Array => randomBytes(TOKEN_BYTES)
+/** What is sent to show a token: nobody who hands out tokens chooses what others send to where it points. */
+export const shown = (token: Uint8Array): Uint8Array =>
+  createHash("sha256").update(token).digest().subarray(0, TOKEN_BYTES)
 
 const bytesOf = (host: string): ReadonlyArray<number> => {
   if (isIP(host) === 4) return host.split(".").map(Number)
