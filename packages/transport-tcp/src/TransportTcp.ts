@@ -26,6 +26,7 @@ import * as Handshake from "./Handshake.ts"
 import { Admission } from "./internal/Admission.ts"
 import { Endpoint } from "./internal/Endpoint.ts"
 import * as Addresses from "./internal/Addresses.ts"
+import * as PortMapper from "./internal/PortMapper.ts"
 import { Puncher } from "./internal/Puncher.ts"
 import { watch } from "./internal/NetworkWatch.ts"
 import * as RelayClient from "./internal/RelayClient.ts"
@@ -64,10 +65,22 @@ export interface Options {
   readonly onRelays?: (health: ReadonlyArray<Reservations.Health>) => void
   /** Whether relayed connections are replaced by direct ones where a way is found, through routers too (`Punch`). Default: as `listen`. */
   readonly punch?: boolean
+  /**
+   * Has this machine's router let the port through (`PortMapping`). Default: false, since it changes somebody's router, and lets
+   * the whole Internet knock here.
+   */
+  readonly portMapping?: boolean
   /** Ciphers in order of preference; default: those this runtime has natively, fastest first. */
   readonly ciphers?: ReadonlyArray<Cipher>
   /** Limits other than `Limits.ts` gives. */
   readonly limits?: Partial<SessionLimits & AcceptLimits>
+}
+
+/** Where the transport listens. */
+interface Bound {
+  readonly host: string
+  readonly port: number
+  readonly where: () => ReadonlyArray<Address>
 }
 
 const fail = (reason: TransportErrorReason): Effect.Effect<never, TransportError> =>
@@ -144,8 +157,8 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
     else begin()
   }
 
-  /** Listens; gives what tells where this node can be reached now. */
-  const bind = (): Effect.Effect<() => ReadonlyArray<Address>, TransportError, Scope.Scope> => {
+  /** Listens; gives the port, and what tells where this node can be reached now. */
+  const bind = (): Effect.Effect<Bound, TransportError, Scope.Scope> => {
     const port = options.port ?? DEFAULT_PORT
     const host = options.host ?? "0.0.0.0"
     const acquire = Effect.callback<Server, TransportError>((resume) => {
@@ -165,7 +178,11 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       (server) => {
         const bound = server.address()
         const actual = bound !== null && typeof bound === "object" ? bound.port : port
-        return () => options.advertise ?? Addresses.published(host, actual, perimeter)
+        return {
+          host,
+          port: actual,
+          where: () => options.advertise ?? Addresses.published(host, actual, perimeter)
+        }
       }
     )
   }
@@ -184,22 +201,36 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
         ),
         () => endpoint.close("this node shut down")
       )
-      const where = options.listen === false ? () => options.advertise ?? [] : yield* bind()
+      const bound = options.listen === false ? undefined : yield* bind()
+      const where = bound?.where ?? (() => options.advertise ?? [])
       let direct = where()
+      let mapped: ReadonlyArray<Address> = []
       let relayed: ReadonlyArray<Address> = []
+      const publish = (): void => owner.onAddresses([...new Set([...direct, ...mapped, ...relayed])])
       // On another network: what stood may be dead, and this node is found elsewhere.
       const moved = (): void => {
         endpoint.probe()
         const now = where()
         if (now.length === direct.length && now.every((address, at) => address === direct[at])) return
         direct = now
-        owner.onAddresses([...direct, ...relayed])
+        publish()
       }
       yield* Effect.acquireRelease(
         Effect.sync(() => watch.listen(moved)),
         (stop) => Effect.sync(stop)
       )
       if (options.punch ?? options.listen !== false) yield* punching(owner, () => direct)
+      if (options.portMapping === true && bound !== undefined) {
+        yield* PortMapper.keep({
+          host: bound.host,
+          port: bound.port,
+          perimeter,
+          onAddresses: (addresses) => {
+            mapped = addresses
+            publish()
+          }
+        })
+      }
       const relays = options.relays ?? []
       if (relays.length > 0) {
         yield* RelaySlots.reserve({
@@ -210,7 +241,7 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
           accept,
           onAddresses: (addresses) => {
             relayed = addresses
-            owner.onAddresses([...direct, ...relayed])
+            publish()
           },
           onHealth: options.onRelays ?? (() => {})
         })
