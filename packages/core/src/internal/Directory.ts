@@ -35,6 +35,10 @@ const MAX_SEEN = 10_000
 /** Records that a peer may announce of itself at once, and a second: the largest costs 5 ms to verify and index. */
 const ANNOUNCEMENTS_AT_ONCE = 20
 const ANNOUNCEMENTS_PER_SECOND = 2
+/** Milliseconds a second that are spent on checking and indexing what peers announce, of one and of all. */
+export const LEARNING_MS_PER_SECOND = { ofOne: 10, ofAll: 200 }
+/** How much of that may be saved up: ten of the largest records of one. */
+export const LEARNING_MS_AT_ONCE = { ofOne: 50, ofAll: 100 }
 /** Queries of one peer that are answered at once: each may hold a timer, and a stream to every other peer. */
 export const MAX_QUERIES_PER_PEER = 64
 /** Queries of one peer that are passed on a second, and of all peers: this node's own queries count at its peers, too. */
@@ -102,10 +106,18 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
     ofOne: new RateLimit(MATCHING_MS_PER_SECOND.ofOne, MATCHING_MS_AT_ONCE.ofOne),
     ofAll: new RateLimit(MATCHING_MS_PER_SECOND.ofAll, MATCHING_MS_AT_ONCE.ofAll)
   }
-  const chargeSince = (began: number, peer: NodeId): void => {
+  const learning = {
+    ofOne: new RateLimit(LEARNING_MS_PER_SECOND.ofOne, LEARNING_MS_AT_ONCE.ofOne),
+    ofAll: new RateLimit(LEARNING_MS_PER_SECOND.ofAll, LEARNING_MS_AT_ONCE.ofAll)
+  }
+  const isSpent = ({ ofAll, ofOne }: typeof matching, peer: NodeId): boolean => {
     const now = performance.now()
-    matching.ofOne.charge(peer, now - began, now)
-    matching.ofAll.charge(ALL, now - began, now)
+    return !ofOne.has(peer, now) || !ofAll.has(ALL, now)
+  }
+  const chargeSince = (began: number, peer: NodeId, { ofAll, ofOne } = matching): void => {
+    const now = performance.now()
+    ofOne.charge(peer, now - began, now)
+    ofAll.charge(ALL, now - began, now)
   }
   const queries = new RateLimit(settings.queriesPerSecond)
   let membership: Membership | undefined
@@ -382,9 +394,11 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       running?.onClosed(code)
     }
     const record = (message: Uint8Array, last: boolean): void => {
-      if (announced.take(peer, Date.now()) > 0) return refuse(ResetCode.Overloaded)
+      if (announced.take(peer, Date.now()) > 0 || isSpent(learning, peer)) return refuse(ResetCode.Overloaded)
+      const began = performance.now()
       const read = readRecord(message)
       const learned = read === undefined ? undefined : learn(read, "connected", peer)
+      chargeSince(began, peer, learning)
       if (learned === undefined) return refuse(ResetCode.Malformed)
       if (learned instanceof AgentRecord.RecordRefused && learned.reason._tag !== "NotNewer") {
         run(Effect.logDebug(`record of ${peer} refused: ${learned.message}`))
@@ -395,8 +409,7 @@ export const make = Effect.fnUntraced(function* (deps: Deps): Effect.fn.Return<D
       if (queries.take(peer, Date.now()) > 0 || (answering.get(peer) ?? 0) >= MAX_QUERIES_PER_PEER) {
         return refuse(ResetCode.Overloaded)
       }
-      const now = performance.now()
-      if (!matching.ofOne.has(peer, now) || !matching.ofAll.has(ALL, now)) return refuse(ResetCode.Overloaded)
+      if (isSpent(matching, peer)) return refuse(ResetCode.Overloaded)
       const asked = readQuery(message)
       if (asked === undefined) return refuse(ResetCode.Malformed)
       running = answer(connection, stream, asked)
