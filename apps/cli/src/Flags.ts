@@ -207,6 +207,7 @@ export const serve = {
   ...joining,
   ...listening,
   noListen: yes("no-listen", "Accept no connections; be reached through a relay"),
+  mapPort: yes("map-port", "Have this machine's router let the port through (NAT-PMP, UPnP), for as long as this runs"),
   capability: several("capability", "NAME@VERSION", "Capability to serve with the --exec at the same place"),
   exec: several("exec", "COMMAND", "Program that does it: JSON on stdin, JSON on stdout, exit code 0"),
   module: several("module", "FILE", "Module that exports what is served"),

@@ -87,6 +87,13 @@ export interface Options {
   readonly listen?: boolean
   /** Addresses to publish in place of those listened on, as behind a forwarded port. */
   readonly advertise?: ReadonlyArray<Address>
+  /**
+   * Has this machine's router let the port through, by NAT-PMP or UPnP (`PortMapping`). Default: false: it changes somebody's router. In a
+   * closed perimeter it does nothing.
+   */
+  readonly portMapping?: boolean
+  /** Whether relayed connections are replaced by direct ones, through routers too (`Punch`). Default: as `listen`. */
+  readonly punch?: boolean
   /** Finds and is found on the local network. Default: true. */
   readonly mdns?: boolean
   /** Trackers to register with and to ask: `tcp://host:port`. */
@@ -252,6 +259,8 @@ const transport = (options: Options, networkKey: Uint8Array | undefined) =>
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.listen === undefined ? {} : { listen: options.listen }),
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+    ...(options.portMapping === undefined ? {} : { portMapping: options.portMapping }),
+    ...(options.punch === undefined ? {} : { punch: options.punch }),
     relays: options.relays ?? [
       ...(options.trackers ?? []),
       // Who runs `parley dht` relays at the same port; a bootstrap node that does not is asked in vain.

@@ -95,6 +95,8 @@ const programs = Effect.fnUntraced(function* (options: Flags.Serve) {
 
 /** Starts on the port asked for; where none was, on the usual one, or any if that is taken. */
 const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: string) {
+  if (options.mapPort && options.noListen)
+    return yield* usage("NothingToMap", "--map-port would do nothing: with --no-listen there is no port to let through")
   const settings = yield* Settings.node(options)
   const log = yield* References.MinimumLogLevel
   const startAt = (port: number) =>
@@ -107,6 +109,7 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
           log,
           port,
           listen: !options.noListen,
+          portMapping: options.mapPort,
           ...(options.host === undefined ? {} : { host: options.host }),
           ...(options.advertise.length === 0 ? {} : { advertise: options.advertise }),
           signal
