@@ -78,6 +78,9 @@ for (const [index, nat] of Nat.types.entries())
       order(host, { send: "open", from: 4001, host: hostA, port: 5000 })
       const outer = split((await heard(a)).from)
       order(b, { send: "other address", from: 5000, ...outer })
+      // Once this has come, that has left: the host has not spoken to that address yet.
+      order(b, { send: "said", from: 5000, host: hostA, port: 5000 })
+      await heard(a)
       order(a, { send: "other port", from: 5001, ...outer })
       // Each program's orders leave in their turn, those of two programs do not: the last word of each is one that gets in.
       order(host, { send: "open", from: 4001, host: hostB, port: 5001 })

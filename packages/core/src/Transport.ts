@@ -144,11 +144,12 @@ export const UnknownScheme = Schema.TaggedStruct("UnknownScheme", {
   address: Schema.String,
   known: Schema.Array(Schema.String)
 })
-/** Nobody could be reached there. `refused`: the machine answered that nobody listens. */
+/** Nobody could be reached there. `refused`: the machine answered that nobody listens. `broken`: somebody was there, and went. */
 export const DialFailed = Schema.TaggedStruct("DialFailed", {
   address: Schema.String,
   detail: Schema.String,
-  refused: Schema.optionalKey(Schema.Boolean)
+  refused: Schema.optionalKey(Schema.Boolean),
+  broken: Schema.optionalKey(Schema.Boolean)
 })
 /** Somebody answered, but no session came of it. `code` names the cause, such as `NetworkKeyMissing`. */
 export const HandshakeFailed = Schema.TaggedStruct("HandshakeFailed", {

@@ -2,6 +2,7 @@
  * How a caller gets to an agent: the connection that stands, a new one, one through a relay, or the agent behind an address.
  */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type { Connections } from "../Connections.ts"
 import type { Settings } from "../Guardrails.ts"
 import type { Matcher } from "../Matcher.ts"
@@ -12,6 +13,9 @@ import type { Candidate } from "./Outgoing.ts"
 import type { Directory } from "./Directory.ts"
 import type { Experience } from "./Experience.ts"
 import { type Job, left } from "./Job.ts"
+
+/** A connection that broke while it was being made is tried again, so often and after such pauses; growing, 0.8 s in all. */
+const AFTER_BREAK = { times: 4, schedule: Schedule.exponential("50 millis") }
 
 /** What reaching needs of its node. */
 export interface Deps {
@@ -48,6 +52,10 @@ export class Reach {
     if (node === undefined) {
       const unreachable = (detail: string) => new NodeError({ reason: { _tag: "Unreachable", peer: to, detail } })
       return connections.connect({ addresses: [to] }).pipe(
+        Effect.retry({
+          ...AFTER_BREAK,
+          while: ({ reason }) => reason._tag === "DialFailed" && reason.broken === true
+        }),
         Effect.map((connection) => at(connection.peer)),
         Effect.mapError((error) => unreachable(error.message)),
         Effect.timeoutOrElse({

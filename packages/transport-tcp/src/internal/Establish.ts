@@ -67,7 +67,7 @@ export const establish = (options: EstablishOptions): (() => void) => {
     onClose: (why) => {
       if (over) return
       end()
-      onFailed({ _tag: "DialFailed", address, detail: `${why} during the handshake` })
+      onFailed({ _tag: "DialFailed", address, detail: `${why} during the handshake`, broken: true })
     }
   })
   if (handshake.hello.length > 0) link.write(handshake.hello)
