@@ -63,6 +63,14 @@ const suite =
           expects(b.wanted(a.question(start + skew), start).own).toBe(true)
         }
       })
+      law("a word from a clock that is far ahead does not silence the node that it names", () => {
+        const { a, ada, b } = nodes()
+        const ahead = make(ada, key)
+        expects(hear(b, say(ahead, start + EPOCH_MS + 5, 0), start).found).toEqual([])
+        expects(hear(b, say(a, start + 10), start + 10).found.length).toBe(1)
+        // Set right, the clock is believed again.
+        expects(hear(b, say(ahead, start + 20, 0), start + 20).found.map(({ gone }) => gone)).toEqual([true])
+      })
       law("nobody without the key understands it, and nothing of the node stands in it", () => {
         const { a, ada, bob } = nodes()
         const other = make(bob, new Uint8Array(32).fill(6))

@@ -191,8 +191,8 @@ export const make = (
 
   const take = (said: Said, now: number, sameHost: boolean, from: string): ReadonlyArray<Found> => {
     const known = heard.get(said.node)
-    // What is no newer was heard before, or is played again.
-    if (said.node === node || (known !== undefined && said.at <= known.at)) return []
+    // What is no newer was heard before, or is played again; what is of later would leave nothing newer to be said.
+    if (said.node === node || said.at > now + EPOCH_MS || (known !== undefined && said.at <= known.at)) return []
     heard.delete(said.node)
     makeRoom()
     const found = said.bye ? undefined : foundOf(said, sameHost)
@@ -219,7 +219,8 @@ export const make = (
       if (!wanted.own || endpoint === undefined) return { answers: [], additionals: [] }
       const epoch = around(now)[0]!
       const name = instanceOf(epoch)
-      lastSaid = Math.max(lastSaid + 1, now)
+      // A clock that was far ahead has been set right.
+      lastSaid = lastSaid > now + EPOCH_MS ? now : Math.max(lastSaid + 1, now)
       const sealed = seal({ node, at: lastSaid, bye: ttl === 0, endpoint }, epoch)
       const strings = [sealed.subarray(0, MAX_STRING), sealed.subarray(MAX_STRING)]
       const answers: Array<Answer> = [
