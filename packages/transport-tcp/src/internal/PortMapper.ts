@@ -85,7 +85,7 @@ export const keep = (options: Options): Effect.Effect<void, never, Scope.Scope> 
     if (!options.perimeter.allows(Upnp.GROUP)) {
       const why = `this node keeps to ${options.perimeter.name}, and a mapped port would let others in`
       const error = new PortMapping.PortMappingError("ClosedPerimeter", `no port is mapped: ${why}`)
-      return yield* Effect.logInfo(error.message)
+      return yield* Effect.logWarning(error.message)
     }
     let held: Held | undefined
     let failure = ""
@@ -126,7 +126,7 @@ export const keep = (options: Options): Effect.Effect<void, never, Scope.Scope> 
       }).pipe(
         Effect.catch(({ message }) => {
           // Once aloud, and again when it is something else.
-          const log = message === failure ? Effect.logDebug(message) : Effect.logInfo(message)
+          const log = message === failure ? Effect.logDebug(message) : Effect.logWarning(message)
           failure = message
           return Effect.as(log, undefined)
         })
