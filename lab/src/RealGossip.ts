@@ -18,6 +18,8 @@ import { type Member, startMember } from "./gossip/Member.ts"
 const TOPIC = "lab.news"
 /** Nodes that start at once. */
 const AT_ONCE = 8
+/** Pause between two kills, in ms. */
+const KILL_MS = 2_000
 /** How long subscriptions have to begin, in ms. */
 const SETTLE_MS = 500
 /** Longest that any part may take, in ms. */
@@ -26,13 +28,15 @@ const MOST_MS = 60_000
 interface Size {
   readonly nodes: number
   readonly publishers: number
+  /** Messages of each publisher, who take turns. */
   readonly messages: number
+  /** Pause between two messages: all nodes of the process share one thread, which each delivery takes a third of a ms of. */
   readonly everyMs: number
   readonly mortals: number
 }
 
-const full: Size = { nodes: 200, publishers: 10, messages: 100, everyMs: 50, mortals: 8 }
-const brief: Size = { nodes: 24, publishers: 4, messages: 50, everyMs: 20, mortals: 2 }
+const full: Size = { nodes: 200, publishers: 10, messages: 15, everyMs: 200, mortals: 8 }
+const brief: Size = { nodes: 24, publishers: 4, messages: 50, everyMs: 30, mortals: 2 }
 
 const untilIs = async (what: string, is: () => boolean): Promise<number> => {
   const began = performance.now()
@@ -41,6 +45,24 @@ const untilIs = async (what: string, is: () => boolean): Promise<number> => {
     await pause(20)
   }
   return performance.now() - began
+}
+
+/** Somebody who was killed, and who does not know yet. */
+interface Killed {
+  readonly nodeId: NodeId
+  readonly at: number
+  readonly pending: Set<Member>
+}
+
+/** Notes after how many ms each member came to know of each death. */
+const note = (killed: ReadonlyArray<Killed>, deaths: Array<number>): void => {
+  for (const { at, nodeId, pending } of killed) {
+    for (const member of pending) {
+      if (!member.gossip.carrier.isDown(nodeId)) continue
+      pending.delete(member)
+      deaths.push(performance.now() - at)
+    }
+  }
 }
 
 const quantile = (sorted: ReadonlyArray<number>, of: number): number =>
@@ -130,14 +152,19 @@ const run = async ({ brief: isBrief, say, seed }: Terms): Promise<Report> => {
     for (const publisher of publishers) await publish(publisher)
     await untilIs("the first messages are everywhere", allHeard)
     const before = members.map(({ gossip }) => gossip.counts())
+    const beganAt = performance.now()
     const warm = sent
     for (const { latencies } of listeners) latencies.length = 0
     for (let n = 0; n < size.messages; n++) {
-      await Promise.all(publishers.map(publish))
-      await pause(size.everyMs)
+      for (const publisher of publishers) {
+        await publish(publisher)
+        await pause(size.everyMs)
+      }
     }
     await untilIs("every message is everywhere", allHeard).catch((error: unknown) => say(String(error)))
     const after = members.map(({ gossip }) => gossip.counts())
+    const dials = after.reduce((sum, { dials }, i) => sum + dials - before[i]!.dials, 0)
+    const dialsASecond = dials / all / ((performance.now() - beganAt) / 1_000)
     const copies = after.map((count, i) => (count.payloads - before[i]!.payloads) / (sent - warm))
     const meanCopies = copies.reduce((sum, one) => sum + one, 0) / (all - 1)
     const heard = listeners.reduce((sum, one) => sum + one.heard - one.again - one.disordered, 0)
@@ -155,22 +182,23 @@ const run = async ({ brief: isBrief, say, seed }: Terms): Promise<Report> => {
     )
     const deaths: Array<number> = []
     const curve: Array<[number, number]> = []
+    const killed: Array<Killed> = []
     for (const { child, nodeId } of mortals) {
       child.kill("SIGKILL")
-      const killed = performance.now()
-      const pending = new Set(members)
-      await untilIs("every node knows that one was killed", () => {
-        for (const member of pending) {
-          if (!member.gossip.carrier.isDown(nodeId)) continue
-          pending.delete(member)
-          deaths.push(performance.now() - killed)
-        }
-        return pending.size === 0
-      }).catch((error: unknown) => {
-        say(String(error))
-        for (const _ of pending) deaths.push(Number.POSITIVE_INFINITY)
-      })
+      killed.push({ nodeId, at: performance.now(), pending: new Set(members) })
+      const next = performance.now() + KILL_MS
+      while (performance.now() < next) {
+        note(killed, deaths)
+        await pause(20)
+      }
     }
+    await untilIs("every node knows who was killed", () => {
+      note(killed, deaths)
+      return killed.every(({ pending }) => pending.size === 0)
+    }).catch((error: unknown) => {
+      say(String(error))
+      for (const { pending } of killed) for (const _ of pending) deaths.push(Number.POSITIVE_INFINITY)
+    })
     const falsely = members.reduce(
       (sum, { gossip }) => sum + members.filter(({ nodeId }) => gossip.carrier.isDown(nodeId)).length,
       0
@@ -184,12 +212,13 @@ const run = async ({ brief: isBrief, say, seed }: Terms): Promise<Report> => {
       [
         ["nodes in one process", String(all), "over TCP on the loopback"],
         ["all know all after", `${short(knownMs / 1_000)} s`, "of the first node's start"],
-        ["messages", String(sent), `of ${publishers.length} publishers, ${size.everyMs} ms apart`],
+        ["messages", String(sent), `of ${publishers.length} publishers in turn, ${size.everyMs} ms apart`],
         ["heard", `${short(reached)} %`, `${wrong} twice or out of order`],
         ["payload copies per node", short(meanCopies), "once the tree has grown"],
         ["until heard, p50", `${short(quantile(latencies, 0.5))} ms`, ""],
         ["until heard, p99", `${short(quantile(latencies, 0.99))} ms`, ""],
         ["neighbours", `${neighbors[0]} to ${neighbors.at(-1)}`, ""],
+        ["connections made for gossip", short(dialsASecond), "a second and node"],
         ["connections", `${connections[0]} to ${connections.at(-1)}`, "median " + String(quantile(connections, 0.5))],
         [
           "killed processes known dead, p50",
