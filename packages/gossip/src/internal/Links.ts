@@ -100,6 +100,11 @@ export class Links {
     return up
   }
 
+  /** Bytes of messages that wait to be read. */
+  get waitingBytes(): number {
+    return this.#turns.bytes
+  }
+
   isUp(peer: NodeId): boolean {
     return this.#links.get(peer)?.up === true
   }

@@ -1,0 +1,237 @@
+/**
+ * Verifies: whatever a machine makes of messages, a node reads no more of them than it has time for, takes no more of one origin than
+ * it may say, holds what was published for who missed it, and lets go of connections that nobody uses.
+ */
+import { describe, expect, test } from "bun:test"
+import * as Effect from "effect/Effect"
+import * as AgentRecord from "@parley/core/AgentRecord"
+import type { Connections } from "@parley/core/Connections"
+import * as Identity from "@parley/core/Identity"
+import type { Action, Machine } from "@parley/core/Machine"
+import type { NodeId } from "@parley/core/NodeId"
+import type { Connection, Stream } from "@parley/core/Transport"
+import type { Command, Message, Timer, Told } from "@parley/gossip/GossipMachine"
+import * as Payload from "@parley/gossip/Payload"
+import * as Wire from "@parley/gossip/Wire"
+import { Engine } from "../src/internal/Engine.ts"
+import { PUBLISH, Rates, RECORDS_AT_ONCE, WORK_MS_AT_ONCE, WORK_MS_PER_SECOND } from "../src/internal/Rates.ts"
+import { Records } from "../src/internal/Records.ts"
+import { LINGER_MS } from "../src/internal/Links.ts"
+import { run, until } from "./ground.ts"
+
+/** When the tests run. */
+const now = Date.now()
+type Step = Parameters<Machine<undefined, Message, Timer, Command, Told>["step"]>[1]
+
+/** An engine on no network: what happens goes to `step`, and what it gives is done. */
+const engine = (step: (event: Step) => ReadonlyArray<Action<Message, Timer, Told>>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const identity = Identity.generate()
+      const dialled: Array<{ drained: boolean }> = []
+      const connections: Connections["Service"] = {
+        nodeId: identity.nodeId,
+        isPrivate: false,
+        addresses: () => [],
+        get: () => undefined,
+        list: () => [],
+        connect: ({ node }) =>
+          Effect.sync(() => {
+            const one = { drained: false }
+            dialled.push(one)
+            return connection(node!, () => void (one.drained = true))
+          }),
+        keep: () => Effect.void,
+        observe: () => Effect.void,
+        handle: () => Effect.void
+      }
+      const made = new Engine<undefined>({
+        identity,
+        connections,
+        addresses: () => [],
+        fork: Effect.runFork,
+        start: () => ({ machine: { step: (_, event) => [undefined, step(event)] }, state: undefined })
+      })
+      return { made, identity, dialled }
+    }),
+    ({ identity, made }) => Effect.sync(() => made.stop(AgentRecord.tombstone(identity, now, now)))
+  )
+
+const connection = (peer: NodeId, drain: () => void = () => {}): Connection => ({
+  peer,
+  address: "tcp://nowhere:1",
+  direction: "outbound",
+  relayed: false,
+  state: () => "open",
+  streams: () => 1,
+  open: () => stream().stream,
+  drain: () => Effect.sync(drain),
+  close: () => Effect.void
+})
+
+const stream = () => {
+  const seen = { paused: false, reset: undefined as number | undefined }
+  const made: Stream = {
+    send: () => true,
+    reset: (code) => void (seen.reset = code),
+    pause: () => void (seen.paused = true),
+    resume: () => void (seen.paused = false)
+  }
+  return { seen, stream: made }
+}
+
+/** A peer's stream to an engine, which has said hello. */
+const speak = (to: Engine<undefined>, peer: NodeId = Identity.generate().nodeId) => {
+  const { seen, stream: made } = stream()
+  const handler = to.links.accept(connection(peer), made)!
+  handler.onMessage(Wire.encodeHello({ epoch: 1, addresses: [] }), false)
+  return { peer, seen, say: (bytes: Uint8Array) => handler.onMessage(bytes, false) }
+}
+
+const join = Wire.encode({ _tag: "Join" }, () => [])
+const busy = (ms: number): void => {
+  const until = performance.now() + ms
+  while (performance.now() < until);
+}
+
+describe("a node's time", () => {
+  test("goes to no stranger for longer than it has: what comes beyond it waits unread, and its stream is paused", () =>
+    run(
+      Effect.gen(function* () {
+        let steps = 0
+        const { made } = yield* engine((event) => {
+          if (event._tag !== "Message") return []
+          steps++
+          busy(30)
+          return []
+        })
+        const one = speak(made)
+        for (let n = 0; n < 9; n++) one.say(join)
+        // 100 ms are four messages of 30 ms; the clock goes on meanwhile.
+        expect(steps).toBeGreaterThan(2)
+        expect(steps).toBeLessThan(8)
+        expect([one.seen.paused, made.links.waitingBytes > 0]).toEqual([true, true])
+        // Another stranger waits as well, and is heard before the rest of the first.
+        const other = speak(made)
+        other.say(join)
+        // A neighbour is heard at once.
+        const before = steps
+        const neighbor = Identity.generate().nodeId
+        made.neighbors.add(neighbor)
+        speak(made, neighbor).say(join)
+        expect(steps).toBe(before + 1)
+        yield* until("all are heard", () => Effect.sync(() => steps === 11))
+        expect([one.seen.paused, other.seen.paused, made.links.waitingBytes]).toEqual([false, false, 0])
+      })
+    ))
+
+  test("that is saved up is little, and neighbours that flood leave another its share", () => {
+    const rates = new Rates()
+    const peers = Array.from({ length: 4 }, () => Identity.generate().nodeId)
+    const [one, other] = [peers[0]!, peers[1]!]
+    const hour = 3_600_000
+    rates.spent(one, false, hour, hour + WORK_MS_AT_ONCE.ofOne)
+    expect(rates.pauseFor(one, false, hour + WORK_MS_AT_ONCE.ofOne) > 0).toBe(true)
+    // The strangers' time is spent, too, and the neighbours' is not.
+    expect(rates.pauseFor(other, false, hour + WORK_MS_AT_ONCE.ofOne) > 0).toBe(true)
+    expect(rates.pauseFor(other, true, hour + WORK_MS_AT_ONCE.ofOne)).toBe(0)
+    expect(WORK_MS_PER_SECOND.ofNeighbors > 3 * WORK_MS_PER_SECOND.ofOne).toBe(true)
+  })
+})
+
+describe("an origin", () => {
+  test("is taken at its word no more often than it may speak", () => {
+    const rates = new Rates()
+    const [one, other] = [Identity.generate().nodeId, Identity.generate().nodeId]
+    for (let n = 0; n < 2 * PUBLISH.atOnce; n++) {
+      expect(rates.admits(one, "Topic", 0)).toBe(true)
+      rates.took(one, "Topic", 1, 0)
+    }
+    expect([rates.admits(one, "Topic", 0), rates.admits(other, "Topic", 0)]).toEqual([false, true])
+    expect(rates.admits(one, "Topic", 1_000)).toBe(true)
+    rates.took(other, "Topic", 2 * PUBLISH.bytesAtOnce, 0)
+    expect(rates.admits(other, "Topic", 0)).toBe(false)
+  })
+
+  test("changes its record no more often than it may, whoever tells", () =>
+    run(
+      Effect.gen(function* () {
+        const { made } = yield* engine(() => [])
+        const origin = Identity.generate()
+        const one = speak(made)
+        const many = 3 * RECORDS_AT_ONCE
+        for (let seq = 1; seq <= many; seq++) {
+          const record = AgentRecord.make(origin, {
+            name: "n",
+            seq,
+            issuedAt: now,
+            addresses: [],
+            capabilities: []
+          })
+          one.say(
+            Wire.encode(
+              { _tag: "Gossip", id: "", origin: "", round: 0, payload: Payload.ofRecord(record).payload },
+              () => []
+            )
+          )
+        }
+        yield* until("all are read", () => Effect.sync(() => made.counts().payloads === many))
+        expect(made.counts().fresh >= RECORDS_AT_ONCE).toBe(true)
+        expect(made.counts().fresh < many).toBe(true)
+        expect(one.seen.reset).toBe(undefined)
+      })
+    ))
+
+  test("is known by its newest record: an older one, or the same again, changes nothing", () => {
+    const records = new Records()
+    const origin = Identity.generate()
+    const make = (seq: number) =>
+      AgentRecord.make(origin, { name: `n${seq}`, seq, issuedAt: now, addresses: [], capabilities: [] })
+    expect(records.put(make(5), 100, now)).toBe("new")
+    expect(records.put(make(4), 200, now)).toBe("known")
+    expect(records.put(make(5), 200, now)).toBe("known")
+    expect([records.get(origin.nodeId)?.seq, records.bytes]).toEqual([5, 100])
+    expect(records.put(AgentRecord.tombstone(origin, 6, now), 50, now)).toBe("new")
+    expect(records.put(make(5), 100, now)).toBe("known")
+    expect([records.get(origin.nodeId)?.seq, records.size, records.bytes, [...records.live(now)].length]).toEqual([
+      6, 1, 50, 0
+    ])
+  })
+})
+
+describe("what was said", () => {
+  test("is held for who missed it: this node's own, and what it has heard of others", () =>
+    run(
+      Effect.gen(function* () {
+        const held: Array<string> = []
+        const { made } = yield* engine((event) => {
+          if (event._tag === "Command" && event.command._tag === "Put") held.push(event.command.item.key)
+          if (event._tag !== "Message" || event.message._tag !== "Gossip") return []
+          const { id, origin, payload, round } = event.message
+          return [{ _tag: "Tell", told: { _tag: "Deliver", id, origin, payload, round } as Told }]
+        })
+        expect(made.publish("t", '"own"')).toBe(0)
+        expect(held.map((key) => key[0])).toEqual(["m"])
+        const origin = Identity.generate()
+        const record = { name: "n", seq: 1, issuedAt: now, addresses: [], capabilities: [] }
+        const { payload } = Payload.ofRecord(AgentRecord.make(origin, record))
+        speak(made).say(Wire.encode({ _tag: "Gossip", id: "", origin: "", round: 0, payload }, () => []))
+        expect(held[1]).toBe(`r${origin.nodeId}`)
+      })
+    ))
+})
+
+describe("a connection that was made for gossip", () => {
+  test("is let go when gossip needs it no more", () =>
+    run(
+      Effect.gen(function* () {
+        const peer = Identity.generate().nodeId
+        const { dialled, made } = yield* engine(() => [])
+        made.links.send(peer, join)
+        yield* until("it is made", () => Effect.sync(() => made.links.isUp(peer)))
+        expect(dialled).toEqual([{ drained: false }])
+        made.links.close(peer)
+        yield* until("it is let go", () => Effect.sync(() => dialled[0]!.drained), 10 * LINGER_MS)
+      })
+    ))
+})
