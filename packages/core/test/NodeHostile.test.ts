@@ -1,6 +1,6 @@
 /** Verifies: whatever a peer sends, the node lives, its memory stays bounded, and every other peer is served on. */
 import { describe, expect, test } from "bun:test"
-import type * as AgentRecord from "@parley/core/AgentRecord"
+import * as AgentRecord from "@parley/core/AgentRecord"
 import * as Capability from "@parley/core/Capability"
 import type { Connections } from "@parley/core/Connections"
 import * as Guardrails from "@parley/core/Guardrails"
@@ -116,6 +116,44 @@ describe(`RECORDS, ${HOSTILE_ROUNDS} hostile messages each`, () => {
     const seen = await feed(random, "query", () => queryMessage(asked))
     expect(seen.taken).toBeGreaterThan(100)
   }, 120_000)
+})
+
+describe("announcements of many strangers", () => {
+  test("cost no more than the node has time for, and one that was refused is taken later", () =>
+    run(
+      Effect.gen(function* () {
+        const { acceptor, matcher } = yield* bareDirectory()
+        const words = (n: number): string => `${n} `.repeat(100)
+        const many = Array.from(
+          { length: AgentRecord.MAX_CAPABILITIES },
+          (_, n) => Capability.untyped(`flood.c${n}@1.0.0`, { description: words(n) }).record
+        )
+        const strangers = Array.from({ length: 400 }, () => Identity.generate())
+        const announcements = strangers.map((one) => ({
+          peer: one.nodeId,
+          bytes: recordMessage(
+            AgentRecord.make(one, { name: "n", seq: 1, issuedAt: Date.now(), addresses: [], capabilities: many })
+          )
+        }))
+        const tell = ({ bytes, peer }: (typeof announcements)[number]): ResetCode | undefined => {
+          const { heard, stream } = fakeStream()
+          acceptor({ peer } as Connection, stream)!.onMessage(bytes, true)
+          return heard.reset
+        }
+        const began = performance.now()
+        const refused = announcements.filter((one) => tell(one) === ResetCode.Overloaded)
+        const took = performance.now() - began
+        expect(refused.length).toBeGreaterThan(0)
+        expect(matcher.size().records).toBe(1 + strangers.length - refused.length)
+        // Nothing is refused that there was time for.
+        expect(took).toBeGreaterThan(Directory.LEARNING_MS_AT_ONCE.ofAll)
+        yield* until(
+          "it is taken",
+          Effect.sync(() => tell(refused[0]!) === undefined)
+        )
+        expect(matcher.get(refused[0]!.peer) !== undefined).toBe(true)
+      })
+    ))
 })
 
 /** Opens a stream and sends what it is given, in pieces. */
