@@ -3,6 +3,7 @@
  * delivers late, returns credit as the transport's window does, and breaks anywhere. Tails with a bug planted must be caught.
  */
 import { describe, expect, test } from "bun:test"
+import type { NodeId } from "@parley/core/NodeId"
 import { WINDOW_BYTES } from "@parley/core/Transport"
 import { MAX_ENDED, Tails } from "../src/internal/Tails.ts"
 import { type Room, type Sink, Tail } from "../src/internal/Tail.ts"
@@ -316,5 +317,37 @@ describe("the tails of a node", () => {
     }
     expect(tails.size.ended).toBe(MAX_ENDED.all)
     tails.forget()
+  })
+})
+
+describe("a node whose tails have too many bytes that did not go out", () => {
+  test("looks at a few of them for each message, however many callers there are", () => {
+    const tails = new Tails({ bytes: 1_000_000, ms: 60_000 })
+    const head = new Uint8Array(1)
+    const takes = { send: () => true }
+    const callers = 1_000
+    for (let i = 0; i < callers; i++) {
+      const tail = tails.open(`caller ${i}` as NodeId)
+      tail.attach(takes, 0)
+      tail.push(head, "x", 1)
+      tails.ended(`caller ${i}` as NodeId, new TaskId.TaskId(i, 0, 0, 0), tail, Date.now())
+    }
+    // One caller reads none of its streams.
+    for (let i = 0; i < 20; i++) tails.open("slow" as NodeId).push(head, new Uint8Array(100_000), 1)
+    let looks = 0
+    const shed = Tail.prototype.shed
+    Tail.prototype.shed = function (this: Tail): boolean {
+      looks++
+      return shed.call(this)
+    }
+    try {
+      const tail = tails.open("caller" as NodeId)
+      tail.attach(takes, 0)
+      tail.push(head, "y", 1)
+    } finally {
+      Tail.prototype.shed = shed
+      tails.forget()
+    }
+    expect(looks < callers).toBe(true)
   })
 })

@@ -15,6 +15,8 @@ export const MAX_ENDED = { all: 4_096, perCaller: 512 }
 
 /** Tails of a caller that are looked at for one message to drop; the next push goes on with the others. */
 const LOOKED_AT = 64
+/** Callers that are asked in a row for one message and have none to drop: what did not go out, as nobody reads it, is not dropped. */
+const HOLDERS_ASKED = 8
 
 /** The tails of one caller. */
 class Holder implements Room {
@@ -129,16 +131,16 @@ export class Tails {
     own.bytes += bytes
     this.#bytes += bytes
     if (bytes <= 0) return
-    // Each turn drops a message, or passes over a holder that has none which went out.
-    for (let turns = 0; this.#bytes > this.#limits.bytes && turns <= this.#holders.size;) {
-      turns = this.#makeRoom(this.#payer(own)) ? 0 : turns + 1
+    // Each turn drops a message, or passes over a holder that has none which went out; after the first it is others' turn.
+    for (let turns = 0; this.#bytes > this.#limits.bytes && turns < HOLDERS_ASKED;) {
+      turns = this.#makeRoom(this.#payer(own, turns === 0)) ? 0 : turns + 1
     }
   }
 
-  /** Who has more than an equal share: this one, or the next that has. */
-  #payer(own: Holder): Holder {
+  /** Who has more than an equal share: this one, where it is asked, or the next that has. */
+  #payer(own: Holder, isAsked: boolean): Holder {
     const share = this.#bytes / this.#holders.size
-    if (own.bytes >= share) return own
+    if (isAsked && own.bytes >= share) return own
     for (let left = this.#holders.size; left >= 0; left--) {
       const next = this.#turns.next()
       if (next.done === true) this.#turns = this.#holders.values()
