@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { execFileSync } from "node:child_process"
+import { setTimeout } from "node:timers/promises"
 import { isPublic } from "@parley/transport-tcp/PortMapping"
 import * as Miniupnpd from "../../../test-support/Miniupnpd.ts"
 import { type Program, startModule } from "../../../test-support/Namespace.ts"
@@ -90,6 +91,36 @@ describe("a node behind a router that maps ports", () => {
       },
       60_000
     )
+
+  skipTest(noRouter)(
+    "asks a router that has forgotten again when its addresses change",
+    async () => {
+      let daemon = await Miniupnpd.start(site(), { natPmp: true, upnp: false })
+      const link = (...words: ReadonlyArray<string>): void =>
+        void execFileSync("ip", ["-n", site().hosts[0]!.name, "addr", ...words, "192.168.1.77/24", "dev", "eth0"])
+      try {
+        await behind("serve", async (program) => {
+          await program.next<Line>((line) => line.addresses?.includes(published) === true)
+          daemon.stop()
+          daemon = await Miniupnpd.start(site(), { natPmp: true, upnp: false })
+          expect(daemon.mappings()).toEqual([])
+          link("add")
+          await program.next<Line>((line) => line.addresses?.includes("tcp://192.168.1.77:7878") === true)
+          for (let left = 250; daemon.mappings().length === 0 && left > 0; left--) await setTimeout(20)
+          expect(daemon.mappings()).toEqual(["7878 to 192.168.1.2:7878"])
+          expect(await program.end()).toBe(0)
+        })
+      } finally {
+        daemon.stop()
+        try {
+          link("del")
+        } catch {
+          // It never got that far.
+        }
+      }
+    },
+    60_000
+  )
 
   skipTest(noRouter)(
     "asks it for nothing where the perimeter is closed",
