@@ -15,8 +15,10 @@ import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 import { ResetCode, type Stream as PeerStream } from "@parley/core/Transport"
 import * as Envelope from "@parley/gossip/Envelope"
 import * as Payload from "@parley/gossip/Payload"
+import * as Statement from "@parley/gossip/Statement"
+import type * as Swim from "@parley/gossip/Swim"
 import * as Wire from "@parley/gossip/Wire"
-import { type Joined, joined, meet, run, stranger, until } from "./ground.ts"
+import { ground, type Joined, joined, meet, run, stranger, until } from "./ground.ts"
 
 const signed = (
   identity: Identity.Identity["Service"],
@@ -201,6 +203,106 @@ describe("a stranger", () => {
         yield* until("the attacker's own came", () => knows(node, one.identity.nodeId))
         expect(one.closed).toEqual([])
         expect(node.record().seq).toBe(10)
+      })
+    ))
+})
+
+/** What somebody says of itself, or of another, under this signature. */
+const alive = (signer: Identity.Identity["Service"], more: Partial<Swim.Alive> = {}): Swim.Alive => {
+  const said = { _tag: "Alive", subject: signer.nodeId, incarnation: 1_000, left: false, ...more } as const
+  const evidence = Statement.sign(signer, { ...said, evidence: new Uint8Array(0) })
+  return { ...said, evidence }
+}
+const accusation = (signer: Identity.Identity["Service"], subject: string, accuser: string): Swim.Accusation => {
+  const said = { _tag: "Accusation", subject, incarnation: 1_000, accuser } as const
+  return { ...said, evidence: Statement.sign(signer, { ...said, evidence: new Uint8Array(0) }) }
+}
+const news = (...statements: ReadonlyArray<Swim.Statement>): Uint8Array =>
+  Wire.encode({ _tag: "News", statements }, () => [])
+const items = (statement: Swim.Statement): Uint8Array => {
+  const key = `${statement._tag === "Alive" ? "a" : "x"}${statement.subject}`
+  const item = { key, version: 4_000, payload: statement, bytes: Statement.MAX_STATEMENT_BYTES }
+  return Wire.encode({ _tag: "Items", items: [item] }, () => [])
+}
+
+/** A neighbour that notes which statements the node passes on to it. */
+const watcher = (node: Joined) =>
+  Effect.gen(function* () {
+    const identity = Identity.generate()
+    const { connections } = yield* ground(identity)
+    const passedOn: Array<Swim.Statement> = []
+    yield* Effect.orDie(
+      connections.handle(Protocol.GOSSIP, () => ({
+        onMessage: (bytes) => {
+          const read = Wire.decode(bytes)
+          if (read instanceof Wire.WireRefused) return
+          const { message } = read
+          if (message._tag === "News") passedOn.push(...message.statements)
+          else if (message._tag === "Ping" || message._tag === "Ack") passedOn.push(...message.about)
+          else if (message._tag === "Items")
+            for (const { payload } of message.items) if (!(payload instanceof Uint8Array)) passedOn.push(payload)
+        },
+        onWritable: () => {},
+        onClosed: () => {}
+      }))
+    )
+    const connection = yield* connections.connect({ node: node.nodeId, addresses: node.connections.addresses() })
+    const stream = connection.open(Protocol.GOSSIP, { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} })!
+    for (const message of [hello, Wire.encode({ _tag: "Join" }, () => [])]) stream.send(message, undefined, false)
+    yield* until("it is a neighbour", () => Effect.sync(() => node.neighbors().includes(identity.nodeId)))
+    return passedOn
+  })
+
+describe("what a stranger says of who lives", () => {
+  test("counts by its maker's signature alone, whoever brings it: what is forged is neither believed nor passed on", () =>
+    run(
+      Effect.gen(function* () {
+        const node = yield* joined()
+        const passedOn = yield* watcher(node)
+        const [victim, accuser, leaver, evil] = [1, 2, 3, 4].map(() => Identity.generate())
+        const isPassedOn = (subject: string, tag: Swim.Statement["_tag"]) => () =>
+          Effect.sync(() => passedOn.some((one) => one.subject === subject && one._tag === tag))
+        const bringer = yield* attack(node)
+        // No neighbour brings these; they are genuine, and count.
+        bringer.send(hello, news(alive(victim!), alive(accuser!)))
+        yield* until("the genuine is passed on", isPassedOn(victim!.nodeId, "Alive"))
+        expect(node.neighbors()).not.toContain(bringer.identity.nodeId)
+
+        const stranger = Identity.generate().nodeId
+        const forged: ReadonlyArray<Swim.Statement> = [
+          // The victim has left, or lives on in a later incarnation, as somebody else says in its name.
+          { ...alive(evil!, { subject: victim!.nodeId, left: true }) },
+          { ...alive(evil!, { subject: victim!.nodeId, incarnation: 2_000 }) },
+          // Genuine once, and altered.
+          { ...alive(victim!), left: true },
+          { ...alive(victim!), incarnation: 3_000 },
+          // One who does not exist.
+          { ...alive(evil!, { subject: stranger }) },
+          // Accused in the name of another.
+          accusation(evil!, victim!.nodeId, accuser!.nodeId),
+          { ...accusation(accuser!, leaver!.nodeId, accuser!.nodeId), subject: victim!.nodeId }
+        ]
+        for (const statement of forged)
+          for (const bytes of [news(statement), items(statement)]) {
+            const one = yield* attack(node)
+            one.send(hello, bytes)
+            yield* until("its stream is reset", () => Effect.sync(() => one.closed.length > 0))
+            expect(one.closed).toEqual([ResetCode.Malformed])
+          }
+
+        // What came behind the forged has been passed on; nothing of the forged was before it.
+        bringer.send(
+          news(alive(leaver!), alive(leaver!, { left: true })),
+          items(accusation(accuser!, victim!.nodeId, accuser!.nodeId))
+        )
+        yield* until("who left is held for gone", () => Effect.sync(() => node.carrier.isDown(leaver!.nodeId)))
+        yield* until("the genuine accusation is passed on", isPassedOn(victim!.nodeId, "Accusation"))
+        yield* until("the goodbye is passed on", () =>
+          Effect.sync(() => passedOn.some((one) => one.subject === leaver!.nodeId && one._tag === "Alive" && one.left))
+        )
+        expect(passedOn.filter((one) => !Statement.isGenuine(one))).toEqual([])
+        expect(passedOn.some(({ subject }) => subject === stranger)).toBe(false)
+        expect([node.carrier.isDown(victim!.nodeId), bringer.closed]).toEqual([false, []])
       })
     ))
 })
