@@ -9,7 +9,7 @@ import { short, table } from "../../bench/src/Table.ts"
 import type { Counts } from "./hostile/Attack.ts"
 import { attacks } from "./hostile/Attacks.ts"
 import { type Seen, startFriend } from "./hostile/Friend.ts"
-import type { VictimOrder, VictimReady } from "./hostile/VictimMain.ts"
+import type { VictimOrder, VictimReady, VictimSample } from "./hostile/VictimMain.ts"
 import { type Experiment, type Report, row, type Terms } from "./Experiment.ts"
 
 const MIB = 2 ** 20
@@ -36,12 +36,18 @@ interface Trial {
   readonly counts: Counts
   readonly seen: Seen
   readonly moments: ReadonlyArray<Moment>
+  /** Messages that the honest peer published, and those of them that the attacked node did not hear. */
+  readonly published: number
+  readonly missed: number
   /** CPU time that the attacked node used, of one processor. */
   readonly cpu: number
 }
 
 const quantile = (values: ReadonlyArray<number>, q: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? Number.NaN
+
+/** How long what an honest peer has published may take to arrive, in ms. */
+const ARRIVAL_MS = 10_000
 
 /** The attacked node with its friend. */
 class World {
@@ -82,6 +88,10 @@ class World {
     this.victim.close()
   }
 
+  async #heard(): Promise<number> {
+    return (await this.victim.tell<VictimSample>({ _tag: "Sample" })).heard
+  }
+
   async trial(names: ReadonlyArray<string>, ms: number, everyMs: number, seed: number): Promise<Trial> {
     const at = new URL(this.ready.address)
     const attackers = new Child("bun", "../../lab/src/hostile/AttackMain.ts", [
@@ -92,6 +102,7 @@ class World {
       ...names
     ])
     this.friend.take()
+    const before = { published: this.friend.published(), heard: await this.#heard() }
     const { micros } = await this.victim.used()
     const began = performance.now()
     const moments: Array<Moment> = []
@@ -105,6 +116,14 @@ class World {
     const used = (await this.victim.used()).micros - micros
     const seconds = (performance.now() - began) / 1_000
     const seen = this.friend.take()
+    const published = this.friend.published() - before.published
+    // The attack goes on until they have come, or should have.
+    const arrived = performance.now() + ARRIVAL_MS
+    let missed = published
+    while (missed > 0 && performance.now() < arrived) {
+      missed = Math.max(0, published - ((await this.#heard()) - before.heard))
+      if (missed > 0) await pause(200)
+    }
     attackers.close()
     const counts = await attackers.read<{ readonly [name: string]: Counts }>()
     return {
@@ -120,6 +139,8 @@ class World {
             ),
       seen,
       moments,
+      published,
+      missed,
       cpu: used / 1e6 / seconds
     }
   }
@@ -193,6 +214,15 @@ const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
           newcomers,
           seed
         ),
+        row(
+          "hostile-eclipse",
+          "Messages of an honest peer that the attacked node did not hear, while strangers that carry nothing on want to be its neighbours",
+          { atMost: 0 },
+          "messages",
+          all.reduce((sum, { missed }) => sum + missed, 0),
+          all.reduce((sum, { published }) => sum + published, 0),
+          seed
+        ),
         ...(brief
           ? []
           : [
@@ -235,11 +265,13 @@ const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
         )
       ],
       data: {
-        trials: all.map(({ counts, cpu, moments, name, seen, what }) => ({
+        trials: all.map(({ counts, cpu, missed, moments, name, published, seen, what }) => ({
           name,
           what,
           cpu,
           counts,
+          published,
+          missed,
           calls: seen.latencies.length,
           failed: seen.failed.slice(0, 5),
           newcomers: seen.newcomers,

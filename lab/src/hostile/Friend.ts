@@ -11,6 +11,9 @@ export interface Seen {
   readonly turnedAway: ReadonlyArray<string>
 }
 
+/** The topic on which it publishes a message after each call. */
+export const NEWS = "lab.news"
+
 const EVERY_MS = 20
 const NEWCOMER_EVERY_MS = 1_500
 const DEADLINE = "10 seconds"
@@ -19,11 +22,17 @@ const DEADLINE = "10 seconds"
 export const startFriend = async (
   address: string,
   node: string
-): Promise<{ readonly take: () => Seen; readonly stop: () => Promise<void> }> => {
+): Promise<{
+  readonly take: () => Seen
+  /** Messages published since the start. */
+  readonly published: () => number
+  readonly stop: () => Promise<void>
+}> => {
   const options = { host: "127.0.0.1", mdns: false, peers: [address] }
   const friend = await Agent.start({ ...options, name: "friend" })
   await friend.call("text.echo@^1", { text: "hello" }, { to: address })
   const over = new AbortController()
+  let published = 0
   let seen = {
     latencies: [] as Array<number>,
     failed: [] as Array<string>,
@@ -37,6 +46,8 @@ export const startFriend = async (
         const answer = await friend.call("text.echo@^1", { text: `call ${n}` }, { to: node, deadline: DEADLINE })
         if (answer.text !== `call ${n}`) throw new Error(`call ${n} was answered with ${JSON.stringify(answer)}`)
         seen.latencies.push(performance.now() - began)
+        await friend.publish(NEWS, n)
+        published++
       } catch (error) {
         seen.failed.push(String(error))
       }
@@ -65,6 +76,7 @@ export const startFriend = async (
       seen = { latencies: [], failed: [], newcomers: 0, turnedAway: [] }
       return taken
     },
+    published: () => published,
     stop: async () => {
       over.abort()
       await Promise.all([calling, coming])

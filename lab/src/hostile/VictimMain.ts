@@ -4,11 +4,13 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as Layers from "@parley/agent/Layers"
 import * as Capability from "@parley/core/Capability"
 import { Node } from "@parley/core/Node"
 import { obey } from "../../../bench/src/Obey.ts"
-import { sample } from "../../../bench/src/SoakSample.ts"
+import { type Sample, sample } from "../../../bench/src/SoakSample.ts"
+import { NEWS } from "./Friend.ts"
 
 /** The first line. */
 export interface VictimReady {
@@ -16,9 +18,14 @@ export interface VictimReady {
   readonly address: string
 }
 
-/** Answered by a `Sample`. */
+/** Answered by a `VictimSample`. */
 export interface VictimOrder {
   readonly _tag: "Sample"
+}
+
+/** What it holds, and what it has heard of `NEWS` since its start: honest peers' alone, since strangers carry nothing on. */
+export interface VictimSample extends Sample {
+  readonly heard: number
 }
 
 const Echo = Capability.make("text.echo", {
@@ -36,5 +43,10 @@ const runtime = ManagedRuntime.make(
   )
 )
 const node = await runtime.runPromise(Node)
+let heard = 0
+runtime.runFork(Stream.runForEach(node.subscribe(NEWS), () => Effect.sync(() => void heard++)))
 
-await obey<VictimOrder>({ node: node.nodeId, address: node.connections.addresses()[0]! }, () => sample(node))
+await obey<VictimOrder>({ node: node.nodeId, address: node.connections.addresses()[0]! }, async () => ({
+  ...(await sample(node)),
+  heard
+}))
