@@ -57,7 +57,7 @@ const strangers = function* (capabilities: number): Generator<AgentRecord.AgentR
 
 /** Starts a node that answers, and gives its address. */
 const serve = (relay: string | undefined): Promise<string> =>
-  start(relay === undefined ? {} : { relays: [relay] }).runPromise(
+  start(relay === undefined ? {} : { relays: [relay], punch: false }).runPromise(
     Effect.gen(function* () {
       const node = yield* Node
       yield* lasting(node.serve(Echo, (input) => Effect.sync(() => input)))

@@ -83,7 +83,8 @@ const starts: { readonly [role: string]: () => Promise<ReadonlyArray<string>> } 
   },
   answer: async () => {
     const runtime = ManagedRuntime.make(
-      Layers.layer({ host: "127.0.0.1", mdns: false, relays: first === "" ? [] : [first] })
+      // The relay is what is measured: nobody leaves it for a direct connection.
+      Layers.layer({ host: "127.0.0.1", mdns: false, punch: false, relays: first === "" ? [] : [first] })
     )
     const served = await runtime.runPromise(
       Effect.gen(function* () {
@@ -95,7 +96,7 @@ const starts: { readonly [role: string]: () => Promise<ReadonlyArray<string>> } 
     return [first === "" ? served.addresses()[0]! : await relayed(served)]
   },
   ask: async () => {
-    const runtime = ManagedRuntime.make(Layers.layer({ host: "127.0.0.1", mdns: false }))
+    const runtime = ManagedRuntime.make(Layers.layer({ host: "127.0.0.1", mdns: false, punch: false }))
     node = await runtime.runPromise(Node)
     await Effect.runPromise(node.connections.connect({ addresses: [first] }))
     await Effect.runPromise(node.call(Echo, input))
