@@ -36,7 +36,8 @@ export const step = (circuit: Circuit, event: Event, now: number, policy: Policy
     case "unreachable": {
       if (circuit._tag === "Open") return circuit
       const failures = circuit._tag === "Closed" ? circuit.failures + 1 : policy.failures
-      const openMs = event === "failure" ? policy.openMs : Math.min(policy.unreachableMs ?? policy.openMs, policy.openMs)
+      const openMs =
+        event === "failure" ? policy.openMs : Math.min(policy.unreachableMs ?? policy.openMs, policy.openMs)
       return failures >= policy.failures ? { _tag: "Open", until: now + openMs } : { _tag: "Closed", failures }
     }
     case "probe":
