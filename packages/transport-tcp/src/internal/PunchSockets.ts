@@ -130,8 +130,12 @@ export class PunchSockets {
       socket.on("error", () => {})
       this.#dialling.delete(socket)
       this.#silent.delete(socket)
-      if (this.#over) socket.destroy()
-      else on(socket)
+      if (this.#over) return void socket.destroy()
+      // Where the other end stopped listening before it took the connection, its machine takes it back.
+      socket.once("close", () => {
+        if (localPort !== undefined && !this.#over) onError("ECONNRESET")
+      })
+      on(socket)
     })
   }
 

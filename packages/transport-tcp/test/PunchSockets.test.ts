@@ -1,0 +1,45 @@
+import { expect, test } from "bun:test"
+import { createServer, type AddressInfo, type Socket } from "node:net"
+import { until } from "../../../test-support/Until.ts"
+import { PunchSockets } from "../src/internal/PunchSockets.ts"
+
+const listen = (onSocket: (socket: Socket) => void): Promise<ReturnType<typeof createServer>> =>
+  new Promise((resolve) => {
+    const server = createServer(onSocket)
+    server.listen(0, "127.0.0.1", () => resolve(server))
+  })
+const portOf = (server: ReturnType<typeof createServer>): number => (server.address() as AddressInfo).port
+
+test("a connection that the other end's machine takes back is dialled again", async () => {
+  const taken: Array<Socket> = []
+  let came = 0
+  const peer = await listen((socket) => {
+    socket.on("error", () => undefined)
+    // As when it stopped listening in the moment in which the first one came.
+    if (++came === 1) socket.resetAndDestroy()
+    else socket.write("here")
+  })
+  const free = await listen(() => undefined)
+  const port = portOf(free)
+  await new Promise((resolve) => free.close(resolve))
+  const heard: Array<string> = []
+  const punch = new PunchSockets({
+    port,
+    rttMs: 1,
+    targets: [{ host: "127.0.0.1", port: portOf(peer) }],
+    listening: [],
+    onSocket: (socket) => {
+      taken.push(socket)
+      socket.on("data", (bytes: Buffer) => void heard.push(bytes.toString()))
+    },
+    onReached: () => undefined
+  })
+  try {
+    await until("the second one stands", () => heard.includes("here"), { diagnose: () => ({ came, heard }) })
+    expect(came).toBeGreaterThan(1)
+  } finally {
+    punch.close()
+    for (const socket of taken) socket.destroy()
+    peer.close()
+  }
+})
