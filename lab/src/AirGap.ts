@@ -69,7 +69,7 @@ export const airGap: Experiment = {
       row(
         "airgap-served-under-attack",
         "questions among members that all answered while the intruder flooded, spoofed, replayed and knocked",
-        { atLeast: 100 },
+        { atLeast: brief ? 80 : 100 },
         "percent",
         asked === 0 ? undefined : (100 * served) / asked,
         asked,
