@@ -115,7 +115,7 @@ export interface Options {
   readonly networkKey?: string | Uint8Array
   /**
    * The private network that the node is a member of: the path of its folder (`NetworkFolder`), in place of `networkKey`. Without an
-   * `identity` the node is the member itself; with one it acts for the member, for a day.
+   * `identity` the node is the member itself; with one it acts for the member, as long as it runs.
    */
   readonly network?: string
   /** `closed`: nothing is sent to hosts outside the private ranges. Default: `closed` for a node of a `network`, else `open`. */

@@ -28,12 +28,17 @@ import * as PrivateFile from "./internal/PrivateFile.ts"
 import * as Invitation from "./Invitation.ts"
 import { NetworkError } from "./Invitation.ts"
 
-/** How often the folder is looked at for a list that another process has put there, in ms. */
+/**
+ * How often the folder is looked at for a list that another process has put there, in ms. A look costs microseconds, and holds on every
+ * file system and however the folder was replaced, which events of a file system do not.
+ */
 export const LOOK_MS = 1_000
 /** Certificates that a root remembers: those of more members than its list of revocations could name. */
 export const MAX_ISSUED = 10_000
 /** How long the key that a command acts under beside its member counts, in ms (24 h). */
 export const DELEGATION_MS = MemberCertificate.MAX_DELEGATION_MS
+/** Pause after a delegation could not be renewed, in ms: it is renewed at half its time, so that many attempts are left. */
+export const RENEW_AGAIN_MS = 3_600_000
 
 const Kept = Schema.Struct({
   v: Schema.Literal(1),
@@ -196,12 +201,14 @@ export const accept = Effect.fn("NetworkFolder.accept")(function* (
   const opener = yield* attempt(pending, files.opener, "read", () => readOpener(join(pending, "opener")))
   const invited = Invitation.open(invitation, identity.nodeId, opener)
   if (invited instanceof NetworkError) return yield* invited
-  const { certificate, name, root } = invited
+  const { certificate, name, revocations, root } = invited
   if (root !== undefined) {
     const of = { network: MemberCertificate.networkId(root, name), root }
     const bytes = certificate === undefined ? undefined : new Uint8Array(Buffer.from(certificate, "base64url"))
     const read = MemberCertificate.verify(bytes, of, identity.publicKey, yield* Clock.currentTimeMillis)
     if ("code" in read) return yield* new NetworkError({ code: "BadInvitation", detail: read.detail })
+    const list = revocations === undefined ? undefined : Revocations.read(revocations, of)
+    if (typeof list === "string") return yield* new NetworkError({ code: "BadInvitation", detail: `its list: ${list}` })
   }
   const folder = join(PrivateFile.expand(networks), name)
   if (isThere(join(folder, "network.json"))) {
@@ -218,9 +225,14 @@ export const accept = Effect.fn("NetworkFolder.accept")(function* (
   return { name, folder, node: identity.nodeId, root }
 })
 
-const readRevocations = (folder: string): Revocations.Revocations | undefined => {
+/** The list that is kept, as the root has signed it. */
+const readRevocations = (folder: string, of: MemberCertificate.NetworkOf): Revocations.Revocations | undefined => {
   const path = join(folder, "revocations.json")
-  return isThere(path) ? readJson(path, files.revocations, Revocations.Revocations) : undefined
+  if (!isThere(path)) return undefined
+  const list = Revocations.read(readJson(path, files.revocations, Schema.Unknown), of)
+  if (typeof list !== "string") return list
+  const detail = `${list}; put the newest list of this network there, or remove it: members tell it again`
+  throw new FileError({ path, what: files.revocations.what, code: "Malformed", detail })
 }
 
 const readNetwork = (folder: string) =>
@@ -273,7 +285,7 @@ export const invite = Effect.fn("NetworkFolder.invite")(function* (
   const { id, root } = yield* rootOf(folder, "let somebody in", options)
   return yield* attempt(issuedPath(folder), files.issued, "write", () => {
     const now = Date.now()
-    const revocations = readRevocations(folder)
+    const revocations = readRevocations(folder, { network: id, root: root.nodeId })
     if (revocations?.revoked.some((one) => one.node === node) === true)
       throw new NetworkError({
         code: "Revoked",
@@ -305,7 +317,8 @@ export const revoke = Effect.fn("NetworkFolder.revoke")(function* (
     // One whose certificate is not remembered is out for as long as any could count.
     const until = readIssued(folder).flatMap((one) => (one.node === node ? [one.until] : []))
     const last = until.length === 0 ? now + MemberCertificate.MAX_LIFETIME_MS : Math.max(...until)
-    const list = Revocations.revoke(root, id, readRevocations(folder), node, last, now)
+    const known = readRevocations(folder, { network: id, root: root.nodeId })
+    const list = Revocations.revoke(root, id, known, node, last, now)
     PrivateFile.replace(join(folder, "revocations.json"), `${JSON.stringify(list)}\n`, files.revocations)
     return list
   })
@@ -324,8 +337,8 @@ export const takeOver = Effect.fn("NetworkFolder.takeOver")(function* (
     const members = new Network.Members({
       ...of,
       certificate: new Uint8Array(0),
-      revocations: readRevocations(folder),
-      save: (list) => save(folder, list)
+      revocations: readRevocations(folder, of),
+      save: (list) => save(folder, of, list)
     })
     let value: unknown
     try {
@@ -340,9 +353,10 @@ export const takeOver = Effect.fn("NetworkFolder.takeOver")(function* (
   })
 })
 
-/** Keeps a list, unless another process has kept a newer one. */
-const save = (folder: string, list: Revocations.Revocations): void => {
-  if (Revocations.isNewer(list, readRevocations(folder)))
+/** Keeps a list, unless another process has kept a newer one. Throws where the folder is away, rather than make another one. */
+const save = (folder: string, of: MemberCertificate.NetworkOf, list: Revocations.Revocations): void => {
+  fs.accessSync(join(folder, "network.json"))
+  if (Revocations.isNewer(list, readRevocations(folder, of)))
     PrivateFile.replace(join(folder, "revocations.json"), `${JSON.stringify(list)}\n`, files.revocations)
 }
 
@@ -358,11 +372,20 @@ export interface Opened {
   readonly identity: Identity.Identity["Service"]
   /** Where there is a root. Closed by the scope in which `watch` runs. */
   readonly members: Network.Members | undefined
-  /** Looks for lists that other processes put into the folder, until it is interrupted. */
+  /**
+   * Looks for lists that other processes put into the folder, keeps what could not be kept at once, and renews the delegation of a node
+   * with a key of its own, until it is interrupted. What goes wrong is logged, and tried again.
+   */
   readonly watch: Effect.Effect<never>
 }
 
-/** Opens a network's folder for a node; with a key of its own, that acts for the member for a day. */
+/** Tells a file from every other that has been there, also from itself under another mode. */
+const stampOf = (path: string): string => {
+  const stat = fs.statSync(path, { throwIfNoEntry: false })
+  return stat === undefined ? "" : `${stat.ino} ${stat.ctimeMs} ${stat.size}`
+}
+
+/** Opens a network's folder for a node; with a key of its own, that acts for the member for a day, and on for as long as `watch` runs. */
 export const open = Effect.fn("NetworkFolder.open")(function* (
   path: string,
   own: Identity.Identity["Service"] | undefined,
@@ -375,45 +398,80 @@ export const open = Effect.fn("NetworkFolder.open")(function* (
   const { name, root } = network
   const key = new Uint8Array(Buffer.from(network.key, "hex"))
   if (root === undefined) return { name, key, identity, members: undefined, watch: Effect.never }
+  const of = { network: MemberCertificate.networkId(root, name), root }
+  const certificatePath = join(folder, "certificate")
   const listPath = join(folder, "revocations.json")
-  const members = yield* attempt(folder, files.certificate, "read", () => {
-    const text = PrivateFile.read(join(folder, "certificate"), files.certificate).toString("utf8").trim()
+  const isMember = identity.nodeId === member.nodeId
+  /** What the node shows from now on. */
+  const shown = (now: number): Uint8Array => {
+    const text = PrivateFile.read(certificatePath, files.certificate).toString("utf8").trim()
     const certificate = new Uint8Array(Buffer.from(text, "base64url"))
-    const of = { network: MemberCertificate.networkId(root, name), root }
-    const read = MemberCertificate.verify(certificate, of, member.publicKey, Date.now())
+    const read = MemberCertificate.verify(certificate, of, member.publicKey, now)
     if ("code" in read)
-      throw new FileError({
-        path: join(folder, "certificate"),
-        what: "member certificate",
-        code: "Malformed",
-        detail: read.detail
-      })
-    const to = { node: identity.nodeId, expiresAt: Date.now() + DELEGATION_MS }
-    const shown = identity.nodeId === member.nodeId ? certificate : MemberCertificate.delegate(member, certificate, to)
-    return new Network.Members({
-      ...of,
-      certificate: shown,
-      revocations: readRevocations(folder),
-      save: (list) => {
-        try {
-          save(folder, list)
-        } catch {
-          // It holds in this process all the same, and members tell it again.
+      throw new FileError({ path: certificatePath, what: "member certificate", code: "Malformed", detail: read.detail })
+    const to = { node: identity.nodeId, expiresAt: now + DELEGATION_MS }
+    return isMember ? certificate : MemberCertificate.delegate(member, certificate, to)
+  }
+  const began = yield* Clock.currentTimeMillis
+  let unsaved: Revocations.Revocations | undefined
+  const members = yield* attempt(
+    certificatePath,
+    files.certificate,
+    "read",
+    () =>
+      new Network.Members({
+        ...of,
+        certificate: shown(began),
+        revocations: readRevocations(folder, of),
+        save: (list) => {
+          try {
+            save(folder, of, list)
+            unsaved = undefined
+          } catch {
+            // It holds in this process all the same; `watch` tries again, and says why it does not go.
+            unsaved = list
+          }
         }
+      })
+  )
+
+  /** One part of the watch: what it throws is said once, until it succeeds or says something else. */
+  const part = (path: string, kind: PrivateFile.Kind, op: string, run: (now: number) => void): Effect.Effect<void> => {
+    let told = ""
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      try {
+        run(now)
+        told = ""
+        return Effect.void
+      } catch (cause) {
+        const { message } = PrivateFile.failed(path, kind, op, cause)
+        if (message === told) return Effect.void
+        told = message
+        return Effect.logWarning(message)
       }
     })
+  }
+  let seen = ""
+  const learn = part(listPath, files.revocations, "read", () => {
+    const stamp = stampOf(listPath)
+    if (stamp === seen) return
+    if (stamp !== "") members.learn(PrivateFile.read(listPath, files.revocations).toString("utf8"))
+    // Only now: what could not be read is looked at again.
+    seen = stamp
   })
-  let seen = 0
-  const look = Effect.sync(() => {
-    const at = fs.statSync(listPath, { throwIfNoEntry: false })?.mtimeMs ?? 0
-    if (at === seen) return
-    seen = at
-    try {
-      members.learn(PrivateFile.read(listPath, files.revocations).toString("utf8"))
-    } catch {
-      // Whatever lies there is no list; the next change is looked at again.
-    }
+  const keep = part(listPath, files.revocations, "write", () => {
+    if (unsaved === undefined) return
+    save(folder, of, unsaved)
+    unsaved = undefined
   })
+  let renewAt = isMember ? Number.POSITIVE_INFINITY : began + DELEGATION_MS / 2
+  const renew = part(certificatePath, files.certificate, "read", (now) => {
+    if (now < renewAt) return
+    renewAt = now + RENEW_AGAIN_MS
+    members.renew(shown(now))
+    renewAt = now + DELEGATION_MS / 2
+  })
+  const look = Effect.all([learn, keep, renew], { discard: true })
   return { name, key, identity, members, watch: Effect.forever(Effect.andThen(look, Effect.sleep(LOOK_MS))) }
 })
 

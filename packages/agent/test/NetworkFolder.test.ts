@@ -1,10 +1,28 @@
 /** Verifies: a network is made, joined by texts carried by hand, and left when the root says so; and no text lets in who found it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as TestClock from "effect/testing/TestClock"
 import { Agent, NetworkFolder } from "@parley/agent"
+import * as Identity from "@parley/core/Identity"
+import * as MemberCertificate from "@parley/core/MemberCertificate"
 import { NodeError } from "@parley/core/NodeError"
 import { until } from "../../../test-support/Until.ts"
 
@@ -183,14 +201,62 @@ describe("members", () => {
     )
   })
 
-  test("a folder that others can read, or that is damaged, is refused", async () => {
+  test("a folder that others can read, or that is damaged, is refused, and it is said which file", async () => {
     const networks = machine()
     const made = await run(NetworkFolder.init(networks, "ward"))
-    const file = join(made.folder, "network.json")
-    writeFileSync(file, "{}")
-    expect(await codeOf(NetworkFolder.open(made.folder, undefined))).toBe("Malformed")
-    rmSync(file)
-    expect(await codeOf(NetworkFolder.open(made.folder, undefined))).toBe("NotFound")
+    const other = await run(NetworkFolder.init(networks, "other"))
+    const away = await joinBy(networks, "ward")
+    await run(NetworkFolder.revoke(made.folder, away.node))
+    await run(NetworkFolder.revoke(other.folder, away.node))
+    expect((await run(NetworkFolder.open(made.folder, undefined))).identity.nodeId).toBe(made.node)
+
+    const whyNot = (folder: string) =>
+      run(
+        Effect.map(Effect.flip(NetworkFolder.open(folder, undefined)), (error) => {
+          if (error._tag === "KeyStoreError") return error.reason._tag
+          return `${error.code} ${error._tag === "FileError" ? error.what : ""}`
+        })
+      )
+    const damaged = async (file: string, damage: (path: string) => void) => {
+      const [path, kept] = [join(made.folder, file), join(home, "kept")]
+      copyFileSync(path, kept)
+      damage(path)
+      const code = await whyNot(made.folder)
+      rmSync(path, { force: true })
+      copyFileSync(kept, path)
+      chmodSync(path, 0o600)
+      return code
+    }
+    const what = {
+      "network.json": "network",
+      certificate: "member certificate",
+      "revocations.json": "revocations"
+    }
+    for (const [file, name] of Object.entries(what)) {
+      expect([file, await damaged(file, (path) => truncateSync(path, 70_000))]).toEqual([file, `TooLarge ${name}`])
+      for (const text of ["", "{}", "[", `\u0000${"[".repeat(1_000)}`, "\ud800"])
+        expect([file, await damaged(file, (path) => writeFileSync(path, text))]).toEqual([file, `Malformed ${name}`])
+      expect([file, await damaged(file, (path) => chmodSync(path, 0o640))]).toEqual([file, `NotPrivate ${name}`])
+      if (file === "revocations.json") continue
+      expect([file, await damaged(file, (path) => rmSync(path))]).toEqual([file, `NotFound ${name}`])
+    }
+    // What another network's root has signed, or nobody, is not this network's.
+    const foreign = await damaged("revocations.json", (path) =>
+      copyFileSync(join(other.folder, "revocations.json"), path)
+    )
+    expect(foreign).toBe("Malformed revocations")
+    const ahead = await damaged("revocations.json", (path) =>
+      writeFileSync(path, readFileSync(path, "utf8").replace('"number":1', '"number":9'))
+    )
+    expect(ahead).toBe("Malformed revocations")
+    expect(await damaged("certificate", (path) => copyFileSync(join(other.folder, "certificate"), path))).toBe(
+      "Malformed member certificate"
+    )
+    expect(await damaged("identity.json", (path) => writeFileSync(path, "{}"))).toBe("Malformed")
+    expect(await damaged("identity.json", (path) => truncateSync(path, 70_000))).toBe("TooLarge")
+    // A network that is no folder.
+    expect(await whyNot(join(made.folder, "network.json"))).toMatch(/^(?:NotFound|Io) network$/)
+    expect((await run(NetworkFolder.open(made.folder, undefined))).identity.nodeId).toBe(made.node)
   })
 
   test("nothing outside of the private ranges is used", async () => {
@@ -210,5 +276,125 @@ describe("members", () => {
     } finally {
       await agent.close()
     }
+  })
+})
+
+describe("the watch over a network's folder", () => {
+  /** A folder's watch by a clock of the test's: `after` lets looks pass, `jump` lets the time pass in which nobody looks. */
+  interface Watched {
+    readonly opened: NetworkFolder.Opened
+    readonly after: (ms: number) => Effect.Effect<void>
+    readonly jump: (ms: number) => Effect.Effect<void>
+    /** Its warnings. */
+    readonly said: ReadonlyArray<string>
+  }
+  const watched = (
+    folder: string,
+    own: Identity.Identity["Service"] | undefined,
+    body: (watched: Watched) => Effect.Effect<void>
+  ): Promise<void> => {
+    const began = Date.now()
+    const said: Array<string> = []
+    const logger = Logger.make(({ message }) => void said.push(String(message)))
+    return run(
+      Effect.gen(function* () {
+        yield* TestClock.setTime(began)
+        const opened = yield* NetworkFolder.open(folder, own)
+        const start = Effect.tap(Effect.forkChild(opened.watch), () => TestClock.adjust(0))
+        let watch = yield* start
+        const jump = (ms: number) =>
+          Effect.gen(function* () {
+            yield* Fiber.interrupt(watch)
+            yield* TestClock.adjust(ms)
+            watch = yield* start
+          })
+        yield* body({ opened, after: TestClock.adjust, jump, said })
+        expect(watch.pollUnsafe()).toBe(undefined)
+        yield* Fiber.interrupt(watch)
+      }).pipe(Effect.provide([TestClock.layer(), Logger.layer([logger])]))
+    )
+  }
+  const numberOf = ({ members }: NetworkFolder.Opened): number => members?.revocations?.number ?? 0
+
+  test("goes on where the folder is away for a while, or replaced, or its list cannot be read", async () => {
+    const networks = machine()
+    const made = await run(NetworkFolder.init(networks, "ward"))
+    const member = await joinBy(networks, "ward")
+    const copy = join(machine(), "..", "copy")
+    const listOf = async () =>
+      JSON.stringify(await run(NetworkFolder.revoke(made.folder, (await joinBy(networks, "ward")).node)))
+    const lists = [await listOf(), await listOf(), await listOf(), await listOf()]
+    const path = join(member.folder, "revocations.json")
+    await watched(member.folder, undefined, ({ after, opened, said }) =>
+      Effect.gen(function* () {
+        const put = (at: number) => writeFileSync(path, lists[at]!, { mode: 0o600 })
+        const { LOOK_MS } = NetworkFolder
+        put(0)
+        yield* after(LOOK_MS)
+        expect(numberOf(opened)).toBe(1)
+        // The folder is away, and comes back with a newer list.
+        renameSync(member.folder, copy)
+        yield* after(3 * LOOK_MS)
+        renameSync(copy, member.folder)
+        put(1)
+        yield* after(LOOK_MS)
+        expect(numberOf(opened)).toBe(2)
+        // Something else is in its place, and a link that leads to itself.
+        renameSync(member.folder, copy)
+        writeFileSync(member.folder, "no folder")
+        yield* after(LOOK_MS)
+        rmSync(member.folder)
+        symlinkSync(member.folder, member.folder)
+        yield* after(2 * LOOK_MS)
+        rmSync(member.folder)
+        expect(said.filter((line) => line.includes("revocations")).length).toBeLessThanOrEqual(2)
+        renameSync(copy, member.folder)
+        // A list that others can read is not taken, that is said once, and it counts as soon as it is its owner's alone.
+        put(2)
+        chmodSync(path, 0o644)
+        const before = said.length
+        yield* after(3 * LOOK_MS)
+        expect([numberOf(opened), said.length - before]).toEqual([2, 1])
+        expect(said.at(-1)).toContain("chmod 600")
+        chmodSync(path, 0o600)
+        yield* after(LOOK_MS)
+        expect(numberOf(opened)).toBe(3)
+        // What members tell while the folder is away is kept when it is back, and no other folder is made for it.
+        renameSync(member.folder, copy)
+        expect(opened.members?.learn(lists[3]!)).toBe(true)
+        yield* after(2 * LOOK_MS)
+        expect(readdirSync(join(member.folder, "..")).includes("ward")).toBe(false)
+        renameSync(copy, member.folder)
+        yield* after(LOOK_MS)
+        expect(JSON.parse(readFileSync(path, "utf8")).number).toBe(4)
+      })
+    )
+  })
+
+  test("renews what a key of its own shows, for as long as the member's certificate counts", async () => {
+    const networks = machine()
+    await run(NetworkFolder.init(networks, "ward"))
+    const day = NetworkFolder.DELEGATION_MS
+    const member = await joinBy(networks, "ward", 1.25 * day)
+    const own = Identity.generate()
+    await watched(member.folder, own, ({ jump, opened: { members }, said }) =>
+      Effect.gen(function* () {
+        const until = (at: number): number => {
+          const read = MemberCertificate.verify(members!.certificate, members!.of, own.publicKey, at)
+          return "code" in read ? 0 : (read.delegate?.expiresAt ?? 0)
+        }
+        const began = yield* Clock.currentTimeMillis
+        expect(until(began)).toBe(began + day)
+        yield* jump(day / 2 - 1)
+        expect(until(began + day / 2 - 1)).toBe(began + day)
+        yield* jump(1)
+        expect(until(began + day / 2)).toBe(began + 1.5 * day)
+        yield* jump(day / 2)
+        expect([until(began + day), said]).toEqual([began + 2 * day, []])
+        // The member's own certificate has ended: that is said.
+        yield* jump(day / 2)
+        expect([said.length, said[0]?.includes("ask for a new invitation")]).toEqual([1, true])
+      })
+    )
   })
 })

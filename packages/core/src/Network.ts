@@ -50,7 +50,7 @@ export interface Options extends NetworkOf {
 
 /** Who belongs to the network, as this node knows it. */
 export class Members {
-  readonly certificate: Uint8Array
+  #certificate: Uint8Array
   readonly of: NetworkOf
   readonly #save: (list: Revocations.Revocations) => void
   readonly #admitted = new Map<NodeId.NodeId, Admitted>()
@@ -61,10 +61,20 @@ export class Members {
 
   constructor({ certificate, network, revocations, root, save }: Options) {
     this.of = { network, root }
-    this.certificate = certificate
+    this.#certificate = certificate
     this.#save = save ?? (() => {})
     this.#spread = RevocationSpread.make(this.of, revocations)
     this.#out = new Set(revocations?.revoked.map(({ node }) => node))
+  }
+
+  /** What this node shows in handshakes. */
+  get certificate(): Uint8Array {
+    return this.#certificate
+  }
+
+  /** Shows another certificate from the next handshake on, as where a delegation was renewed. */
+  renew(certificate: Uint8Array): void {
+    this.#certificate = certificate
   }
 
   /** The list that stands. */

@@ -80,7 +80,10 @@ export class Endpoint implements Keeper {
         ? {}
         : {
             membership: {
-              certificate: members.certificate,
+              // It may be renewed.
+              get certificate(): Uint8Array {
+                return members.certificate
+              },
               admit: (peer: Uint8Array, certificate: Uint8Array | undefined) =>
                 members.admit(peer, certificate, Date.now())
             }
