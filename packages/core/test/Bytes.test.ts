@@ -10,7 +10,8 @@ import * as Envelope from "../src/internal/Envelope.ts"
 import { TaskId } from "../src/internal/TaskId.ts"
 import { seeded } from "../src/testing/Seeded.ts"
 import { announce } from "./records.ts"
-import { addressOf, makeMesh, makeSignal, reasonOf, run } from "./mesh.ts"
+import { makeMesh, makeSignal, meet, reasonOf, run } from "./mesh.ts"
+import { ignore, requestOf } from "./wire.ts"
 
 const Reverse = Capability.make("bytes.reverse", {
   version: "1.0.0",
@@ -62,7 +63,7 @@ describe("a call of bytes", () => {
         yield* ada.serve(Reverse, (bytes) => Effect.succeed(Uint8Array.from(bytes).reverse()))
         yield* ada.serve(Echo, (input) => Effect.succeed(input))
         const stranger = yield* mesh.stranger()
-        const connection = yield* stranger.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        const connection = yield* meet(stranger, ada)
         let tasks = 0
         const answerTo = (capability: string, body: string | Uint8Array, change: Partial<Envelope.Request>) =>
           Effect.gen(function* () {
@@ -76,20 +77,7 @@ describe("a call of bytes", () => {
               onWritable: () => {},
               onClosed: over.tell
             }
-            const request: Envelope.Request = {
-              task: new TaskId(1, 2, 3, ++tasks),
-              capability,
-              deadlineMs: 5_000,
-              hops: 1,
-              receipt: false,
-              stream: false,
-              batches: false,
-              bytes: false,
-              raw: false,
-              budget: undefined,
-              trace: undefined,
-              ...change
-            }
+            const request = requestOf({ task: new TaskId(1, 2, 3, ++tasks), capability, ...change })
             connection.open(Protocol.CALL, handler)!.send(Envelope.encodeRequest(request), body, true)
             yield* over.wait
             return answer
@@ -121,9 +109,8 @@ describe("a call of bytes", () => {
         const { nodeId } = stranger.identity
         const head = Envelope.encodeResult(undefined, true)
         yield* stranger.connections.handle(Protocol.CALL, (_, stream) => ({
-          onMessage: () => void stream.send(head, Uint8Array.of(2, 1), true),
-          onWritable: () => {},
-          onClosed: () => {}
+          ...ignore,
+          onMessage: () => void stream.send(head, Uint8Array.of(2, 1), true)
         }))
         const Text = Capability.make("bytes.text", {
           version: "1.0.0",

@@ -13,8 +13,9 @@ import { type Job, makeJob, type Wanted } from "../src/internal/Job.ts"
 import { readChunks } from "../src/internal/ReadChunks.ts"
 import { TaskId } from "../src/internal/TaskId.ts"
 import { forRounds, mutate, seeded } from "../src/testing/Seeded.ts"
-import { addressOf, makeMesh, makeSignal, reasonOf, run } from "./mesh.ts"
+import { makeMesh, makeSignal, meet, reasonOf, run } from "./mesh.ts"
 import { announce } from "./records.ts"
+import { requestMessage } from "./wire.ts"
 
 const HOSTILE_ROUNDS = 100_000
 const Rows = Capability.stream("rows.read", {
@@ -33,23 +34,7 @@ const inArrays = <A>(items: ReadonlyArray<A>, cuts: ReadonlyArray<number>): Stre
 }
 
 const request = (capability: string, change: Partial<Envelope.Request>): Uint8Array =>
-  Buffer.concat([
-    Envelope.encodeRequest({
-      task: new TaskId(1, 2, 3, 4),
-      capability,
-      deadlineMs: 5_000,
-      hops: 1,
-      receipt: false,
-      stream: true,
-      batches: false,
-      bytes: false,
-      raw: false,
-      budget: undefined,
-      trace: undefined,
-      ...change
-    }),
-    Buffer.from("1")
-  ])
+  requestMessage("1", { capability, stream: true, ...change })
 
 describe("the chunks of a stream", () => {
   test("come once, in order and whole, whatever arrays they were made in", () => {
@@ -135,10 +120,7 @@ describe("the chunks of a stream", () => {
         yield* ada.serve(Rows, () => Stream.make({ n: 1, text: "a" }, { n: 2, text: "b" }, { n: 3, text: "c" }))
         yield* ada.serve(Blocks, () => Stream.make(Uint8Array.of(1, 2), Uint8Array.of(3)))
         const stranger = yield* mesh.stranger()
-        const connection = yield* stranger.connections.connect({
-          node: ada.nodeId,
-          addresses: [addressOf(ada.nodeId)]
-        })
+        const connection = yield* meet(stranger, ada)
         const messagesOf = (capability: string, change: Partial<Envelope.Request>) =>
           Effect.gen(function* () {
             const over = makeSignal()

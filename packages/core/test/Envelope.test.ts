@@ -7,6 +7,7 @@ import * as Refusal from "../src/internal/Refusal.ts"
 import * as TaskId from "../src/internal/TaskId.ts"
 import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
 import { unhex } from "./vectors.ts"
+import { requestOf } from "./wire.ts"
 
 const HOSTILE_ROUNDS = 100_000
 const hex = (...parts: ReadonlyArray<Uint8Array | string>): string =>
@@ -14,19 +15,12 @@ const hex = (...parts: ReadonlyArray<Uint8Array | string>): string =>
 const message = (head: Uint8Array, body: string): Uint8Array => Buffer.concat([head, Buffer.from(body)])
 const peer = Identity.generate().nodeId
 
-const plain: Envelope.Request = {
+const plain = requestOf({
   task: TaskId.read(unhex("000102030405060708090a0b0c0d0e0f"), 0),
   capability: "text.echo@1.0.0",
   deadlineMs: 30_000,
-  hops: 2,
-  receipt: false,
-  stream: false,
-  batches: false,
-  bytes: false,
-  raw: false,
-  budget: undefined,
-  trace: undefined
-}
+  hops: 2
+})
 const full: Envelope.Request = {
   ...plain,
   receipt: true,

@@ -8,12 +8,11 @@ import * as Protocol from "@parley/core/Protocol"
 import * as Trust from "@parley/core/Trust"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { addressOf, knows, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
+import { addressOf, knows, makeMesh, meet, type Member, reasonOf, run, until } from "./mesh.ts"
 import { announce } from "./records.ts"
 
 const Work = Capability.untyped("work.do@1.2.0")
 const serve = (node: Member) => node.serve(Work, () => Effect.succeed(node.name))
-const meet = (a: Member, b: Member) => a.connections.connect({ node: b.nodeId, addresses: [addressOf(b.nodeId)] })
 
 describe("fallback", () => {
   test("a peer given by NodeId is the only one asked", () =>
@@ -175,7 +174,7 @@ describe("fallback", () => {
         yield* meet(b, c)
         yield* meet(c, d)
         const stranger = yield* mesh.stranger()
-        const connection = yield* stranger.connections.connect({ node: b.nodeId, addresses: [addressOf(b.nodeId)] })
+        const connection = yield* meet(stranger, b)
         const records = yield* Effect.callback<number>((resume) => {
           let count = 0
           const stream = connection.open(Protocol.RECORDS, {

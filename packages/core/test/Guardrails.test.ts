@@ -5,13 +5,9 @@ import * as Guardrails from "@parley/core/Guardrails"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { addressOf, idle, makeEndless, makeMesh, makeSignal, reasonOf, run } from "./mesh.ts"
+import { addressOf, idle, makeEndless, makeMesh, makeSignal, pair, reasonOf, run } from "./mesh.ts"
 
 const Work = Capability.untyped("work.do@1.0.0")
-const pair = Effect.fnUntraced(function* (guardrails: Partial<Guardrails.Settings> = {}) {
-  const mesh = makeMesh()
-  return { mesh, ada: yield* mesh.node("ada", { guardrails }), bob: yield* mesh.node("bob") }
-})
 
 describe("guardrails", () => {
   test("a layer changes some, and the rest stay the defaults", () =>

@@ -7,14 +7,15 @@ import * as Guardrails from "@parley/core/Guardrails"
 import * as Identity from "@parley/core/Identity"
 import * as Matcher from "@parley/core/Matcher"
 import * as Protocol from "@parley/core/Protocol"
-import { type Acceptor, type Connection, ResetCode, type Stream, type StreamHandler } from "@parley/core/Transport"
+import { type Acceptor, type Connection, ResetCode, type Stream } from "@parley/core/Transport"
 import * as Effect from "effect/Effect"
 import type * as EffectStream from "effect/Stream"
 import * as Directory from "../src/internal/Directory.ts"
 import * as Envelope from "../src/internal/Envelope.ts"
-import { read, TaskId } from "../src/internal/TaskId.ts"
-import { addressOf, idle, makeEndless, makeMesh, type Member, reasonOf, run, type Stranger, until } from "./mesh.ts"
+import { read } from "../src/internal/TaskId.ts"
+import { idle, makeEndless, makeMesh, meet, reasonOf, run, until } from "./mesh.ts"
 import { announce, recordMessage, signed } from "./records.ts"
+import { ignore, requestMessage } from "./wire.ts"
 import { forRounds, mutate, type Seeded, seeded } from "../src/testing/Seeded.ts"
 
 const HOSTILE_ROUNDS = 100_000
@@ -24,7 +25,6 @@ const nobodyComesBack = { ms: 20, perCaller: 16, entries: 16, bytes: 1_000_000 }
 const queryMessage = (asked: object): Uint8Array =>
   Buffer.concat([Uint8Array.of(2), Buffer.from(JSON.stringify(asked))])
 const asked = { id: "0123456789abcdef", hops: 2, ms: 1_000, query: { name: "work.do", version: "^1", limit: 5 } }
-const ignore: StreamHandler = { onMessage: () => {}, onWritable: () => {}, onClosed: () => {} }
 
 /** A directory over a network that is not there: its acceptor is fed by the test. */
 const bareDirectory = Effect.fnUntraced(function* () {
@@ -162,26 +162,6 @@ const throwAt = (connection: Connection, protocol: number, pieces: ReadonlyArray
   pieces.forEach((piece, index) => stream?.send(piece, undefined, last && index === pieces.length - 1))
   return stream
 }
-const connectTo = (stranger: Stranger, node: Member) =>
-  stranger.connections.connect({ node: node.nodeId, addresses: [addressOf(node.nodeId)] })
-const request = (body: string, change: Partial<Envelope.Request> = {}): Uint8Array =>
-  Buffer.concat([
-    Envelope.encodeRequest({
-      task: new TaskId(1, 2, 3, 4),
-      capability: Work.id,
-      deadlineMs: 5_000,
-      hops: 1,
-      receipt: false,
-      stream: false,
-      batches: false,
-      bytes: false,
-      raw: false,
-      budget: undefined,
-      trace: undefined,
-      ...change
-    }),
-    Buffer.from(body)
-  ])
 
 describe("a hostile peer", () => {
   test("garbage on every protocol at every stage harms nobody else", () => {
@@ -196,12 +176,12 @@ describe("a hostile peer", () => {
           throw new TypeError("a handler that throws")
         })
         const stranger = yield* mesh.stranger()
-        const connection = yield* connectTo(stranger, ada)
+        const connection = yield* meet(stranger, ada)
         const samples: ReadonlyArray<readonly [number, Uint8Array]> = [
-          [Protocol.CALL, request("1")],
-          [Protocol.CALL, request('"\\ud800"', { receipt: true, task: read(random.bytes(16), 0) })],
-          [Protocol.CALL, request("1", { capability: "work.stream@^1", stream: true, budget: 0 })],
-          [Protocol.CALL, request("[".repeat(5_000))],
+          [Protocol.CALL, requestMessage("1")],
+          [Protocol.CALL, requestMessage('"\\ud800"', { receipt: true, task: read(random.bytes(16), 0) })],
+          [Protocol.CALL, requestMessage("1", { capability: "work.stream@^1", stream: true, budget: 0 })],
+          [Protocol.CALL, requestMessage("[".repeat(5_000))],
           [Protocol.RECORDS, recordMessage(signed(stranger.identity, [Work]))],
           [Protocol.RECORDS, queryMessage(asked)],
           [Protocol.TOPICS, Uint8Array.of(1, 110, 101, 119, 115)]
@@ -291,8 +271,8 @@ describe("a hostile peer", () => {
         const endless = makeEndless()
         yield* ada.serve(Work, () => endless.run)
         const stranger = yield* mesh.stranger()
-        const connection = yield* connectTo(stranger, ada)
-        throwAt(connection, Protocol.CALL, [request("1")], true)
+        const connection = yield* meet(stranger, ada)
+        throwAt(connection, Protocol.CALL, [requestMessage("1")], true)
         yield* endless.began.wait
         connection.close("gone without a word")
         yield* endless.interrupted.wait
@@ -312,7 +292,7 @@ describe("a hostile peer", () => {
           const other = yield* mesh.stranger()
           yield* announce(other, ada, [big])
         }
-        const connection = yield* connectTo(stranger, ada)
+        const connection = yield* meet(stranger, ada)
         const codes: Array<ResetCode> = []
         const ended = { count: 0 }
         const queries = 200
@@ -335,7 +315,7 @@ describe("a hostile peer", () => {
         )
         // Others are answered meanwhile, and the stranger again afterwards.
         const bob = yield* mesh.node("bob", { alone: true })
-        yield* bob.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        yield* meet(bob, ada)
         expect((yield* bob.discover({ name: "work.big" }, { within: "2 seconds" })).length).toBe(40)
       })
     ))
@@ -346,7 +326,7 @@ describe("a hostile peer", () => {
         const mesh = makeMesh()
         const ada = yield* mesh.node("ada", { alone: true })
         const bob = yield* mesh.node("bob", { alone: true })
-        yield* bob.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        yield* meet(bob, ada)
         // Each capability served is a new record; ada takes twenty of them in a second.
         for (let n = 0; n < 50; n++) {
           yield* bob.serve(Capability.untyped(`work.n${n}`), () => Effect.succeed(n))
@@ -370,7 +350,7 @@ describe("a hostile peer", () => {
         const old = signed(stranger.identity, [Work])
         yield* announce(stranger, ada, [Capability.untyped("work.new")])
         const forged: AgentRecord.AgentRecord = { ...signed(stranger.identity, [Work]), name: "another" }
-        const connection = yield* connectTo(stranger, ada)
+        const connection = yield* meet(stranger, ada)
         const before = yield* ada.status
         for (const record of [signed(victim, [Work]), old, forged, ada.record()]) {
           throwAt(connection, Protocol.RECORDS, [recordMessage(record)], false)

@@ -12,11 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { addressOf, knows, makeMesh, type Member, reasonOf, run, until } from "./mesh.ts"
+import { addressOf, knows, makeMesh, meet, type Member, reasonOf, run, until } from "./mesh.ts"
+import { ignore } from "./wire.ts"
 
 const who = Capability.make("who", { version: "1.0.0", input: Schema.Json, output: Schema.String })
 
-const meet = (a: Member, b: Member) => a.connections.connect({ node: b.nodeId, addresses: [addressOf(b.nodeId)] })
 /** Publishes until somebody takes it: a subscription is heard a moment after it began. */
 const reach = (node: Member, topic: string, count: number) =>
   until(
@@ -111,7 +111,7 @@ describe("topics", () => {
         let open = 0
         yield* publisher.handle(Protocol.TOPICS, () => {
           open += 1
-          return { onMessage: () => {}, onWritable: () => {}, onClosed: () => void (open -= 1) }
+          return { ...ignore, onClosed: () => void (open -= 1) }
         })
         const dial = transport.dial(addressOf(ada.nodeId), ada.nodeId)
         const first = yield* dial
@@ -157,7 +157,7 @@ describe("topics", () => {
         const mesh = makeMesh()
         const ada = yield* mesh.node("ada", { guardrails: { topics: { perPeer: 2, pending: 4 } } })
         const peer = yield* mesh.stranger()
-        const connection = yield* peer.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        const connection = yield* meet(peer, ada)
         const closed: Array<ResetCode> = []
         const messages: Array<string> = []
         const handler: StreamHandler = {
@@ -215,13 +215,9 @@ describe("topics", () => {
         const ada = yield* mesh.node("ada")
         const bob = yield* mesh.node("bob")
         const peer = yield* mesh.stranger()
-        const connection = yield* peer.connections.connect({ node: ada.nodeId, addresses: [addressOf(ada.nodeId)] })
+        const connection = yield* meet(peer, ada)
         yield* meet(ada, bob)
-        const stream = connection.open(Protocol.TOPICS, {
-          onMessage: () => {},
-          onWritable: () => {},
-          onClosed: () => {}
-        })
+        const stream = connection.open(Protocol.TOPICS, ignore)
         stream?.pause()
         stream?.send(Uint8Array.of(1, 97), undefined, false)
         const last = yield* Effect.forkChild(
@@ -244,16 +240,19 @@ describe("topics", () => {
 })
 
 describe("topics that are broadcast", () => {
+  const broadcasting = Effect.fnUntraced(function* () {
+    const mesh = makeMesh()
+    const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
+    const ada = yield* mesh.node("ada", { broadcast })
+    return { mesh, broadcast, ada, bob: yield* mesh.node("bob", { broadcast }) }
+  })
   const listen = (node: Member, topic: string, count: number) =>
     Effect.forkChild(Stream.runCollect(Stream.take(node.subscribe(topic), count)), { startImmediately: true })
 
   test("reach nodes that are no neighbours, once each", () =>
     run(
       Effect.gen(function* () {
-        const mesh = makeMesh()
-        const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
-        const ada = yield* mesh.node("ada", { broadcast })
-        const bob = yield* mesh.node("bob", { broadcast })
+        const { ada, bob, broadcast, mesh } = yield* broadcasting()
         const eve = yield* mesh.node("eve", { broadcast })
         // A stream beside the broadcast would bring the same again.
         yield* meet(ada, bob)
@@ -285,10 +284,7 @@ describe("topics that are broadcast", () => {
   test("leave no stream open between two that broadcast", () =>
     run(
       Effect.gen(function* () {
-        const mesh = makeMesh()
-        const broadcast = BroadcastMemory.make(BroadcastMemory.makeBoard())
-        const ada = yield* mesh.node("ada", { broadcast })
-        const bob = yield* mesh.node("bob", { broadcast })
+        const { ada, bob } = yield* broadcasting()
         const connection = yield* meet(ada, bob)
         // Each tells the other its record, on a stream that stays.
         const announcing = 2

@@ -83,6 +83,16 @@ export const makeMesh = () => {
   }
 }
 
+/** Two nodes: the one who serves, with these guardrails, and the one who asks. */
+export const pair = Effect.fnUntraced(function* (guardrails: Partial<Guardrails.Settings> = {}) {
+  const mesh = makeMesh()
+  return { mesh, ada: yield* mesh.node("ada", { guardrails }), bob: yield* mesh.node("bob") }
+})
+
+/** Connects a node or a stranger to a node. */
+export const meet = (one: Pick<Member, "connections">, other: Member) =>
+  one.connections.connect({ node: other.nodeId, addresses: [addressOf(other.nodeId)] })
+
 /** Runs a test's effect with a scope of its own. */
 export const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
   Effect.runPromise(Effect.scoped(effect))
