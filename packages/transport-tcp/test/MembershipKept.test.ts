@@ -64,6 +64,22 @@ describe("a peer that acts for a member", () => {
     await until("both connections are over", () => [first, second].every((each) => each.state() === "closed"))
   })
 
+  test("shows a delegation that was renewed from its next handshake on", async () => {
+    const network = makeNetwork()
+    const a = await member(network)
+    const owner = network.members()
+    const identity = Identity.generate()
+    const actsUntil = (expiresAt: number) =>
+      MemberCertificate.delegate(owner.identity, owner.members.certificate, { node: identity.nodeId, expiresAt })
+    const members = new Network.Members({ ...network.of, certificate: actsUntil(Date.now() - 1) })
+    const node = await start({ members }, identity)
+    ends.push(node.stop)
+    const refused: unknown = await node.dial(a.address).catch((error: unknown) => error)
+    expect(String(refused instanceof Error ? refused.message : refused)).toContain("the delegation ended")
+    members.renew(actsUntil(Date.now() + 60_000))
+    expect(await call(await node.dial(a.address), "hello")).toBe("hello")
+  })
+
   test("has nothing of a connection that it drains, once its member is out", async () => {
     const network = makeNetwork()
     const a = await member(network)
