@@ -85,7 +85,8 @@ export class Engine<State = unknown> {
   readonly #book = new AddressBook()
   readonly #believed = new Believed()
   readonly #ordering: Ordering
-  readonly #topics = new Map<string, Set<(heard: Heard) => void>>()
+  /** Who listens to each topic, and since when, in ms since 1970. */
+  readonly #topics = new Map<string, { readonly since: number; readonly hears: Set<(heard: Heard) => void> }>()
   /** What this node has published on each topic: since when, and the next number. */
   readonly #counts = new Map<string, { readonly epoch: number; readonly next: number }>()
   readonly #rates = new Rates()
@@ -192,11 +193,12 @@ export class Engine<State = unknown> {
   /** Hears a topic, until what it gives is called. */
   subscribe(topic: string, hear: (heard: Heard) => void): () => void {
     const own = (heard: Heard): void => hear(heard)
-    const all = this.#topics.get(topic) ?? new Set()
-    this.#topics.set(topic, all.add(own))
+    const all = this.#topics.get(topic) ?? { since: Date.now(), hears: new Set() }
+    this.#topics.set(topic, all)
+    all.hears.add(own)
     return () => {
-      all.delete(own)
-      if (all.size > 0 || this.#topics.get(topic) !== all) return
+      all.hears.delete(own)
+      if (all.hears.size > 0 || this.#topics.get(topic) !== all) return
       this.#topics.delete(topic)
       this.#ordering.forget(topic)
     }
@@ -218,7 +220,7 @@ export class Engine<State = unknown> {
   }
 
   #tell(heard: Heard): void {
-    for (const hear of [...(this.#topics.get(heard.topic) ?? [])]) hear(heard)
+    for (const hear of [...(this.#topics.get(heard.topic)?.hears ?? [])]) hear(heard)
   }
 
   // --- records
@@ -418,7 +420,8 @@ export class Engine<State = unknown> {
   /** Takes in what was believed. */
   #take(read: Payload.Read): void {
     if (read._tag === "Record") return this.#learn(read.record)
-    if (this.#topics.has(read.envelope.topic)) this.#ordering.take(read.envelope, performance.now())
+    const listened = this.#topics.get(read.envelope.topic)
+    if (listened !== undefined) this.#ordering.take(read.envelope, performance.now(), listened.since)
   }
 
   /** Has anti-entropy hold what was believed; `from` tells who brought it that way, and then it is offered to neighbours. */

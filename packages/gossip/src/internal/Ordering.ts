@@ -3,16 +3,20 @@
  * however they come.
  *
  * A message that is early waits for those before it, at most `GAP_MS`; then what has not come is passed over, since it may
- * never come. The first one that is heard of a publisher waits `SETTLE_MS` for earlier ones that it may have overtaken,
- * unless it is the publisher's first. An older epoch than one heard, and a number that has been passed, say nothing any more.
+ * never come. Of a publisher that began after its listener all is waited for; of one that was there before, the first that is heard
+ * waits `SETTLE_MS` for those that it may have overtaken. An older epoch than one heard, and a number that has been passed, say
+ * nothing any more.
  */
 import type { Heard } from "@parley/core/Broadcast"
 import type { Envelope } from "../Envelope.ts"
 
 /** How long a gap holds up what came after it, in ms: a message lost on the way is asked for again within seconds. */
 export const GAP_MS = 5_000
-/** How long the first message heard of a publisher waits for those it may have overtaken, in ms. */
-export const SETTLE_MS = 300
+/**
+ * How long the first message heard of a publisher waits for those it may have overtaken, in ms: one that the tree missed
+ * (Plumtree's `missingMs`, a quarter more at most) and the first who was asked did not send (`graftMs`).
+ */
+export const SETTLE_MS = 1_000
 /** Publishers and topics whose place is remembered; past it the one longest silent is forgotten. */
 export const MAX_SEQUENCES = 16_384
 /** Messages of one publisher on one topic that wait for an earlier one; past it the gap is passed over at once. */
@@ -22,7 +26,7 @@ export const MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 interface Sequence {
   epoch: number
-  /** The number that is handed on next; undefined before the first. */
+  /** The number that is handed on next; undefined until one is heard of a publisher that was there before. */
   next: number | undefined
   /** When the oldest gap is passed over. */
   dueAt: number
@@ -49,15 +53,15 @@ export class Ordering {
     return this.#bytes
   }
 
-  /** Takes a message of a topic that somebody listens to. */
-  take(envelope: Envelope, now: number): void {
+  /** Takes a message of a topic to which somebody listens `since` then, in ms since 1970. */
+  take(envelope: Envelope, now: number, since: number): void {
     const { epoch, seq } = envelope
-    const sequence = this.#of(envelope)
+    const sequence = this.#of(envelope, since)
     if (epoch < sequence.epoch) return
     if (epoch > sequence.epoch) {
       this.#passOver(sequence, Number.POSITIVE_INFINITY)
       sequence.epoch = epoch
-      sequence.next = undefined
+      sequence.next = 0
     }
     const { next } = sequence
     if (next === undefined ? seq === 0 : seq === next) {
@@ -93,11 +97,16 @@ export class Ordering {
     this.#sequences.delete(key)
   }
 
-  #of({ epoch, publisher, topic }: Envelope): Sequence {
+  #of({ epoch, publisher, topic }: Envelope, since: number): Sequence {
     const key = publisher + topic
     const known = this.#sequences.get(key)
     this.#sequences.delete(key)
-    const sequence = known ?? { epoch, next: undefined, dueAt: 0, waiting: new Map<number, Envelope>() }
+    const sequence: Sequence = known ?? {
+      epoch,
+      next: epoch >= since ? 0 : undefined,
+      dueAt: 0,
+      waiting: new Map<number, Envelope>()
+    }
     this.#sequences.set(key, sequence)
     if (this.#sequences.size > MAX_SEQUENCES) {
       const oldest = this.#sequences.entries().next()
