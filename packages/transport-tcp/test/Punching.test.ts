@@ -10,13 +10,13 @@ import * as Scope from "effect/Scope"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
-import type { Connection, ResetCode, Stream } from "@parley/core/Transport"
+import { type Connection, ResetCode, type Stream } from "@parley/core/Transport"
 import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 import * as NatType from "@parley/transport-tcp/NatType"
 import * as Punch from "@parley/transport-tcp/Punch"
 import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
-import { MAX_TOKENS_PER_PEER } from "../src/internal/Observer.ts"
+import { MAX_TOKENS, MAX_TOKENS_PER_PEER } from "../src/internal/Observer.ts"
 import * as Wire from "../src/internal/PunchWire.ts"
 import { RelayServer } from "../src/internal/RelayServer.ts"
 import { empty, until } from "./nodes.ts"
@@ -253,6 +253,44 @@ describe("somebody who means no good", () => {
       await seenClosed(Wire.shown(sight.token), Uint8Array.of(1, 2, 3))
       await until("the token's owner is told", () => asked.some(({ got }) => got.length === 2))
       expect(asked.flatMap(({ got }) => got.map((each) => Wire.readSight(each)?._tag)).includes("Theirs")).toBe(false)
+    }))
+
+  test("takes no token from somebody at another address, however many keys it has", () =>
+    inWorld({ punch: false }, async ({ node, tracker }) => {
+      const port = Number(tracker.addresses()[0]!.split(":").at(-1))
+      // Who comes through this one comes from another address.
+      const elsewhere = createServer((socket) => {
+        const on = connect({ host: "127.0.0.1", port, localAddress: "127.0.0.2" })
+        for (const [from, to] of [[socket, on] as const, [on, socket] as const])
+          from
+            .on("error", () => {})
+            .on("close", () => to.destroy())
+            .pipe(to)
+      })
+      await new Promise<void>((resolve) => elsewhere.listen(0, "127.0.0.1", () => resolve()))
+      const ask = async (addresses: ReadonlyArray<string>, count: number) => {
+        const asking = await node({ listen: false })
+        const direct = await Effect.runPromise(asking.connect({ node: tracker.nodeId, addresses }))
+        const asked = Array.from({ length: count }, () => open(direct, Protocol.PUNCH))
+        for (const { stream } of asked) stream.send(Wire.observe(undefined), undefined, false)
+        await until("tokens, or refusals", () => asked.every(({ got, reset }) => got.length > 0 || reset !== undefined))
+        return asked
+      }
+      try {
+        const way = [`tcp://127.0.0.1:${(elsewhere.address() as { port: number }).port}`]
+        const honest = await ask(way, 1)
+        const greedy: Array<ReturnType<typeof open>> = []
+        for (let keys = 0; keys <= MAX_TOKENS / MAX_TOKENS_PER_PEER; keys++)
+          greedy.push(...(await ask(tracker.addresses(), MAX_TOKENS_PER_PEER)))
+        const later = await ask(way, MAX_TOKENS_PER_PEER)
+        for (const { got, reset } of [...honest, ...later]) expect([got.length, reset]).toEqual([1, undefined])
+        const standing = (): number => greedy.filter(({ reset }) => reset === undefined).length
+        await until("the greedy one's oldest are given up", () => standing() <= MAX_TOKENS - later.length - 1)
+        expect(greedy[0]!.reset).toBe(ResetCode.Overloaded)
+        expect(greedy.at(-1)!.reset).toBe(undefined)
+      } finally {
+        elsewhere.close()
+      }
     }))
 })
 

@@ -8,14 +8,17 @@ import type { Socket } from "node:net"
 import type { NodeId } from "@parley/core/NodeId"
 import { ResetCode } from "@parley/core/Transport"
 import type { Address, Connection, Stream, StreamHandler } from "@parley/core/Transport"
+import { acceptDefaults } from "../Limits.ts"
 import * as Addresses from "./Addresses.ts"
+import { Admission } from "./Admission.ts"
 import * as Wire from "./PunchWire.ts"
 import type { SocketLink } from "./SocketLink.ts"
 
 /** How long a token is good for, and what came with it is kept open. */
 export const TOKEN_MS = 15_000
-/** Tokens out at once, and of one peer. */
+/** Tokens out at once: where all are, the network address that has most of them gives its oldest one up, as keys cost nothing. */
 export const MAX_TOKENS = 1_024
+/** Tokens of one peer. */
 export const MAX_TOKENS_PER_PEER = 8
 /** Connections that one token is good for: one of each family, and one that was lost. */
 export const MAX_USES = 3
@@ -29,9 +32,23 @@ interface Watch {
   readonly end: () => void
 }
 
+const boundless = Number.POSITIVE_INFINITY
+
 export class Observer {
   readonly #addresses: () => ReadonlyArray<Address>
   readonly #tokens = new Map<string, Watch>()
+  readonly #byPeer = new Map<NodeId, Set<Watch>>()
+  readonly #admission = new Admission(
+    {
+      ...acceptDefaults,
+      maxPendingHandshakes: MAX_TOKENS,
+      maxPendingPerAddress: boundless,
+      maxConnectionsPerAddress: boundless,
+      maxConnections: boundless,
+      handshakesAtOnce: boundless
+    },
+    true
+  )
 
   /** `addresses`: where this node listens. */
   constructor(addresses: () => ReadonlyArray<Address>) {
@@ -51,9 +68,17 @@ export class Observer {
       return undefined
     }
     const { peer } = connection
-    let own = 0
-    for (const watch of this.#tokens.values()) if (watch.peer === peer) own++
-    if (own >= MAX_TOKENS_PER_PEER || this.#tokens.size >= MAX_TOKENS) {
+    const own = this.#byPeer.get(peer) ?? new Set()
+    const from = Addresses.parse(connection.address)?.host ?? connection.address
+    const giveUp = (code: ResetCode): void => {
+      end()
+      stream.reset(code)
+    }
+    const guest =
+      own.size < MAX_TOKENS_PER_PEER
+        ? this.#admission.admit(from, performance.now(), () => giveUp(ResetCode.Overloaded))
+        : undefined
+    if (guest === undefined || !("left" in guest)) {
       stream.reset(ResetCode.Overloaded)
       return undefined
     }
@@ -62,26 +87,23 @@ export class Observer {
     const end = (): void => {
       if (!this.#tokens.delete(key)) return
       clearTimeout(timer)
+      guest.left()
+      own.delete(watch)
+      if (own.size === 0) this.#byPeer.delete(peer)
       for (const link of watch.sockets) link.destroy()
     }
     const watch: Watch = { peer, wants, stream, sockets: [], endpoints: [], end }
-    const timer = setTimeout(() => {
-      end()
-      stream.reset(ResetCode.Cancelled)
-    }, TOKEN_MS)
+    const timer = setTimeout(() => giveUp(ResetCode.Cancelled), TOKEN_MS)
     timer.unref()
     this.#tokens.set(key, watch)
+    this.#byPeer.set(peer, own.add(watch))
     const at = this.#addresses().flatMap((address) => Addresses.parse(address) ?? [])
     stream.send(Wire.token(bytes, at), undefined, false)
     // What the other one of the pair has shown already.
-    for (const other of this.#tokens.values())
-      if (areOne(watch, other))
-        for (const endpoint of other.endpoints) stream.send(Wire.theirs(endpoint), undefined, false)
+    for (const other of this.#paired(watch))
+      for (const endpoint of other.endpoints) stream.send(Wire.theirs(endpoint), undefined, false)
     return {
-      onMessage: () => {
-        end()
-        stream.reset(ResetCode.Malformed)
-      },
+      onMessage: () => giveUp(ResetCode.Malformed),
       onWritable: () => {},
       onClosed: end
     }
@@ -112,6 +134,12 @@ export class Observer {
     for (const watch of [...this.#tokens.values()]) watch.end()
   }
 
+  /** Those of the peer that this one names, and that name it. */
+  #paired(watch: Watch): ReadonlyArray<Watch> {
+    const named = watch.wants === null ? undefined : this.#byPeer.get(watch.wants)
+    return named === undefined ? [] : [...named].filter((other) => other.wants === watch.peer && other !== watch)
+  }
+
   #saw(link: SocketLink, socket: Socket, chunk: Uint8Array): boolean {
     const watch = chunk.length === Wire.TOKEN_BYTES ? this.#tokens.get(keyOf(chunk)) : undefined
     if (watch === undefined) return false
@@ -125,12 +153,9 @@ export class Observer {
     if (!Wire.isEndpoint(endpoint)) return true
     watch.endpoints.push(endpoint)
     watch.stream.send(Wire.seen(endpoint), undefined, false)
-    for (const other of this.#tokens.values())
-      if (areOne(watch, other)) other.stream.send(Wire.theirs(endpoint), undefined, false)
+    for (const other of this.#paired(watch)) other.stream.send(Wire.theirs(endpoint), undefined, false)
     return true
   }
 }
 
 const keyOf = (token: Uint8Array): string => Buffer.from(token).toString("latin1")
-/** Each names the other. */
-const areOne = (a: Watch, b: Watch): boolean => a.wants === b.peer && b.wants === a.peer && a !== b
