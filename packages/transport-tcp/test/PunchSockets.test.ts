@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test"
 import { createServer, type AddressInfo, type Socket } from "node:net"
 import { until } from "../../../test-support/Until.ts"
-import { PunchSockets } from "../src/internal/PunchSockets.ts"
+import { freePort } from "../src/internal/Observation.ts"
+import { PunchSockets, ROUND_MS } from "../src/internal/PunchSockets.ts"
 
 const listen = (onSocket: (socket: Socket) => void): Promise<ReturnType<typeof createServer>> =>
   new Promise((resolve) => {
@@ -19,12 +20,9 @@ test("a connection that the other end's machine takes back is dialled again", as
     if (++came === 1) socket.resetAndDestroy()
     else socket.write("here")
   })
-  const free = await listen(() => undefined)
-  const port = portOf(free)
-  await new Promise((resolve) => free.close(resolve))
   const heard: Array<string> = []
   const punch = new PunchSockets({
-    port,
+    port: await freePort(),
     rttMs: 1,
     targets: [{ host: "127.0.0.1", port: portOf(peer) }],
     listening: [],
@@ -40,6 +38,34 @@ test("a connection that the other end's machine takes back is dialled again", as
   } finally {
     punch.close()
     for (const socket of taken) socket.destroy()
+    peer.close()
+  }
+})
+
+test("one that takes nothing is dialled again after pauses that double", async () => {
+  const cameAt: Array<number> = []
+  const peer = await listen((socket) => {
+    socket.on("error", () => undefined)
+    cameAt.push(performance.now())
+    socket.resetAndDestroy()
+  })
+  const punch = new PunchSockets({
+    port: await freePort(),
+    rttMs: 1_000,
+    targets: [{ host: "127.0.0.1", port: portOf(peer) }],
+    listening: [],
+    onSocket: () => undefined,
+    onReached: () => undefined
+  })
+  try {
+    await until("it is dialled four times", () => cameAt.length >= 4, { diagnose: () => cameAt })
+    for (let dial = 1; dial < 4; dial++) {
+      const pause = cameAt[dial]! - cameAt[dial - 1]!
+      // Half of each is at random; timers may fire a moment early.
+      expect(pause).toBeGreaterThan((ROUND_MS / 2) * 2 ** (dial - 1) - 5)
+    }
+  } finally {
+    punch.close()
     peer.close()
   }
 })

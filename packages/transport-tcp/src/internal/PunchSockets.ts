@@ -13,9 +13,9 @@ import type { HostPort } from "./Addresses.ts"
 const LISTEN_AFTER_MS = 15
 /**
  * From one round to the next, where somebody refused: its end may have come to it a moment later. At random between half of it
- * and all, so that two ends do not go on refusing each other in step.
+ * and all, so that two ends do not go on refusing each other in step; doubles, so that one that only refuses is dialled a few times.
  */
-const ROUND_MS = 120
+export const ROUND_MS = 120
 /** Beside two round trips, how long a packet may go unanswered until it is sent anew: TCP would wait for a second. Doubles. */
 const AGAIN_MS = 250
 /** IPv4 begins so much after IPv6 where both ends have both (RFC 8305, 5). */
@@ -48,6 +48,8 @@ export class PunchSockets {
   readonly #dialling = new Set<Socket>()
   /** Of those, such as the port dials with, and where. */
   readonly #silent = new Map<Socket, HostPort>()
+  /** Longest pause before a target that refuses is dialled again. */
+  readonly #pauses = new Map<HostPort, number>()
   #server: Server | undefined
   #taken = 0
   #over = false
@@ -105,8 +107,10 @@ export class PunchSockets {
     for (const target of targets)
       this.#connect(target, this.#terms.port, onSocket, (code) => {
         // Silence goes on by itself, and where no way leads, none will be made.
-        if (code !== undefined && passing.has(code))
-          this.#after(ROUND_MS * (0.5 + Math.random() / 2), () => this.#round([target]))
+        if (code === undefined || !passing.has(code)) return
+        const pause = this.#pauses.get(target) ?? ROUND_MS
+        this.#pauses.set(target, 2 * pause)
+        this.#after(pause * (0.5 + Math.random() / 2), () => this.#round([target]))
       })
     this.#after(LISTEN_AFTER_MS, () => this.#listen("::"))
   }
