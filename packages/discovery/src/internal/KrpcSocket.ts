@@ -6,7 +6,7 @@
  * table by that; who answers us does. What goes out passes the perimeter, whoever told of the host.
  */
 import { Buffer } from "node:buffer"
-import { createHash, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import * as dgram from "node:dgram"
 import * as dns from "node:dns"
 import { EventEmitter } from "node:events"
@@ -15,6 +15,7 @@ import { networkInterfaces } from "node:os"
 import type { Rules } from "@parley/core/Perimeter"
 import { Announcers } from "./Announcers.ts"
 import * as Bencode from "./Bencode.ts"
+import { ItemShares } from "./ItemShares.ts"
 import * as Message from "./KrpcMessage.ts"
 import type { PacketSeal } from "./PacketSeal.ts"
 import { TokenBucket } from "./TokenBucket.ts"
@@ -29,10 +30,6 @@ export const QUERIES_OF_HOST = { perSecond: 50, atOnce: 200 }
 export const PACKETS = { perSecond: 5_000, atOnce: 10_000 }
 /** Hosts that are counted at once; past it, those that have been quiet are forgotten, and then all. */
 export const MAX_HOSTS = 10_000
-/** Distinct items that one host may have stored here, within their time. */
-export const MAX_ITEMS_OF_HOST = 256
-/** How long a stored item is kept without being renewed, in milliseconds: 2 h, as BEP 44 says. */
-export const ITEM_MS = 7_200_000
 /** Nodes whose opinion of where we are is kept; most of them decide. */
 const MAX_WITNESSES = 8
 
@@ -70,13 +67,6 @@ const ownHosts = (): ReadonlySet<string> =>
     )
   )
 
-/** Tells items of a host apart, in few bytes. */
-const itemName = ({ k, salt, v }: Message.Arguments): string =>
-  createHash("sha1")
-    .update(k ?? v ?? "")
-    .update(salt ?? "")
-    .digest("latin1")
-
 export class KrpcSocket extends EventEmitter {
   readonly announcers = new Announcers()
   /** What this node has announced itself; Latin-1. */
@@ -93,7 +83,7 @@ export class KrpcSocket extends EventEmitter {
   readonly #socket = dgram.createSocket("udp4")
   readonly #pending = new Map<string, Pending>()
   readonly #buckets = new Map<string, TokenBucket>()
-  readonly #items = new Map<string, Map<string, number>>()
+  readonly #shares = new ItemShares()
   readonly #witnesses = new Map<string, boolean>()
   readonly #all = new TokenBucket(PACKETS.perSecond, PACKETS.atOnce, Date.now())
   #own: ReadonlySet<string> = new Set()
@@ -207,14 +197,7 @@ export class KrpcSocket extends EventEmitter {
   /** To be called when the library is about to store an item, while it handles the query: the token was good, the host's share counts. */
   stored(): void {
     if (this.#asking === undefined) return
-    const { a, source } = this.#asking
-    const items = this.#items.get(source) ?? new Map<string, number>()
-    items.set(itemName(a), Date.now() + ITEM_MS)
-    this.#items.delete(source)
-    this.#items.set(source, items)
-    if (this.#items.size <= MAX_HOSTS) return
-    const oldest = this.#items.keys().next()
-    if (oldest.done !== true) this.#items.delete(oldest.value)
+    this.#shares.add(this.#asking.a, this.#asking.source, Date.now())
   }
 
   destroy(done: () => void = nobody): void {
@@ -298,7 +281,7 @@ export class KrpcSocket extends EventEmitter {
     const peer: Message.Peer = { address: host, host, port }
     const source = this.#source(host, port)
     if (!this.#mayAsk(source, now)) return void this.dropped.tooMany++
-    if (query.q === "put" && !this.#mayStore(query.a, source, now)) {
+    if (query.q === "put" && !this.#shares.allows(query.a, source, now)) {
       this.dropped.tooMany++
       return this.error(peer, query, [202, "too many items of your address"])
     }
@@ -320,12 +303,5 @@ export class KrpcSocket extends EventEmitter {
       this.#buckets.set(source, bucket)
     }
     return bucket.take(now)
-  }
-
-  #mayStore(a: Message.Arguments, source: string, now: number): boolean {
-    const items = this.#items.get(source)
-    if (items === undefined || items.size < MAX_ITEMS_OF_HOST || items.has(itemName(a))) return true
-    for (const [other, until] of items) if (until <= now) items.delete(other)
-    return items.size < MAX_ITEMS_OF_HOST
   }
 }
