@@ -6,6 +6,7 @@ import { Helping } from "./Helping.ts"
 import { Members } from "./Members.ts"
 import { Outbox } from "./Outbox.ts"
 import { Own } from "./Own.ts"
+import { type Probe, Probes } from "./Probes.ts"
 import { Random } from "./Random.ts"
 import { keyOf, orderOf, versionOf } from "./Statements.ts"
 import type { Suspicion } from "./Suspicion.ts"
@@ -17,17 +18,6 @@ import * as Times from "../SwimTimes.ts"
 type Action = MachineAction<Message, Timer, Told>
 type Event = MachineEvent<Message, Timer, Command>
 
-/** A question on its way. */
-interface Probe {
-  readonly seq: number
-  readonly isStranger: boolean
-  /** Who was asked to ask; undefined while only the subject was. */
-  helpers: Set<string> | undefined
-  /** Helpers who did not reach it. */
-  failed: number
-  due: number
-}
-
 const nothing: ReadonlyArray<never> = []
 
 export class Detector {
@@ -37,7 +27,7 @@ export class Detector {
   readonly #members: Members
   readonly #suspicions = new Suspicions()
   readonly #watched: Watches
-  readonly #probes = new Map<string, Probe>()
+  readonly #probes = new Probes()
   readonly #helping = new Helping()
   /** Peers that this node found silent itself, and when. */
   readonly #evidence = new Map<string, number>()
@@ -157,11 +147,11 @@ export class Detector {
         const probe = this.#probes.get(message.subject)
         if (probe === undefined || probe.seq !== message.seq || !probe.helpers?.delete(from)) return
         if (message.reached) {
-          this.#probes.delete(message.subject)
+          this.#probes.end(message.subject)
           return this.#watched.seen(message.subject, this.#now)
         }
         probe.failed += 1
-        if (probe.helpers.size === 0) this.#failed(message.subject, probe)
+        if (probe.helpers.size === 0) this.#failed(probe)
       }
     }
   }
@@ -170,9 +160,8 @@ export class Detector {
   #heard(peer: string): void {
     this.#watched.seen(peer, this.#now)
     this.#evidence.delete(peer)
-    const probe = this.#probes.get(peer)
+    const probe = this.#probes.end(peer)
     if (probe !== undefined) {
-      this.#probes.delete(peer)
       this.#feel(-1)
       if (probe.isStranger && !this.#suspicions.has(peer)) this.#tell({ _tag: "Met", peer, returned: false })
     }
@@ -189,10 +178,10 @@ export class Detector {
     if (this.#helped(peer, false)) this.#silent(peer)
     const probe = this.#probes.get(peer)
     if (probe !== undefined) {
-      if (probe.helpers === undefined) this.#askHelpers(peer, probe)
+      if (probe.helpers === undefined) this.#askHelpers(probe)
       return
     }
-    if (this.#watched.has(peer) && !this.#suspicions.has(peer)) this.#askHelpers(peer, this.#probe(peer, false))
+    if (this.#watched.has(peer) && !this.#suspicions.has(peer)) this.#askHelpers(this.#probe(peer, false))
   }
 
   /** `synced`: it came by anti-entropy, which waits for what becomes of it. */
@@ -218,7 +207,7 @@ export class Detector {
     const suspicion = this.#suspicions.get(subject)
     if (suspicion !== undefined) this.#acquit(suspicion)
     if (alive.left) {
-      this.#probes.delete(subject)
+      this.#probes.end(subject)
       this.#members.end(subject, this.#now)
       if (known?.left !== true) this.#tell({ _tag: "MemberLeft", peer: subject })
     } else if (known === undefined || known.left || suspicion !== undefined)
@@ -305,14 +294,7 @@ export class Detector {
 
   #probe(peer: string, isStranger: boolean): Probe {
     const ms = isStranger ? Times.STRANGER_ACK_MS : Times.ACK_MS
-    const probe: Probe = {
-      seq: ++this.#seq,
-      isStranger,
-      helpers: undefined,
-      failed: 0,
-      due: this.#now + this.#scaled(ms)
-    }
-    this.#probes.set(peer, probe)
+    const probe = this.#probes.add(peer, ++this.#seq, isStranger, this.#now + this.#scaled(ms))
     this.#ping(peer, probe.seq)
     return probe
   }
@@ -323,7 +305,8 @@ export class Detector {
     this.#send(peer, { _tag: "Ping", seq, about: suspicion === undefined ? nothing : [suspicion.first] })
   }
 
-  #askHelpers(peer: string, probe: Probe): void {
+  #askHelpers(probe: Probe): void {
+    const { peer } = probe
     const beside = [...this.#watched.peers()].filter((other) => other !== peer && !this.#suspicions.has(other))
     const helpers = new Set(this.#random.sample(beside, Times.HELPERS))
     probe.helpers = helpers
@@ -332,8 +315,9 @@ export class Detector {
   }
 
   /** Neither it nor those who were asked to ask have an answer. */
-  #failed(peer: string, probe: Probe): void {
-    this.#probes.delete(peer)
+  #failed(probe: Probe): void {
+    const { peer } = probe
+    this.#probes.end(peer)
     const silent = probe.helpers?.size ?? 0
     // Helpers that say nothing either speak against this node; none at all say nothing for it.
     this.#feel(silent > 0 ? silent : probe.failed === 0 ? 1 : 0)
@@ -370,10 +354,9 @@ export class Detector {
         const canAsk = (peer: string): boolean => !this.#probes.has(peer) && this.status(peer) !== "dead"
         for (const peer of this.#watched.due(now, canAsk)) this.#probe(peer, false)
       }
-      for (const [peer, probe] of this.#probes) {
-        if (now < probe.due) continue
-        if (probe.helpers === undefined) this.#askHelpers(peer, probe)
-        else this.#failed(peer, probe)
+      for (const probe of this.#probes.silent(now)) {
+        if (probe.helpers === undefined) this.#askHelpers(probe)
+        else this.#failed(probe)
       }
       for (const subject of this.#helping.silent(now)) {
         this.#helped(subject, false)
@@ -401,7 +384,7 @@ export class Detector {
       return false
     }
     for (const { subject } of this.#suspicions.judge(this.#now, isDead)) {
-      this.#probes.delete(subject)
+      this.#probes.end(subject)
       this.#members.end(subject, this.#now)
       this.#tell({ _tag: "MemberDown", peer: subject })
     }
@@ -444,7 +427,7 @@ export class Detector {
     this.#feel(Math.ceil((this.#now - this.#armedAt) / 1_000))
     this.#armedAt = Number.POSITIVE_INFINITY
     this.#evidence.clear()
-    for (const probe of this.#probes.values()) probe.due = Math.max(probe.due, grace)
+    this.#probes.postpone(grace)
     this.#helping.postpone(grace)
     this.#suspicions.postpone(grace)
   }
@@ -488,9 +471,14 @@ export class Detector {
   #arm(): void {
     let next = Math.min(this.#outbox.dueAt, this.#guests.dueAt, this.#suspicions.dueAt, this.#own.refuteAt)
     if (!this.#own.hasLeft) {
-      next = Math.min(next, this.#strangerAt, this.#retryAt, this.#watched.dueAt)
-      for (const { due } of this.#probes.values()) next = Math.min(next, due)
-      next = Math.min(next, this.#helping.dueAt)
+      next = Math.min(
+        next,
+        this.#strangerAt,
+        this.#retryAt,
+        this.#watched.dueAt,
+        this.#probes.dueAt,
+        this.#helping.dueAt
+      )
     }
     // A timer rounds up to whole ms: one that comes within the next serves.
     if (next > this.#armedAt - 1 || next === Number.POSITIVE_INFINITY) return
