@@ -1,12 +1,12 @@
 /** Verifies: nobody goes on with a task that is not his, and whoever breaks connections on purpose gains nothing by it. */
 import { describe, expect, test } from "bun:test"
 import * as Protocol from "@parley/core/Protocol"
-import { ResetCode } from "@parley/core/Transport"
+import { type Connection, ResetCode, type Stream as PeerStream } from "@parley/core/Transport"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Envelope from "../src/internal/Envelope.ts"
 import { TaskId } from "../src/internal/TaskId.ts"
-import { meet, run, until } from "./mesh.ts"
+import { addressOf, meet, reasonOf, run, until } from "./mesh.ts"
 import { Count, resumingPair, Work } from "./resuming.ts"
 import { ignore, read, requestMessage, requestOf } from "./wire.ts"
 
@@ -135,4 +135,42 @@ describe("whoever asks to go on with a task", () => {
         expect((yield* ada.status).serving[0]).toMatchObject({ running: 0, waiting: 0, done: 1 })
       })
     ))
+})
+
+describe("an agent that breaks its connections", () => {
+  const accepts = (stream: PeerStream) => stream.send(Envelope.encodeAccepted(1, 0), undefined, false)
+  const forgets = (stream: PeerStream) =>
+    stream.send(Envelope.heads.rejected, '{"code":"UnknownTask","detail":"never heard of it"}', true)
+
+  for (const [what, answers] of [
+    ["says that it goes on", { request: accepts, resume: accepts }],
+    ["says that it never had the task", { request: () => {}, resume: forgets }]
+  ] as const) {
+    test(`is dialled ever more seldom when it ${what}`, () =>
+      run(
+        Effect.gen(function* () {
+          const { bob, mesh } = yield* resumingPair()
+          const agent = yield* mesh.stranger()
+          let dials = 0
+          let last: Connection | undefined
+          yield* agent.connections.handle(Protocol.CALL, (connection, stream) => ({
+            ...ignore,
+            onMessage: (message) => {
+              if (connection !== last) dials += 1
+              last = connection
+              const isResume = message[0] === Envelope.Kind.Resume
+              if (isResume) answers.resume(stream)
+              else answers.request(stream)
+              // What it says arrives before the connection breaks.
+              if (!isResume || answers.resume === accepts) setImmediate(() => connection.close("on purpose"))
+            }
+          }))
+          const reason = yield* reasonOf(bob.call(Work, 1, { to: addressOf(agent.identity.nodeId), deadline: 1_500 }))
+          expect(reason._tag).toMatch(/Disconnected|DeadlineExceeded/)
+          // At once, and then after pauses that double.
+          expect(dials).toBeGreaterThan(2)
+          expect(dials).toBeLessThan(12)
+        })
+      ))
+  }
 })

@@ -54,6 +54,8 @@ interface Detour {
   waiting: boolean
   /** It asked to go on, and has not heard whether it can. */
   asking: boolean
+  /** It went on: something came that had not come before. An acceptance is nothing of that kind. */
+  progressed: boolean
   /** Something was heard of it before: its agent has it, or has lost it. */
   heard: boolean
 }
@@ -215,7 +217,9 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
     this.#silent = false
     if (this.#detour !== undefined && this.#isUnknown(this.#detour, message)) return
     if (Envelope.hasChunks(message)) {
-      return last || !this.job.stream ? this.#bad("a chunk out of place") : this.onChunk(message)
+      if (last || !this.job.stream) return this.#bad("a chunk out of place")
+      this.#progressed()
+      return this.onChunk(message)
     }
     const response = Envelope.decodeResponse(message)
     if (response === undefined) return this.#bad("a message that is no answer")
@@ -225,6 +229,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
         if (message[0] === Envelope.Kind.BytesResult && !this.job.bytes) {
           return this.#bad("a result of bytes, which was not asked for")
         }
+        this.#progressed()
         this.#end()
         return this.onResult(response.body, response.receipt, performance.now() - this.#startedAt)
       case "Accepted":
@@ -242,6 +247,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
         })
       case "End":
         if (!last || !this.job.stream) return this.#bad("an end out of place")
+        this.#progressed()
         this.#end()
         return this.onEnd(performance.now() - this.#startedAt)
       default: {
@@ -281,7 +287,7 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
     const heard = this.#detour?.heard === true || this.#accepted || this.seen > 0
     this.#stream = undefined
     this.#accepted = false
-    this.#detour = { waiting: true, asking: false, heard }
+    this.#detour = { waiting: true, asking: false, progressed: false, heard }
     this.#host.deadlines.drop(this)
     this.#host.deadlines.add(this, this.#patience(left), now)
     return true
@@ -319,7 +325,6 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
   #isUnknown(detour: Detour, message: Uint8Array): boolean {
     if (!detour.asking) return false
     detour.asking = false
-    this.#host.recovery.progressed(this.candidate.node)
     if (message[0] !== Envelope.Kind.Rejected || !Refusal.isUnknownTask(message)) {
       const { candidate, job, terms } = this
       job.emit?.({ _tag: "Resumed", peer: candidate.node, relayed: terms.connection.relayed })
@@ -328,6 +333,12 @@ export abstract class Outgoing extends Timed implements StreamHandler, Resumable
     if (detour.heard) this.abandon()
     else this.#send(Envelope.encodeRequest(this), this.job.raw ? Envelope.bytesOf(this.job.body) : this.job.body)
     return true
+  }
+
+  #progressed(): void {
+    if (this.#detour === undefined || this.#detour.progressed) return
+    this.#detour.progressed = true
+    this.#host.recovery.progressed(this.candidate.node)
   }
 
   #send(head: Uint8Array, body: string | Uint8Array | undefined): void {

@@ -121,7 +121,7 @@ export class Recovery {
     this.#lostOne(broken).wishedUntil = performance.now() + WISH_MS
   }
 
-  /** A task went on, and heard of it: the peer is worth dialling at once the next time. */
+  /** A task got further than before: pauses begin anew. A peer that only says that it has the task is dialled ever more seldom. */
   progressed(peer: NodeId): void {
     const lately = this.#lately.get(peer)
     if (lately !== undefined) lately.pause = 0
