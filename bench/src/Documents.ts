@@ -1,10 +1,5 @@
-/**
- * The figures of the documents, which stand between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`: written from the results, so
- * that nobody types one.
- */
-import { readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
-import { root } from "../../scripts/setup.mjs"
+/** The bench's figures in the documents, by the name of their markers. */
+import { machineText, rewriteFiles, rewrittenBy, shown } from "./Figures.ts"
 import { extraParts, parts } from "./Parts.ts"
 import { readPart, readSummary, resultsDirectory } from "./Results.ts"
 import type { Point } from "./RoutingMatrix.ts"
@@ -116,18 +111,8 @@ const machine = (directory: string): string => {
   const named = ["bun", "deno", "effect", "nats-server"].flatMap((name) =>
     versions[name] === undefined ? [] : [`${name} ${versions[name]}`]
   )
-  return `Measured ${date.slice(0, 10)} on ${machine.cores} cores (${machine.cpu}, ${machine.memoryGiB} GiB, ${machine.system}), load ${load.join(" before and ")} after; ${named.join(", ")}.`
+  return `Measured ${date.slice(0, 10)} ${machineText(machine)}, load ${load.join(" before and ")} after; ${named.join(", ")}.`
 }
-
-/** A part's charts, and its tables as a terminal shows them. */
-const shown =
-  (part: string) =>
-  (directory: string): string => {
-    const found = readPart(directory, part)
-    if (found === undefined) return `Not measured yet: \`npm run bench -- ${part}\` does.`
-    const charts = found.charts.map((name) => `![${part}: ${name}](results/charts/${name}.svg)\n`).join("")
-    return `${charts}${charts === "" ? "" : "\n"}\`\`\`text\n${found.text}\n\`\`\``
-  }
 
 const blocks: { readonly [name: string]: (directory: string) => string } = {
   goals,
@@ -141,24 +126,13 @@ const blocks: { readonly [name: string]: (directory: string) => string } = {
   ...Object.fromEntries(
     Object.keys({ ...parts, ...extraParts })
       .filter((name) => name !== "routing")
-      .map((name) => [name, shown(name)])
+      .map((name) => [name, (directory: string) => shown("bench", name, readPart(directory, name))])
   )
 }
 
 /** A document with its figures as the results say. Throws where a name is unknown. */
 export const rewritten = (text: string, directory: string): string =>
-  text.replace(/<!-- bench:(\S+) -->[\s\S]*?<!-- \/bench:\1 -->/g, (_, name: string) => {
-    const block = blocks[name]
-    if (block === undefined) throw new Error(`the bench has no figures of the name "${name}"`)
-    return `<!-- bench:${name} -->\n\n${block(directory)}\n\n<!-- /bench:${name} -->`
-  })
+  rewrittenBy("bench", text, (name) => blocks[name]?.(directory))
 
 /** Brings the figures of all documents up to date. */
-export const rewriteDocuments = (): void => {
-  for (const name of documents) {
-    const path = join(root, name)
-    const before = readFileSync(path, "utf8")
-    const after = rewritten(before, resultsDirectory)
-    if (after !== before) writeFileSync(path, after)
-  }
-}
+export const rewriteDocuments = (): void => rewriteFiles(documents, (text) => rewritten(text, resultsDirectory))

@@ -18,7 +18,7 @@ export const summaryOf = (
   return [...rows, ...before.filter(({ id }) => !ids.has(id)).map(rowOf)]
 }
 
-/** A row in a line, so that a change of one goal is a change of one line. */
+/** A row in a line, so that a change of one goal is a change of one line; of the lab's summary, too. */
 export const summaryText = (goals: ReadonlyArray<Goal>): string =>
   `[\n${goals.map((goal) => `  ${JSON.stringify(goal)}`).join(",\n")}\n]\n`
 

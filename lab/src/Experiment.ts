@@ -1,20 +1,10 @@
 /**
  * What every experiment of the lab gives: tables for people, data for scripts, charts, and its rows of `results/summary.json`.
  */
-import type { Chart } from "../../bench/src/Part.ts"
+import { type Bound, type Chart, type Goal, goal } from "../../bench/src/Part.ts"
 
-/** A line of what Parley must reach, and whether it did. */
-export interface Row {
-  readonly id: string
-  /** What is measured, with its unit. */
-  readonly what: string
-  /** What is asked for, as people read it: "at most 250 ms". */
-  readonly goal: string
-  /** In the unit of the goal; null where it could not be measured here. */
-  readonly measured: number | null
-  readonly met: boolean
-  /** How often it was measured: searches, cuts, pairs, simulated nodes and hours, as `what` says. */
-  readonly runs: number
+/** A goal that one seed was measured with. `runs`: searches, cuts, pairs, simulated nodes and hours, as `what` says. */
+export interface Row extends Goal {
   /** Repeats the run. */
   readonly seed: number
 }
@@ -23,25 +13,12 @@ export interface Row {
 export const row = (
   id: string,
   what: string,
-  bound: { readonly atLeast: number } | { readonly atMost: number },
+  bound: Bound,
   unit: string,
   measured: number | undefined,
   runs: number,
   seed: number
-): Row => {
-  const least = "atLeast" in bound
-  const limit = least ? bound.atLeast : bound.atMost
-  const isMeasured = measured !== undefined && Number.isFinite(measured)
-  return {
-    id,
-    what,
-    goal: `${least ? "at least" : "at most"} ${limit.toLocaleString("en-US")} ${unit}`.trimEnd(),
-    measured: isMeasured ? measured : null,
-    met: isMeasured && (least ? measured >= limit : measured <= limit),
-    runs,
-    seed
-  }
-}
+): Row => ({ ...goal(id, what, bound, unit, measured, runs), seed })
 
 /** What an experiment found out. */
 export interface Report {

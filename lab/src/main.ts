@@ -3,9 +3,9 @@ import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { loadNow, machine, versions } from "../../bench/src/Machine.ts"
 import { jsonText } from "../../bench/src/Results.ts"
+import { goalsTable, measuredText } from "../../bench/src/Summary.ts"
 import { table } from "../../bench/src/Table.ts"
-import { measuredText, rewriteDocuments } from "./Documents.ts"
-import type { Row } from "./Experiment.ts"
+import { rewriteDocuments } from "./Documents.ts"
 import { experiments } from "./Experiments.ts"
 import { type Results, resultsDirectory, writeResults } from "./Results.ts"
 
@@ -114,12 +114,6 @@ const runOne = async (name: string, settings: ReturnType<typeof settingsOf>): Pr
   return results
 }
 
-const rowsTable = (rows: ReadonlyArray<Row>): string =>
-  table(
-    ["id", "what", "asked for", "measured", "runs", "met"],
-    rows.map((row) => [row.id, row.what, row.goal, measuredText(row), String(row.runs), row.met ? "yes" : "NO"])
-  )
-
 const runAll = async (settings: ReturnType<typeof settingsOf>): Promise<number> => {
   const done: Array<Results> = []
   const failures: Array<string> = []
@@ -141,7 +135,7 @@ const runAll = async (settings: ReturnType<typeof settingsOf>): Promise<number> 
     process.stdout.write(
       `${jsonText(settings.names.length === 1 ? (done[0] ?? {}) : Object.fromEntries(done.map((one) => [one.experiment, one])))}\n`
     )
-  else if (rows.length > 0) process.stdout.write(`${rowsTable(rows)}\n`)
+  else if (rows.length > 0) process.stdout.write(`${goalsTable(rows)}\n`)
   const missed = rows.filter(({ met }) => !met)
   for (const row of missed) say(`lab: ${row.id} is missed: ${measuredText(row)}, not ${row.goal} (--seed ${row.seed})`)
   for (const failure of failures) say(`lab: ${failure.split("\n")[0]}`)

@@ -3,10 +3,11 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { repository } from "../../test-support/Runtime.ts"
+import { summaryText } from "../../bench/src/Summary.ts"
 import { documents, rewritten } from "../src/Documents.ts"
 import { row } from "../src/Experiment.ts"
 import { experiments } from "../src/Experiments.ts"
-import { readResults, type Results, resultsDirectory, summaryOf, summaryText, writeResults } from "../src/Results.ts"
+import { readResults, type Results, resultsDirectory, summaryOf, writeResults } from "../src/Results.ts"
 
 describe("rows", () => {
   test("are met at the bound, and not beyond it", () => {
