@@ -36,6 +36,8 @@ export interface SitePlan {
   readonly hosts?: number
   /** A public IPv6 address for each host, behind a firewall that lets in answers alone; all of it where `nat` is `open`. */
   readonly ipv6?: boolean
+  /** The site's router is behind another one of its provider, which translates once more (RFC 6598). Without `open` and IPv6. */
+  readonly carrier?: Exclude<Type, "open">
 }
 
 /** What a network is. */
@@ -52,7 +54,7 @@ export interface Site {
   readonly router: Namespace
   /** Each knows its own address: a private one, but for `open`. */
   readonly hosts: ReadonlyArray<Namespace>
-  /** The address that others see: the router's, or of `open` that of the first host. */
+  /** The address that others see: the outermost router's, or of `open` that of the first host. */
   readonly address: string
   /** The hosts' IPv6 addresses, where the plan has them. */
   readonly addresses6: ReadonlyArray<string>
@@ -257,29 +259,60 @@ export const build = async (plan: Plan): Promise<Net> => {
       ])
       return host
     })
-    const sites = plan.sites.map((site, index): Site => {
-      const outer = `203.0.113.${index + 10}`
+    /** A router whose outer side is plugged in at a bridge. */
+    const route = (
+      nat: Type,
+      [outer, gateway]: readonly [string, string],
+      [inner, length]: readonly [string, number],
+      bridge: Namespace,
+      bridgeName: string,
+      port: string
+    ): Namespace => {
       const router = make(outer, true)
-      // Sixteen addresses each: 198.51.100.0/24 and 192.0.2.0/24 have room for 32 open sites.
-      const block = `${index < 16 ? "198.51.100" : "192.0.2"}.${(index % 16) * 16}`
-      if (site.nat === "open" && index >= 32) throw new RangeError("an open site has to be among the first 32")
-      const [network, length] = site.nat === "open" ? [block, 28] : [`192.168.${index + 1}.0`, 24]
-      const place = (last: number): string => network.replace(/\d+$/, (first) => String(Number(first) + last))
-      const network6 = `2001:db8:${(index + 1).toString(16)}:`
-      plug(router, WAN, segment, "public0", `site${index}`)
+      plug(router, WAN, bridge, bridgeName, port)
       inside(router, [
         "link set lo up",
         `addr add ${outer}/24 dev ${WAN}`,
-        `addr add 2001:db8::${(index + 0x10).toString(16)}/64 dev ${WAN} nodad`,
         `link set ${WAN} up`,
-        "route add default via 203.0.113.1",
+        `route add default via ${gateway}`,
         `link add ${LAN} type bridge`,
-        `addr add ${place(1)}/${length} dev ${LAN}`,
-        `addr add ${network6}:1/64 dev ${LAN} nodad`,
-        `link set ${LAN} up`,
-        "route add default via 2001:db8::1"
+        `addr add ${inner}/${length} dev ${LAN}`,
+        `link set ${LAN} up`
       ])
-      rules(router, `${translation(site.nat)}\n${firewall(site.nat)}\n`)
+      rules(router, `${translation(nat)}\n${firewall(nat)}\n`)
+      return router
+    }
+    const sites = plan.sites.map((site, index): Site => {
+      const outer = `203.0.113.${index + 10}`
+      // Sixteen addresses each: 198.51.100.0/24 and 192.0.2.0/24 have room for 32 open sites.
+      const block = `${index < 16 ? "198.51.100" : "192.0.2"}.${(index % 16) * 16}`
+      if (site.nat === "open" && index >= 32) throw new RangeError("an open site has to be among the first 32")
+      if (site.carrier !== undefined && (site.nat === "open" || site.ipv6))
+        throw new RangeError("a site behind a provider's router has neither public addresses nor IPv6")
+      const [network, length] = site.nat === "open" ? [block, 28] : [`192.168.${index + 1}.0`, 24]
+      const place = (last: number): string => network.replace(/\d+$/, (first) => String(Number(first) + last))
+      const network6 = `2001:db8:${(index + 1).toString(16)}:`
+      const atPublic = [segment, "public0", `site${index}`] as const
+      const toPublic = [outer, "203.0.113.1"] as const
+      const inner = [place(1), length] as const
+      const shared = `100.64.${index + 1}`
+      const router =
+        site.carrier === undefined
+          ? route(site.nat, toPublic, inner, ...atPublic)
+          : route(
+              site.nat,
+              [`${shared}.2`, `${shared}.1`],
+              inner,
+              route(site.carrier, toPublic, [`${shared}.1`, 24], ...atPublic),
+              LAN,
+              "site"
+            )
+      if (site.carrier === undefined)
+        inside(router, [
+          `addr add 2001:db8::${(index + 0x10).toString(16)}/64 dev ${WAN} nodad`,
+          `addr add ${network6}:1/64 dev ${LAN} nodad`,
+          "route add default via 2001:db8::1"
+        ])
       if (site.nat === "open") inside(segment, [`route add ${network}/${length} via ${outer}`])
       if (site.ipv6) inside(segment, [`route add ${network6}:/64 via 2001:db8::${(index + 0x10).toString(16)}`])
       const hosts = Array.from({ length: site.hosts ?? 1 }, (_host, number) => {

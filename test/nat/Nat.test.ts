@@ -134,6 +134,27 @@ for (const [index, nat] of Nat.types.entries())
     })
   })
 
+describe("two routers in a row", () => {
+  skipTest(reason)("both translate, and the outer one alone is seen", async () => {
+    const chained = await Nat.build({ sites: [{ nat: "full-cone", carrier: "symmetric" }] })
+    const host = startModule(chained.sites[0]!.hosts[0]!, probe)
+    const seen = startModule(chained.publicHosts[0]!, probe)
+    try {
+      for (const listen of [6000, 6001]) await ready(seen, { listen })
+      const from = { from: 4100, host: "203.0.113.2" }
+      const one = split(await connected(host, { connect: "one", ...from, port: 6000 }))
+      const two = split(await connected(host, { connect: "two", ...from, port: 6001 }))
+      expect([one.host, two.host]).toEqual([chained.sites[0]!.address, "203.0.113.10"])
+      expect(one.port === two.port).toBe(false)
+      await ready(host, { listen: 4100 })
+      expect(await connected(seen, { connect: "back", ...one })).toBe("silence")
+    } finally {
+      for (const program of [host, seen]) program.kill()
+      chained.close()
+    }
+  })
+})
+
 describe("a network", () => {
   skipTest(reason)("goes with all that runs in it", async () => {
     const short = await Nat.build({ sites: [{ nat: "symmetric", hosts: 3 }] })
