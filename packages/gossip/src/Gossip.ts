@@ -202,7 +202,9 @@ const make = (given: MachineOf, identity: Identity["Service"]): Gossip["Service"
             return known.member
           }
           const scope = yield* Scope.make()
-          const member = yield* Scope.provide(start(given, identity, host), scope)
+          const member = yield* Scope.provide(start(given, identity, host), scope).pipe(
+            Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+          )
           running.set(host.nodeId, { member, scope, users: 1 })
           return member
         }).pipe(lock.withPermits(1)),

@@ -13,7 +13,7 @@ import type { Connection, Stream } from "@parley/core/Transport"
 import type { Command, Message, Timer, Told } from "@parley/gossip/GossipMachine"
 import * as Payload from "@parley/gossip/Payload"
 import * as Wire from "@parley/gossip/Wire"
-import { Engine } from "../src/internal/Engine.ts"
+import { Engine, MAX_DEAD } from "../src/internal/Engine.ts"
 import { PUBLISH, Rates, RECORDS_AT_ONCE, WORK_MS_AT_ONCE, WORK_MS_PER_SECOND } from "../src/internal/Rates.ts"
 import { Records } from "../src/internal/Records.ts"
 import { LINGER_MS } from "../src/internal/Links.ts"
@@ -199,6 +199,25 @@ describe("an origin", () => {
       6, 1, 50, 0
     ])
   })
+})
+
+describe("who is dead or gone", () => {
+  test("is known of as many as may be members, the latest of them", () =>
+    run(
+      Effect.gen(function* () {
+        let told: Told = { _tag: "MemberDown", peer: "" }
+        const { made } = yield* engine(() => [{ _tag: "Tell", told }])
+        const tell = (now: Told): void => {
+          told = now
+          made.command({ _tag: "Join", contacts: [] })
+        }
+        const name = (n: number): NodeId => `z${n}` as NodeId
+        for (let n = 0; n <= MAX_DEAD; n++) tell({ _tag: n % 2 === 0 ? "MemberDown" : "MemberLeft", peer: name(n) })
+        expect([0, 1, MAX_DEAD].map((n) => made.isDown(name(n)))).toEqual([false, true, true])
+        tell({ _tag: "MemberUp", peer: name(1) })
+        expect(made.isDown(name(1))).toBe(false)
+      })
+    ))
 })
 
 describe("what was said", () => {

@@ -112,6 +112,17 @@ describe("one node", () => {
     expect(bench.state.status("n0")).toBe("alive")
   })
 
+  test("notes no silence of those who never said that they live", () => {
+    const bench = new Bench(1)
+    for (let i = 0; i < 50; i++) {
+      bench.command({ _tag: "Watch", peer: `s${i}`, watched: true })
+      bench.pass(5_000)
+      bench.command({ _tag: "Watch", peer: `s${i}`, watched: false })
+    }
+    bench.pass(30_000)
+    expect(bench.state.silent).toBeLessThanOrEqual(1)
+  })
+
   test("refutes with the next incarnation, at most twice a second, and at once to whoever asks", () => {
     const bench = new Bench(5)
     bench.command({ _tag: "Watch", peer: "n1", watched: true })

@@ -4,6 +4,7 @@
  */
 import type { NodeId } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
+import { Recent } from "./Recent.ts"
 
 /** Nodes whose addresses are kept; past it the one longest not told of goes. */
 export const MAX_NODES = 16_384
@@ -19,7 +20,7 @@ interface Entry {
 
 /** Where nodes may be reached. */
 export class AddressBook {
-  readonly #nodes = new Map<NodeId, Entry>()
+  readonly #nodes = new Recent<NodeId, Entry>(MAX_NODES)
 
   get size(): number {
     return this.#nodes.size
@@ -36,10 +37,6 @@ export class AddressBook {
     const entry = this.#nodes.get(node) ?? { own: [], told: [] }
     if (by === "itself") entry.own = addresses.slice(0, MAX_ADDRESSES)
     else entry.told = [...new Set([...addresses, ...entry.told])].slice(0, MAX_ADDRESSES)
-    this.#nodes.delete(node)
     this.#nodes.set(node, entry)
-    if (this.#nodes.size <= MAX_NODES) return
-    const oldest = this.#nodes.keys().next()
-    if (oldest.done !== true) this.#nodes.delete(oldest.value)
   }
 }

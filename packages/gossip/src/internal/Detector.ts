@@ -73,6 +73,11 @@ export class Detector {
     return this.#members.size
   }
 
+  /** Peers that count as silent. */
+  get silent(): number {
+    return this.#evidence.size
+  }
+
   /** Local health, 0 to `MAX_HEALTH`; 0 is well. */
   get health(): number {
     return this.#health
@@ -321,8 +326,10 @@ export class Detector {
     const silent = probe.helpers?.size ?? 0
     // Helpers that say nothing either speak against this node; none at all say nothing for it.
     this.#feel(silent > 0 ? silent : probe.failed === 0 ? 1 : 0)
-    this.#evidence.set(peer, this.#now)
     this.#watched.seen(peer, this.#now)
+    // Of a neighbour that never said a word nothing is known that could be doubted.
+    if (this.#members.get(peer) === undefined) return
+    this.#evidence.set(peer, this.#now)
     this.#accuse(peer, probe.isStranger)
   }
 

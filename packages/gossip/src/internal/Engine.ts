@@ -17,13 +17,14 @@ import * as Payload from "../Payload.ts"
 import type { Carried } from "../Plumtree.ts"
 import * as Statement from "../Statement.ts"
 import type * as Swim from "../Swim.ts"
+import { MAX_MEMBERS } from "../SwimTimes.ts"
 import * as Wire from "../Wire.ts"
 import { AddressBook } from "./AddressBook.ts"
-import { Believed } from "./Believed.ts"
 import { type Deps as LinksDeps, Links } from "./Links.ts"
 import { Ordering } from "./Ordering.ts"
 import { PUBLISH, Rates } from "./Rates.ts"
-import { Records } from "./Records.ts"
+import { Recent } from "./Recent.ts"
+import { countsUntil, Records } from "./Records.ts"
 
 /** How this source is named in messages. */
 export const SOURCE = "gossip"
@@ -31,6 +32,10 @@ export const SOURCE = "gossip"
 export const ADVERTISE_MS = 250
 /** Topics on which this node's messages are counted; past it the one published on longest ago begins anew, in a later epoch. */
 export const MAX_TOPICS = 4_096
+/** Ids of payloads that were believed lately: those of some minutes at 50 a second. What was forgotten is verified once more. */
+export const MAX_BELIEVED = 16_384
+/** Nodes known to be dead or gone, as many as members; past it the one of longest ago counts as there again. */
+export const MAX_DEAD = MAX_MEMBERS
 /** How often gaps are looked at, and records that have expired, in ms. */
 const TICK_MS = 100
 /** How long messages of topics are held for who missed them, in ms: a partition of a minute and a half, and time to meet again. */
@@ -67,10 +72,6 @@ export interface Deps<State> {
   }
 }
 
-/** When a record stops to count; a goodbye does once no older record can be alive. */
-const lastDayOf = (record: AgentRecord.AgentRecord): number =>
-  AgentRecord.isTombstone(record) ? record.issuedAt + AgentRecord.MAX_LIFETIME : record.expiresAt
-
 /** The gossip of one node. */
 export class Engine<State = unknown> {
   readonly nodeId: NodeId
@@ -83,14 +84,15 @@ export class Engine<State = unknown> {
   readonly neighbors = new Set<NodeId>()
   readonly #deps: Deps<State>
   readonly #book = new AddressBook()
-  readonly #believed = new Believed()
+  /** The origins of payloads whose signature held: what comes again is not looked at again. */
+  readonly #believed = new Recent<string, NodeId>(MAX_BELIEVED)
   readonly #ordering: Ordering
   /** Who listens to each topic, and since when, in ms since 1970. */
   readonly #topics = new Map<string, { readonly since: number; readonly hears: Set<(heard: Heard) => void> }>()
   /** What this node has published on each topic: since when, and the next number. */
-  readonly #counts = new Map<string, { readonly epoch: number; readonly next: number }>()
+  readonly #counts = new Recent<string, { readonly epoch: number; readonly next: number }>(MAX_TOPICS)
   readonly #rates = new Rates()
-  readonly #dead = new Set<NodeId>()
+  readonly #dead = new Recent<NodeId, true>(MAX_DEAD)
   readonly #events: Array<{ readonly event: Happening; readonly read: Reading | undefined }> = []
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
   readonly #ticks: ReadonlyArray<ReturnType<typeof setInterval>>
@@ -137,7 +139,7 @@ export class Engine<State = unknown> {
     })
     this.#ticks = [
       setInterval(() => this.#ordering.tick(performance.now()), TICK_MS),
-      setInterval(() => void this.records.prune(Date.now()), PRUNE_MS)
+      setInterval(() => this.records.prune(Date.now()), PRUNE_MS)
     ]
   }
 
@@ -210,12 +212,7 @@ export class Engine<State = unknown> {
       epoch: (this.#lastEpoch = Math.max(Date.now(), this.#lastEpoch + 1)),
       next: 0
     }
-    this.#counts.delete(topic)
     this.#counts.set(topic, { epoch: place.epoch, next: place.next + 1 })
-    if (this.#counts.size > MAX_TOPICS) {
-      const oldest = this.#counts.keys().next()
-      if (oldest.done !== true) this.#counts.delete(oldest.value)
-    }
     return place
   }
 
@@ -258,9 +255,9 @@ export class Engine<State = unknown> {
   }
 
   /** Takes in a record that its node's signature vouches for. */
-  #learn(record: AgentRecord.AgentRecord): void {
+  #learn(record: AgentRecord.AgentRecord, bytes: number): void {
     const now = Date.now()
-    if (this.records.put(record, JSON.stringify(record).length, now) !== "new" || record.node === this.nodeId) return
+    if (this.records.put(record, bytes, now) !== "new" || record.node === this.nodeId) return
     this.feed.publish(this.#foundOf(record, now))
   }
 
@@ -287,7 +284,7 @@ export class Engine<State = unknown> {
   // --- the machine
 
   #send({ id, payload }: Carried, read: Payload.Read): void {
-    this.#believed.add(id, this.nodeId)
+    this.#believed.set(id, this.nodeId)
     this.command({ _tag: "Publish", id, payload })
     this.#hold(read, id, payload, undefined)
   }
@@ -337,7 +334,7 @@ export class Engine<State = unknown> {
         return "dropped"
     } else if (read.origin === this.nodeId) return "dropped"
     this.#rates.took(read.origin, read._tag, payload.length, now)
-    this.#believed.add(id, read.origin)
+    this.#believed.set(id, read.origin)
     this.#tally.fresh++
     return read
   }
@@ -400,14 +397,14 @@ export class Engine<State = unknown> {
       case "Deliver": {
         const read = this.#reading
         if (read === undefined || read._tag === "Again") return
-        this.#take(read)
+        this.#take(read, told.payload.length)
         return this.#hold(read, told.id, told.payload, undefined)
       }
       case "Came":
         return this.#came(told.item, told.from as NodeId)
       case "MemberDown":
       case "MemberLeft":
-        this.#dead.add(told.peer as NodeId)
+        this.#dead.set(told.peer as NodeId, true)
         return
       case "MemberUp":
         this.#dead.delete(told.peer as NodeId)
@@ -418,8 +415,8 @@ export class Engine<State = unknown> {
   }
 
   /** Takes in what was believed. */
-  #take(read: Payload.Read): void {
-    if (read._tag === "Record") return this.#learn(read.record)
+  #take(read: Payload.Read, bytes: number): void {
+    if (read._tag === "Record") return this.#learn(read.record, bytes)
     const listened = this.#topics.get(read.envelope.topic)
     if (listened !== undefined) this.#ordering.take(read.envelope, performance.now(), listened.since)
   }
@@ -428,7 +425,7 @@ export class Engine<State = unknown> {
   #hold(read: Payload.Read, id: string, payload: Uint8Array, from: NodeId | undefined): void {
     const now = Date.now()
     const isRecord = read._tag === "Record"
-    const until = isRecord ? lastDayOf(read.record) : read.envelope.at + HELD_MS
+    const until = isRecord ? countsUntil(read.record) : read.envelope.at + HELD_MS
     if (until <= now) return
     const key = isRecord ? `r${read.record.node}` : `m${id}`
     this.command({
@@ -450,7 +447,7 @@ export class Engine<State = unknown> {
     const isNamedSo =
       read._tag === "Record" ? key === `r${read.record.node}` && version === read.record.seq : key === `m${id}`
     if (!isNamedSo) return this.links.shun(from)
-    this.#take(read)
+    this.#take(read, payload.length)
     this.#hold(read, id, payload, from)
   }
 

@@ -6,11 +6,13 @@
  * neither gossip nor anything else uses it, so that a node stays connected to its neighbours and not to everybody.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Connections } from "@parley/core/Connections"
 import type { NodeId } from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
 import { type Address, type Connection, ResetCode, type Stream, type StreamHandler } from "@parley/core/Transport"
+import { Recent } from "./Recent.ts"
 import { type Source, type Time, Turns } from "./Turns.ts"
 
 /** Longest wait for a connection, in ms: a dial with its handshake over a slow link, and a second address after the first. */
@@ -78,7 +80,7 @@ export class Links {
   readonly #links = new Map<NodeId, Link>()
   /** Connections that were made for gossip, and since when (ms of `performance.now`) gossip has had no use for them. */
   readonly #made = new Map<Connection, number | undefined>()
-  readonly #shunned = new Map<NodeId, number>()
+  readonly #shunned = new Recent<NodeId, number>(MAX_SHUNNED)
   readonly #dials: Array<Link> = []
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
   readonly #sweep: ReturnType<typeof setInterval>
@@ -136,12 +138,7 @@ export class Links {
 
   /** Ends the link with a peer that broke the protocol, and takes none from it for a while. */
   shun(peer: NodeId, why: ResetCode = ResetCode.Malformed): void {
-    this.#shunned.delete(peer)
     this.#shunned.set(peer, performance.now() + SHUN_MS)
-    if (this.#shunned.size > MAX_SHUNNED) {
-      const oldest = this.#shunned.keys().next()
-      if (oldest.done !== true) this.#shunned.delete(oldest.value)
-    }
     const link = this.#links.get(peer)
     if (link !== undefined) this.#drop(link, why)
   }
@@ -285,21 +282,29 @@ export class Links {
       const before = connections.get(peer)
       const dial = connections.connect({ node: peer, addresses: addressesOf(peer) }).pipe(
         Effect.timeout(DIAL_MS),
-        Effect.catchCause(() => Effect.as(Effect.void, undefined)),
-        Effect.map((connection) => {
-          this.#dialling--
-          link.dialling = false
-          if (this.#stopped) return
-          if (connection !== undefined && connection !== before && connection.direction === "outbound") {
-            this.dials++
-            this.#made.set(connection, undefined)
-          }
-          if (connection === undefined || !this.#open(link, connection)) this.#fail(link)
-          this.#dial()
-        })
+        Effect.tapDefect((defect) => Effect.logError(`a dial of ${peer} broke`, defect)),
+        // Why there is no connection makes no difference to gossip: the machine hears that there is no link.
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            const connection = Exit.isSuccess(exit) ? exit.value : undefined
+            this.#dialled(link, connection, connection !== before)
+          })
+        )
       )
       fork(dial)
     }
+  }
+
+  #dialled(link: Link, connection: Connection | undefined, isNew: boolean): void {
+    this.#dialling--
+    link.dialling = false
+    if (this.#stopped) return
+    if (connection !== undefined && isNew && connection.direction === "outbound") {
+      this.dials++
+      this.#made.set(connection, undefined)
+    }
+    if (connection === undefined || !this.#open(link, connection)) this.#fail(link)
+    this.#dial()
   }
 
   /** Opens this node's stream on a connection, and sends what has waited. */

@@ -10,7 +10,7 @@ import type { NodeId } from "@parley/core/NodeId"
 
 /** Records held, goodbyes included: twice a mesh of 10,000 nodes. */
 export const MAX_RECORDS = 20_000
-/** Their size in all, as JSON: twice 10,000 records of ordinary size, with room for a thousand of the largest. */
+/** Their size in all, as they are carried: twice 10,000 records of ordinary size, with room for a thousand of the largest. */
 export const MAX_BYTES = 96 * 1024 * 1024
 
 interface Entry {
@@ -20,6 +20,10 @@ interface Entry {
 
 /** What became of a record. */
 export type Outcome = "new" | "known" | "full"
+
+/** When a record stops to count; a goodbye does once no older record can be alive. */
+export const countsUntil = (record: AgentRecord.AgentRecord): number =>
+  AgentRecord.isTombstone(record) ? record.issuedAt + AgentRecord.MAX_LIFETIME : record.expiresAt
 
 /** The newest records of all nodes. */
 export class Records {
@@ -37,17 +41,12 @@ export class Records {
     return this.#entries.get(node)?.record
   }
 
-  /** Every record held. */
-  *all(): Iterable<AgentRecord.AgentRecord> {
-    for (const { record } of this.#entries.values()) yield record
-  }
-
   /** Records of nodes that have not said goodbye, and whose time is not over. */
   *live(now: number): Iterable<AgentRecord.AgentRecord> {
     for (const { record } of this.#entries.values()) if (record.expiresAt > now) yield record
   }
 
-  /** Takes a verified record in. `size`: its length as JSON. */
+  /** Takes a verified record in. `size`: the bytes in which it was carried. */
   put(record: AgentRecord.AgentRecord, size: number, now: number): Outcome {
     const { node } = record
     const known = this.#entries.get(node)
@@ -65,15 +64,11 @@ export class Records {
   }
 
   /** Lets go of records that nobody would believe any more. */
-  prune(now: number): ReadonlyArray<NodeId> {
-    const gone: Array<NodeId> = []
+  prune(now: number): void {
     for (const [node, { record, size }] of this.#entries) {
-      const until = AgentRecord.isTombstone(record) ? record.issuedAt + AgentRecord.MAX_LIFETIME : record.expiresAt
-      if (until > now) continue
+      if (countsUntil(record) > now) continue
       this.#entries.delete(node)
       this.#bytes -= size
-      gone.push(node)
     }
-    return gone
   }
 }
