@@ -1,5 +1,6 @@
 /** Verifies: nobody goes on with a task that is not his, and whoever breaks connections on purpose gains nothing by it. */
 import { describe, expect, test } from "bun:test"
+import * as Capability from "@parley/core/Capability"
 import * as Protocol from "@parley/core/Protocol"
 import { type Connection, ResetCode, type Stream as PeerStream } from "@parley/core/Transport"
 import * as Effect from "effect/Effect"
@@ -109,6 +110,37 @@ describe("whoever asks to go on with a task", () => {
             Effect.sync(() => running === left)
           )
         }
+      })
+    ))
+
+  test("keeps at most half of the places from others by going away, and all where nobody else waits", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob, mesh } = yield* resumingPair({ ms: 15_000 })
+        const Quiet = Capability.untyped("work.quiet@1.0.0")
+        for (const capability of [Work, Quiet]) {
+          yield* ada.serve(capability, (input) => (input === "bob's" ? Effect.succeed("well") : Effect.never), {
+            concurrency: 4
+          })
+        }
+        const stranger = yield* mesh.stranger()
+        const connection = yield* meet(stranger, ada)
+        for (let n = 0; n < 12; n++) {
+          const task = new TaskId(n, 0, 0, 0)
+          const message = requestMessage("1", { task, capability: n % 2 === 0 ? Work.id : Quiet.id })
+          connection.open(Protocol.CALL, ignore)?.send(message, undefined, true)
+        }
+        const counts = Effect.map(ada.status, ({ serving }) => serving.map((each) => [each.running, each.waiting]))
+        yield* until(
+          "each has four running, and two waiting",
+          Effect.map(counts, (all) => all.every(([runs, waits]) => runs === 4 && waits === 2))
+        )
+        connection.close("gone for good")
+        // After half a second, since it may only have been a cut; held tasks are given up after fifteen.
+        expect(yield* bob.call(Work, "bob's", { deadline: "5 seconds" })).toBe("well")
+        const [contested, alone] = (yield* counts).map(([runs, waits]) => runs! + waits!)
+        expect(contested).toBeLessThan(6)
+        expect(alone).toBe(6)
       })
     ))
 

@@ -76,7 +76,7 @@ export class Executor implements Desk {
   }
   remove(served: Served): void {
     this.#served.remove(served)
-    this.#giveUpHeld(served)
+    this.#held.giveUpAll(served)
   }
   /** Gives up what is still running or waiting of a capability, and tells whoever waits for it. */
   abandon(served: Served): void {
@@ -112,7 +112,7 @@ export class Executor implements Desk {
   /** Takes nothing new from now on, and waits for no caller; `idle` is called when the last task has ended. */
   drain(idle: () => void): void {
     this.#draining = true
-    this.#giveUpHeld(undefined)
+    this.#held.giveUpAll(undefined)
     this.#tails.forget()
     if (this.#running.size === 0) idle()
     else this.#idle.push(idle)
@@ -284,6 +284,7 @@ export class Executor implements Desk {
     if (queued) {
       served.waiting.push(work)
       this.#limit(work)
+      this.#held.makeWay(served)
     } else {
       this.#start(work, now)
     }
@@ -330,6 +331,7 @@ export class Executor implements Desk {
         this.report(defect)
       }
     })
+    this.#held.started(work)
     // Whoever waited for it may have gone while it began.
     if (!this.#running.has(work)) return fiber.interruptUnsafe()
     if (work.deadline === undefined) this.#limit(work)
@@ -436,14 +438,6 @@ export class Executor implements Desk {
     this.#giveUp(work)
   }
 
-  /** Waits for nobody any more who may come back. */
-  #giveUpHeld(served: Served | undefined): void {
-    if (this.#held.size === 0) return
-    for (const work of this.#running.list()) {
-      if (work.held !== undefined && (served === undefined || work.served === served)) this.#giveUp(work)
-    }
-  }
-
   /** Nobody is to have an answer of it. */
   #giveUp(work: Work): void {
     work.served.waiting.remove(work)
@@ -477,7 +471,7 @@ export class Executor implements Desk {
   #forget(work: Work): boolean {
     work.deadline?.cancel()
     work.accept?.cancel()
-    if (work.held !== undefined) this.#held.drop(work)
+    this.#held.drop(work)
     if (!this.#running.delete(work)) return false
     if (this.#draining && this.#running.size === 0) {
       const idle = this.#idle

@@ -37,6 +37,11 @@ export class FairQueue {
     return this.#length
   }
 
+  /** Whether anybody waits but this caller. */
+  hasOther(caller: NodeId): boolean {
+    return this.#lines.size > (this.#lines.has(caller) ? 1 : 0)
+  }
+
   /** How many tasks are served until one that this caller adds now. */
   before(caller: NodeId): number {
     const own = this.#lines.get(caller)?.works.length ?? 0

@@ -16,6 +16,7 @@ import { FairQueue } from "./FairQueue.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import type { CounteredBody } from "./Refusal.ts"
 import * as VersionRange from "./VersionRange.ts"
+import type { Work } from "./Work.ts"
 
 /** When to come back to an agent that is full and has not yet learned how long its tasks take, in ms. */
 const RETRY_AFTER_MS = 50
@@ -45,6 +46,8 @@ export class Served {
   running = 0
   done = 0
   failed = 0
+  /** Tasks that run for callers who have been away for a while, the longest away first. */
+  readonly away = new Set<Work>()
   /** The queue is being worked off: handlers that end at once must not begin it anew. */
   advancing = false
   /** Called when nothing runs or waits any more. */
