@@ -74,7 +74,7 @@ beforeAll(async () => {
   const started = net.sites.map((site, index) => startModule(site.hosts[0]!, file, [String(index + 2), TRACKER]))
   programs = [tracker, ...started]
   for (const [index, program] of started.entries()) nodes.set(names[index]!, await ready(program))
-})
+}, PATIENCE_MS)
 
 afterAll(() => {
   for (const program of programs) program.kill()
