@@ -38,7 +38,11 @@ const ANNOUNCING = 4
 /** How often announcements and the item are made anew, in milliseconds: they live for 30 minutes, and for 2 hours. */
 export const REFRESH_MS = 600_000
 /** How often a node looks who holds its item, and puts it back, in milliseconds: at first, and then twice as long each time up to this. */
-export const CHECK_MS = { first: 3_000, own: 15_000, public: 300_000 }
+export const CHECK_MS = { first: 1_000, own: 15_000, public: 300_000 }
+/** So much more known of the DHT than when a node last advertised, and it does so again: what it put lies where the DHT was then. */
+export const OUTGROWN = 1.25
+/** Least time between two advertisements of a node in a growing DHT, in milliseconds. */
+export const OUTGROWN_MS = { own: 1_000, public: 10_000 }
 /** Pause after an advertisement that failed, in milliseconds. */
 export const RETRY_MS = 2_000
 /** Longest wait for the goodbye to be stored, in milliseconds. */
@@ -174,6 +178,8 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
   let seq = 0
   let isSeqKnown = false
   let dueAt = Number.POSITIVE_INFINITY
+  /** When the node last advertised, and how many nodes it knew then. */
+  let last = { at: 0, known: 0 }
   const announcedAt = new Map<string, number>()
 
   /** A version above every one that the DHT has of this key: also of an earlier run, whose clock may have been ahead. */
@@ -217,6 +223,7 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
       // Nobody could reach it, and nothing is to be had of it: so it is with a node that only asks.
       if (record.addresses.length === 0 && record.capabilities.length === 0) return
       advertised = record
+      last = { at: clock.currentTimeMillisUnsafe(), known: node.known() }
       dueAt = clock.currentTimeMillisUnsafe() + RETRY_MS
       const names = [...new Set(record.capabilities.map(({ name }) => name))]
       yield* Effect.all(
@@ -238,7 +245,8 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
   })
   // Soon after the beginning, when the DHT and the own view of it still grow, and then less and less often.
   const checkEvery = options.checkMs ?? (options.public === true ? CHECK_MS.public : CHECK_MS.own)
-  let pause = Math.min(CHECK_MS.first, checkEvery)
+  let pause = options.checkMs ?? CHECK_MS.first
+  const spacing = options.public === true ? OUTGROWN_MS.public : OUTGROWN_MS.own
   const checkOn = Effect.suspend(() => {
     // Spread, so that nodes that began together do not look together.
     const wait = Effect.sleep(pause * (0.75 + Math.random() / 2))
@@ -248,6 +256,10 @@ const join = Effect.fn("Dht.join")(function* (options: Options, identity: Identi
   yield* Effect.forkScoped(Effect.forever(checkOn))
   yield* Effect.suspend(() => {
     const now = clock.currentTimeMillisUnsafe()
+    if (advertised !== undefined && now - last.at >= spacing && node.known() >= OUTGROWN * last.known) {
+      announcedAt.clear()
+      return logged(publish)
+    }
     if (now < dueAt) return Effect.void
     for (const [name, at] of announcedAt) if (now - at >= REFRESH_MS) announcedAt.delete(name)
     return logged(publish)

@@ -20,6 +20,7 @@ import * as Dht from "../src/Dht.ts"
 import * as DhtNetwork from "../src/internal/DhtNetwork.ts"
 import * as DhtNode from "../src/internal/DhtNode.ts"
 import * as PacketSeal from "../src/internal/PacketSeal.ts"
+import { K } from "../src/internal/Lookup.ts"
 import { KrpcSocket } from "../src/internal/KrpcSocket.ts"
 import { open as anywhere } from "@parley/core/Perimeter"
 import { join, type Peer } from "./support/HostileDht.ts"
@@ -87,6 +88,43 @@ describe("a DHT of one's own", () => {
           const bob = yield* join(options)
           expect(yield* untilFound(bob, { name: "test.ability" }, ada)).toBe(true)
           expect(yield* untilFound(bob, { node: ada.identity.nodeId }, ada)).toBe(true)
+        })
+      ),
+    30_000
+  )
+
+  test(
+    "brings what a node put to those that came later, as its view grows",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const { address } = yield* Dht.serve({ host: "127.0.0.1" })
+          const bootstrap = [`127.0.0.1:${address.port}`]
+          // Nothing but the growth can move the item: the node does not look who holds it.
+          const ada = yield* join({ bootstrap, checkMs: 3_600_000 })
+          yield* ada.publish()
+          yield* Effect.forEach(Array.from({ length: 24 }), () => Dht.serve({ host: "127.0.0.1", bootstrap }), {
+            concurrency: 4,
+            discard: true
+          })
+          const late = yield* DhtNode.open({
+            port: 0,
+            host: "127.0.0.1",
+            bootstrap: [address],
+            network: DhtNetwork.named(DhtNetwork.DEFAULT_NETWORK),
+            seal: PacketSeal.none,
+            rules: anywhere
+          })
+          const { asked, held } = yield* late.copies(ada.identity.publicKey).pipe(
+            Effect.orElseSucceed(() => ({ asked: 0, held: 0, seq: 0 })),
+            Effect.repeat({
+              schedule: Schedule.spaced("50 millis"),
+              until: ({ asked, held }) => asked === K && 2 * held > asked,
+              times: 200
+            })
+          )
+          expect(asked).toBe(K)
+          expect(held).toBeGreaterThan(K / 2)
         })
       ),
     30_000
@@ -184,7 +222,6 @@ const stranger = async (bootstrap: ReadonlyArray<{ readonly host: string; readon
     krpc: krpc({ krpcSocket: socket, bootstrap, k: 20, concurrency: 16 }),
     bootstrap: false,
     verify: (signature, message, publicKey) => Signature.best.verify(publicKey, message, signature),
-    maxTables: 100,
     maxValues: { max: 100, maxAge: 0 },
     maxPeers: 100,
     maxAge: 0

@@ -1,6 +1,6 @@
 /** A node of the DHT at work: it stores for others, and looks up, announces and puts for its own. */
 import { Buffer } from "node:buffer"
-import type { Contact, Rpc } from "k-rpc"
+import type { Contact } from "k-rpc"
 import type { Rules } from "@parley/core/Perimeter"
 import * as Signature from "@parley/core/Signature"
 import * as Clock from "effect/Clock"
@@ -123,53 +123,47 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
 
   const seeds = (target: Buffer): ReadonlyArray<Contact | HostPort> => {
     const known = rpc.nodes.closest(target, Lookup.K)
-    if (known.length >= Lookup.K) return known
-    // A node that is a bootstrap node itself is among the closest, too.
-    const own = bootstrap.length === 0 || socket.isReachable ? [{ host: ownHost(), port: socket.address().port }] : []
-    return [...known, ...bootstrap, ...own]
+    return known.length >= Lookup.K ? known : [...known, ...bootstrap, ...self()]
   }
+  /** Where the node asks itself: it may be among the closest, too. */
+  const self = (): ReadonlyArray<HostPort> =>
+    bootstrap.length === 0 || socket.isReachable ? [{ host: ownHost(), port: socket.address().port }] : []
   const ownHost = (): string => {
     const { address } = socket.address()
     return address === "0.0.0.0" ? "127.0.0.1" : address
   }
   const search = (
     target: Buffer,
-    message: { readonly q: string; readonly a: { readonly [name: string]: Buffer } },
+    message: Lookup.Options["message"],
     visit: Lookup.Options["visit"],
-    done: (answered: number) => void
+    done: (answered: number) => void,
+    from: ReadonlyArray<HostPort> = []
   ): (() => void) => {
     const finish = (answered: number): void => {
       running.delete(stop)
       done(answered)
     }
-    const first = message.q === "get_peers" ? [...always, ...seeds(target)] : seeds(target)
-    const stop = Lookup.start({ socket, target, message, seeds: first, ownId: rpc.id, isShared, visit, done: finish })
+    const first = message.q === "get_peers" ? [...from, ...always] : from
+    const stop = Lookup.start({
+      socket,
+      target,
+      message,
+      seeds: [...first, ...seeds(target)],
+      ownId: rpc.id,
+      isShared,
+      visit,
+      done: finish
+    })
     running.add(stop)
     return () => {
       running.delete(stop)
       stop()
     }
   }
-  // The library's own searches go the same way.
-  const closest: Rpc["closest"] = (target, message, visit, done) => {
-    const { a, q } = message as { readonly q: string; readonly a: { readonly [name: string]: Buffer } }
-    const see = visit as ((reply: Message.Reply, peer: Message.Peer) => boolean | void) | null
-    search(
-      target,
-      { q, a },
-      (reply, peer) => (see === null ? undefined : see(reply, peer)),
-      (answered) => done(null, answered)
-    )
-  }
-  rpc.closest = closest
-  rpc.populate = (target, message, done) => closest(target, message, null, done)
-
   const dht = new DHT({
     krpc: rpc,
     bootstrap: false,
     verify,
-    // The library keeps write tokens for five minutes, also when who gave them has begun anew: each is for one use here.
-    maxTables: 1,
     maxValues: { max: MAX_ITEMS, maxAge: ITEM_MS },
     maxPeers: MAX_ITEMS,
     maxAge: ANNOUNCED_MS
@@ -263,14 +257,41 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       })
     })
 
-  const done =
-    (resume: (effect: Effect.Effect<number, string>) => void) =>
-    (error: Error | null, count: number | undefined): void =>
-      resume(
-        error === null && count !== undefined && count > 0
-          ? Effect.succeed(count)
-          : Effect.fail(error === null || /No nodes/.test(error.message) ? NOBODY : error.message)
+  /**
+   * Looks for the nodes closest to a target and tells them, each with the write token that it gave; how many took it. The
+   * node itself keeps it too where others reach it, and bootstrap nodes that were asked by their address, however far they are.
+   */
+  const store = (
+    target: Buffer,
+    find: Lookup.Options["message"],
+    write: (token: Buffer) => { readonly q: string; readonly a: Bencode.Encodable }
+  ) =>
+    Effect.callback<number, string>((resume) => {
+      const givers: Array<{ readonly id: Buffer; readonly peer: Message.Peer; readonly token: Buffer }> = []
+      const stop = search(
+        target,
+        find,
+        ({ r: { id, token } }, peer) => {
+          if (token !== undefined) givers.push({ id: Buffer.from(id), peer, token: Buffer.from(token) })
+        },
+        () => {
+          givers.sort((a, b) => Lookup.closer(target, a.id, b.id))
+          const told = givers.filter(({ peer }, i) => i < Lookup.K || peer.id === undefined)
+          if (told.length === 0) return resume(Effect.fail(NOBODY))
+          let [left, taken] = [told.length, 0]
+          for (const { peer, token } of told) {
+            socket.query(peer, write(token), (error) => {
+              if (error === null) taken++
+              if (--left > 0) return
+              const refusal = `none of ${told.length} DHT nodes took it, the last because ${error?.message}`
+              resume(taken > 0 ? Effect.succeed(taken) : Effect.fail(refusal))
+            })
+          }
+        },
+        self()
       )
+      return Effect.sync(stop)
+    })
 
   return {
     address: { host: ownHost(), port: socket.address().port },
@@ -284,17 +305,21 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
       ),
     copies: (key) => look(key, () => false),
     put: (key, sign, { seq, value }) =>
-      Effect.callback((resume) => {
-        const finish = done(resume)
-        const item = { k: Buffer.from(key), salt: network.salt, seq, v: value }
-        dht.put({ ...item, sign: (message) => Buffer.from(sign(message)) }, (error, _key, count) =>
-          finish(error, count)
-        )
+      Effect.suspend(() => {
+        const target = network.target(key)
+        const sig = sign(signedBytes(network.salt, seq, value))
+        return store(target, { q: "get", a: { id: rpc.id, target } }, (token) => ({
+          q: "put",
+          a: { id: rpc.id, k: Buffer.from(key), salt: network.salt, seq, sig, token, v: value }
+        }))
       }),
     announce: (hash) =>
-      Effect.callback((resume) => {
+      Effect.suspend(() => {
         socket.own.add(hash.toString("latin1"))
-        dht.announce(hash, done(resume))
+        return store(hash, { q: "get_peers", a: { id: rpc.id, info_hash: hash } }, (token) => ({
+          q: "announce_peer",
+          a: { id: rpc.id, info_hash: hash, port: socket.address().port, implied_port: 1, token }
+        }))
       }),
     lookup: (hash, tell) =>
       Effect.callback((resume) => {

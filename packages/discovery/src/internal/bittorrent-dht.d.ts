@@ -23,13 +23,6 @@ declare module "k-rpc" {
     readonly id: Buffer
     readonly nodes: Table
     readonly k: number
-    populate: (target: Buffer, message: object, done: (error: Error | null, count: number) => void) => void
-    closest: (
-      target: Buffer,
-      message: object,
-      visit: ((reply: { readonly r: never }, node: object) => boolean | void) | null,
-      done: (error: Error | null, count: number) => void
-    ) => void
   }
 
   export default function krpc(options: {
@@ -50,23 +43,11 @@ declare module "bittorrent-dht" {
       /** Asks nobody by itself when it starts. */
       readonly bootstrap: false
       readonly verify: (signature: Buffer, message: Buffer, publicKey: Buffer) => boolean
-      readonly maxTables: number
       readonly maxValues: { readonly max: number; readonly maxAge: number }
       readonly maxPeers: number
       readonly maxAge: number
     })
     listen(port: number, host: string, done: () => void): void
-    announce(infoHash: Buffer, done: (error: Error | null, count?: number) => void): void
-    put(
-      item: {
-        readonly k: Buffer
-        readonly salt: Buffer
-        readonly seq: number
-        readonly v: Buffer
-        readonly sign: (message: Uint8Array) => Buffer
-      },
-      done: (error: Error | null, key?: Buffer, count?: number) => void
-    ): Buffer
     destroy(done: () => void): void
   }
 }
