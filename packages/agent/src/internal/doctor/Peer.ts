@@ -1,92 +1,144 @@
 /** One peer: whether it is found, at which of its addresses it can be reached, why it is relayed or not reached at all. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import type { AgentRecord } from "@parley/core/AgentRecord"
+import * as Latch from "effect/Latch"
+import * as AgentRecord from "@parley/core/AgentRecord"
+import type { Found } from "@parley/core/Discovery"
+import type { Match } from "@parley/core/Matcher"
 import * as Node from "@parley/core/Node"
 import * as NodeId from "@parley/core/NodeId"
-import type { Connection, TransportErrorReason } from "@parley/core/Transport"
+import type { TransportErrorReason } from "@parley/core/Transport"
 import * as Layers from "../../Layers.ts"
+import * as Announced from "./Announced.ts"
 import { type Finding, of } from "./Finding.ts"
 import type { Ground } from "./Ground.ts"
 import * as Reach from "./Reach.ts"
 
 /** Longest that one address is tried, in ms. */
 const TRY_MS = 8_000
+/** How long its record may take once it is known where the peer is, in ms: one that others do not believe never comes. */
+const RECORD_MS = 1_500
+/** Addresses that are tried. */
+const MAX_TRIED = 16
+/** A record further ahead than this, in ms, is told of: others believe it still. */
+const CLOCK_WARN_MS = 5_000
 
-interface Found {
-  readonly record: AgentRecord | undefined
+interface Search {
+  readonly record: AgentRecord.AgentRecord | undefined
+  /** Where discoveries say that it is; also without its record. */
+  readonly addresses: ReadonlyArray<string>
   readonly detail: string
 }
 
-/** The peer's record, from whoever knows it. */
-const search = (options: Layers.Options, node: NodeId.NodeId): Effect.Effect<Found> =>
-  Effect.gen(function* () {
+/** The peer's record and addresses, from whoever knows them. */
+const search = (options: Layers.Options, node: NodeId.NodeId): Effect.Effect<Search> => {
+  const told = new Set<string>()
+  const somewhere = Latch.makeUnsafe()
+  const onFound = (found: Found): void => {
+    options.onFound?.(found)
+    if (found.node !== node) return
+    for (const address of found.addresses) if (told.size < MAX_TRIED) told.add(address)
+    if (told.size > 0) somewhere.openUnsafe()
+  }
+  return Effect.gen(function* () {
     const joined = yield* Node.Node
-    const matches = yield* joined.discover({ node, limit: 1 })
+    const noRecord = Effect.as(Effect.andThen(somewhere.await, Effect.sleep(RECORD_MS)), [])
+    const matches: ReadonlyArray<Match> = yield* Effect.raceFirst(joined.discover({ node, limit: 1 }), noRecord)
     return { record: matches[0]?.record, detail: matches.length === 0 ? "nobody knows it" : "" }
   }).pipe(
-    Effect.provide(Layers.layer(options)),
+    Effect.provide(Layers.layer({ ...options, onFound })),
     Effect.catch((error) => Effect.succeed({ record: undefined, detail: error.message })),
+    Effect.map((found) => ({ ...found, addresses: found.record?.addresses ?? [...told] })),
     Effect.scoped
   )
+}
+
+interface Reached {
+  readonly peer: NodeId.NodeId
+  /** What it says of itself; not verified. */
+  readonly announced: unknown
+}
 
 interface Tried {
   readonly address: string
   readonly cause: Reach.Cause | undefined
   readonly ms: number
-  readonly peer: NodeId.NodeId | undefined
+  readonly reached: Reached | undefined
 }
 
 /** One address by itself, on connections of its own, so that no other address answers for it. */
 const attempt = (ground: Ground, address: string, node: NodeId.NodeId | undefined): Effect.Effect<Tried> =>
   Effect.gen(function* () {
     const began = performance.now()
-    const dial = Effect.scoped(
+    let ms = 0
+    const outcome = yield* Effect.scoped(
       Effect.gen(function* () {
         const connections = yield* ground.connections({ listen: false })
+        const announcement = yield* Announced.listen(connections)
         const target = { addresses: [address], ...(node === undefined ? {} : { node }) }
-        const connection: Connection = yield* connections.connect(target)
-        return connection.peer
+        const { peer } = yield* connections.connect(target)
+        ms = performance.now() - began
+        return { peer, announced: yield* announcement }
       })
     ).pipe(
-      Effect.match({
-        onFailure: (error): TransportErrorReason | NodeId.NodeId => error.reason,
-        onSuccess: (peer): TransportErrorReason | NodeId.NodeId => peer
-      }),
+      Effect.catch((error): Effect.Effect<TransportErrorReason | Reached> => Effect.succeed(error.reason)),
       Effect.timeoutOrElse({
         duration: TRY_MS,
         orElse: () => Effect.succeed<TransportErrorReason>({ _tag: "TimedOut", address, afterMs: TRY_MS })
       })
     )
-    const outcome = yield* dial
-    const ms = performance.now() - began
-    if (typeof outcome === "string") return { address, cause: undefined, ms, peer: outcome }
+    if (!("_tag" in outcome)) return { address, cause: undefined, ms, reached: outcome }
+    ms = performance.now() - began
     const isDirect = address.startsWith("tcp:")
     const knocked = isDirect ? yield* Reach.knock(address, ground.perimeter) : undefined
     const cause = Reach.explain(address, outcome, knocked)
-    if (isDirect) return { address, cause, ms, peer: undefined }
+    if (isDirect) return { address, cause, ms, reached: undefined }
     const why = outcome._tag === "DialFailed" ? outcome.detail : cause.why
-    return { address, cause: { ...cause, why: `through ${address.split("/")[2]}: ${why}` }, ms, peer: undefined }
+    return { address, cause: { ...cause, why: `through ${address.split("/")[2]}: ${why}` }, ms, reached: undefined }
   })
 
-const ofRecord = (record: AgentRecord, now: number): Finding => {
+const ago = (ms: number): string => `${Math.round(Math.abs(ms) / 1_000)} s`
+
+/** What is to be said of what a peer says of itself. */
+const ofRecord = (value: unknown, node: NodeId.NodeId, now: number): Finding => {
   const find = of("record", "the peer's signed record")
-  const left = record.expiresAt - now
+  const record = AgentRecord.verify(value, { now, expect: node })
+  if (record instanceof AgentRecord.RecordRefused) {
+    const { reason } = record
+    if (reason._tag === "Expired") {
+      const found = `what it says of itself has ended ${ago(now - reason.expiresAt)} ago: the peer's clock is behind, or ours ahead`
+      return find("fail", "RecordExpired", found, "set both clocks (NTP): nobody believes an expired record")
+    }
+    if (reason._tag === "FromFuture") {
+      const found = `what it says of itself is of ${ago(reason.issuedAt - now)} in the future: the peer's clock is ahead, or ours behind`
+      return find(
+        "fail",
+        "PeerClock",
+        found,
+        "set both clocks (NTP): nobody believes a record of more than 5 minutes ahead"
+      )
+    }
+    return find("fail", "RecordRefused", record.message, "update the older of the two nodes")
+  }
+  const ahead = record.issuedAt - now
+  if (ahead > CLOCK_WARN_MS) {
+    const found = `made ${ago(ahead)} in the future: the peer's clock is ahead, or ours behind`
+    return find("warn", "PeerClock", found, "set both clocks (NTP)")
+  }
+  const left = Math.round((record.expiresAt - now) / 60_000)
   const served = `${record.capabilities.length} capabilities, ${record.addresses.length} addresses`
-  if (record.issuedAt > now + 5_000) {
-    const ahead = Math.round((record.issuedAt - now) / 1_000)
-    return find(
-      "warn",
-      "PeerClock",
-      `made ${ahead} s in the future: the peer's clock is ahead, or ours behind`,
-      "set both clocks (NTP)"
-    )
-  }
-  if (left <= 0) {
-    const advice = "the peer has not renewed it: it is off the network, or its clock is behind"
-    return find("fail", "RecordExpired", `it has expired ${Math.round(-left / 1_000)} s ago`, advice)
-  }
-  return find("ok", "Record", `${record.name ?? "no name"}: ${served}, good for ${Math.round(left / 60_000)} min`)
+  return find("ok", "Record", `${record.name ?? "no name"}: ${served}, good for ${left} min`)
+}
+
+/** What a peer says itself is newer than the record that others have of it. */
+const ofRecords = (
+  tried: ReadonlyArray<Tried>,
+  known: AgentRecord.AgentRecord | undefined,
+  now: number
+): ReadonlyArray<Finding> => {
+  const reached = tried.find((each) => each.reached?.announced !== undefined)?.reached
+  if (reached !== undefined) return [ofRecord(reached.announced, reached.peer, now)]
+  return known === undefined ? [] : [ofRecord(known, known.node, now)]
 }
 
 const ofReach = (tried: ReadonlyArray<Tried>): ReadonlyArray<Finding> => {
@@ -97,14 +149,20 @@ const ofReach = (tried: ReadonlyArray<Tried>): ReadonlyArray<Finding> => {
     of.map(({ cause }) => cause.why).join("; ")
   const direct = tried.find((each) => each.cause === undefined && isDirect(each))
   if (direct !== undefined) {
-    return [find("ok", "PeerDirect", `${direct.peer} is reached at ${direct.address}, in ${Math.round(direct.ms)} ms`)]
+    return [
+      find(
+        "ok",
+        "PeerDirect",
+        `${direct.reached?.peer} is reached at ${direct.address}, in ${Math.round(direct.ms)} ms`
+      )
+    ]
   }
   const relayed = tried.find((each) => each.cause === undefined)
   if (relayed !== undefined) {
     const reasons = failed.filter(isDirect)
     const why = reasons.length === 0 ? "it publishes no address of its own" : whys(reasons)
     const advice = "forward a port at the peer's router, or let both use IPv6; until then a relay carries it"
-    const found = `${relayed.peer} is reached through a relay only, in ${Math.round(relayed.ms)} ms: ${why}`
+    const found = `${relayed.reached?.peer} is reached through a relay only, in ${Math.round(relayed.ms)} ms: ${why}`
     return [find("warn", "PeerRelayed", found, advice)]
   }
   // What an address answered says more than that another one did not.
@@ -123,20 +181,19 @@ export const check = (ground: Ground, options: Layers.Options, peer: string): Ef
     if (node === undefined) {
       const end = NodeId.parse(peer.slice(peer.lastIndexOf("/") + 1))
       const isLong = end !== undefined && peer.startsWith("tcp:")
-      return ofReach([
-        yield* attempt(ground, isLong ? peer.slice(0, peer.lastIndexOf("/")) : peer, isLong ? end : undefined)
-      ])
+      const address = isLong ? peer.slice(0, peer.lastIndexOf("/")) : peer
+      const tried = yield* attempt(ground, address, isLong ? end : undefined)
+      return [...ofRecords([tried], undefined, yield* Clock.currentTimeMillis), ...ofReach([tried])]
     }
-    const { detail, record } = yield* search(options, node)
-    if (record === undefined) {
+    const { addresses, detail, record } = yield* search(options, node)
+    const tried = yield* Effect.forEach(addresses.slice(0, MAX_TRIED), (address) => attempt(ground, address, node), {
+      concurrency: 8
+    })
+    if (record === undefined && tried.length === 0) {
       const find = of("peer", "every discovery of this node")
       const advice =
         "check that it runs, in the same network, and uses a tracker, DHT or local network that this node uses too"
       return [find("fail", "PeerNotFound", `${node} is not found: ${detail}`, advice)]
     }
-    const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-    const tried = yield* Effect.forEach(record.addresses.slice(0, 16), (address) => attempt(ground, address, node), {
-      concurrency: 8
-    })
-    return [ofRecord(record, now), ...ofReach(tried)]
-  }).pipe(Effect.provide(Layer.empty))
+    return [...ofRecords(tried, record, yield* Clock.currentTimeMillis), ...ofReach(tried)]
+  })

@@ -1,0 +1,66 @@
+/** Verifies: the doctor says of a peer what that says of itself, also where others would not believe it. */
+import { afterEach, describe, expect, test } from "bun:test"
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import * as Effect from "effect/Effect"
+import * as Doctor from "../src/Doctor.ts"
+import { command } from "../../../test-support/Runtime.ts"
+
+const children: Array<ChildProcess> = []
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    const ended = child.exitCode === null ? once(child, "exit") : undefined
+    child.stdin?.end()
+    await ended
+  }
+})
+
+/** A peer in a process of its own, whose clock is off by so many milliseconds. */
+const peer = async (off: number, ...more: ReadonlyArray<string>) => {
+  const [program, ...args] = command(fileURLToPath(new URL("skewed-agent.ts", import.meta.url)))
+  const child = spawn(program, [...args, String(off), ...more], { stdio: ["pipe", "pipe", "inherit"] })
+  children.push(child)
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
+  const [address = "", node = ""] = line.split(" ")
+  return { address, node }
+}
+
+const options: Doctor.Options = { mdns: false, gossip: false, host: "127.0.0.1", listen: false }
+/** What is said of a peer, by its NodeId and by its address alone. */
+const examine = async (at: { readonly address: string; readonly node: string }) => {
+  const of = (findings: ReadonlyArray<Doctor.Finding>) =>
+    findings.filter(({ check }) => ["record", "peer"].includes(check))
+  const known = await Effect.runPromise(Doctor.examine({ ...options, peers: [at.address], peer: at.node }))
+  const dialled = await Effect.runPromise(Doctor.examine({ ...options, peer: at.address }))
+  const codes = of(known).map(({ code, verdict }) => `${verdict} ${code}`)
+  expect(of(dialled).map(({ code, verdict }) => `${verdict} ${code}`)).toEqual(codes)
+  return { codes, record: of(known).find(({ check }) => check === "record") }
+}
+
+describe("the doctor, of a peer", () => {
+  test("whose clock is right, says what it serves, and finds it also where it serves nothing", async () => {
+    const { codes, record } = await examine(await peer(0, "serve"))
+    expect(codes).toEqual(["ok Record", "ok PeerDirect"])
+    expect(record?.found).toMatch(/: 1 capabilities, 1 addresses, good for (?:59|60) min/)
+    expect((await examine(await peer(0))).codes).toEqual(["ok Record", "ok PeerDirect"])
+  }, 20_000)
+
+  test("whose clock is a minute ahead, warns of it: it is believed still", async () => {
+    const { codes, record } = await examine(await peer(60_000, "serve"))
+    expect(codes).toEqual(["warn PeerClock", "ok PeerDirect"])
+    expect(record?.found).toMatch(/^made (?:5\d|60) s in the future/)
+    expect(record?.advice).toContain("NTP")
+  }, 20_000)
+
+  test("whose clock is an hour ahead, or hours behind, says that nobody believes it", async () => {
+    const ahead = await examine(await peer(3_600_000, "serve"))
+    expect(ahead.codes).toEqual(["fail PeerClock", "ok PeerDirect"])
+    expect(ahead.record?.found).toMatch(/is of (?:35[89]\d|3600) s in the future/)
+    const behind = await examine(await peer(-2 * 3_600_000, "serve"))
+    expect(behind.codes).toEqual(["fail RecordExpired", "ok PeerDirect"])
+    expect(behind.record?.found).toMatch(/ended 36\d\d s ago/)
+    expect(behind.record?.advice).toContain("NTP")
+  }, 20_000)
+})
