@@ -3,8 +3,12 @@ import { describe, expect, test } from "bun:test"
 import { addressesNow, type Change, LOOK_EVERY_MS, SLEPT_MS, Watch } from "../src/internal/NetworkWatch.ts"
 
 const world = () => {
-  const state = { addresses: "lo 127.0.0.1", now: 1_000 }
-  const watch = new Watch({ addresses: () => state.addresses, now: () => state.now })
+  const state = { addresses: "lo 127.0.0.1", now: 1_000, hasHandles: true }
+  const addresses = (): string => {
+    if (!state.hasHandles) throw new Error("too many open files")
+    return state.addresses
+  }
+  const watch = new Watch({ addresses, now: () => state.now })
   const look = (lateMs = 0): void => {
     state.now += LOOK_EVERY_MS + lateMs
     watch.look()
@@ -42,6 +46,29 @@ describe("the watch over the network", () => {
     look(SLEPT_MS)
     look()
     expect(told).toEqual(["sleep"])
+    stop()
+  })
+
+  test("goes on where the system has no file handle to look with, and misses nothing", () => {
+    const { look, state, watch } = world()
+    const told: Array<Change> = []
+    state.hasHandles = false
+    const stop = watch.listen((change) => void told.push(change))
+    look()
+    state.hasHandles = true
+    look()
+    expect(told).toEqual([])
+    state.hasHandles = false
+    state.addresses = "wlan0 192.0.2.7"
+    look()
+    state.hasHandles = true
+    look()
+    state.hasHandles = false
+    look(SLEPT_MS)
+    state.hasHandles = true
+    look()
+    look()
+    expect(told).toEqual(["addresses", "sleep"])
     stop()
   })
 

@@ -34,8 +34,10 @@ export interface Sources {
 export class Watch {
   readonly #sources: Sources
   readonly #listeners = new Set<Listener>()
-  #addresses = ""
+  /** Unknown until a look succeeds. */
+  #addresses: string | undefined
   #lookedAt = 0
+  #slept = false
   #timer: ReturnType<typeof setInterval> | undefined
 
   constructor(sources: Sources = { addresses: addressesNow, now: Date.now }) {
@@ -48,8 +50,9 @@ export class Watch {
     const own: Listener = (change) => listener(change)
     this.#listeners.add(own)
     if (this.#timer === undefined) {
-      this.#addresses = this.#sources.addresses()
+      this.#addresses = this.#see()
       this.#lookedAt = this.#sources.now()
+      this.#slept = false
       this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS)
       this.#timer.unref()
     }
@@ -62,14 +65,25 @@ export class Watch {
 
   look(): void {
     const now = this.#sources.now()
-    const late = now - this.#lookedAt - LOOK_EVERY_MS
-    this.#lookedAt = now
-    const addresses = this.#sources.addresses()
-    const changed = addresses !== this.#addresses
-    this.#addresses = addresses
     // Somebody who sets the clock back has not slept, nor would it matter.
-    const change: Change | undefined = changed ? "addresses" : late >= SLEPT_MS ? "sleep" : undefined
+    this.#slept ||= now - this.#lookedAt - LOOK_EVERY_MS >= SLEPT_MS
+    this.#lookedAt = now
+    const addresses = this.#see()
+    if (addresses === undefined) return
+    const before = this.#addresses ?? addresses
+    const change: Change | undefined = addresses !== before ? "addresses" : this.#slept ? "sleep" : undefined
+    this.#addresses = addresses
+    this.#slept = false
     if (change !== undefined) for (const listener of [...this.#listeners]) listener(change)
+  }
+
+  /** Where strangers hold all of this process's file handles the system does not tell; what changed is seen when one is free. */
+  #see(): string | undefined {
+    try {
+      return this.#sources.addresses()
+    } catch {
+      return undefined
+    }
   }
 }
 
