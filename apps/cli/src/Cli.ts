@@ -18,7 +18,7 @@ const root = Command.make("parley").pipe(
       "130 interrupted.",
       "Environment: PARLEY_HOME (keys and trust, default ~/.parley), PARLEY_IDENTITY, PARLEY_PASSPHRASE, PARLEY_NAME,",
       "PARLEY_TRACKER, PARLEY_DHT and PARLEY_PEER (addresses, with commas between), PARLEY_REGISTRY, PARLEY_NETWORK_KEY,",
-      "PARLEY_NETWORK, PARLEY_NO_MDNS."
+      "PARLEY_NETWORK, PARLEY_NO_MDNS, PARLEY_NO_GOSSIP."
     ].join("\n  ")
   ),
   Command.withSharedFlags(Flags.common)

@@ -177,7 +177,9 @@ export type Invite = Infer<typeof invite>
 export const revoke = {
   ...inNetwork,
   member: Argument.String("member").pipe(
-    Argument.withDescription("NodeId of the member; or @FILE with revocations of the root that were carried here")
+    Argument.withDescription(
+      "NodeId of the member; or @FILE, or - for stdin, with revocations of the root that were carried here"
+    )
   )
 }
 export type Revoke = Infer<typeof revoke>
@@ -228,18 +230,13 @@ export const tracker = {
   ...key,
   ...listening,
   networkKey: joining.networkKey,
-  network: joining.network,
-  name: joining.name
+  network: joining.network
 }
 export type Tracker = Infer<typeof tracker>
 
 export const dht = {
-  ...key,
-  ...listening,
-  dht: several("dht", "HOST:PORT", "Other node of the same DHT; also in PARLEY_DHT"),
-  networkKey: joining.networkKey,
-  network: joining.network,
-  name: joining.name
+  ...tracker,
+  dht: several("dht", "HOST:PORT", "Other node of the same DHT; also in PARLEY_DHT")
 }
 export type Dht = Infer<typeof dht>
 

@@ -13,7 +13,7 @@ export const coloured: string = [
   "  130 interrupted.",
   "  Environment: PARLEY_HOME (keys and trust, default ~/.parley), PARLEY_IDENTITY, PARLEY_PASSPHRASE, PARLEY_NAME,",
   "  PARLEY_TRACKER, PARLEY_DHT and PARLEY_PEER (addresses, with commas between), PARLEY_REGISTRY, PARLEY_NETWORK_KEY,",
-  "  PARLEY_NETWORK, PARLEY_NO_MDNS.",
+  "  PARLEY_NETWORK, PARLEY_NO_MDNS, PARLEY_NO_GOSSIP.",
   "",
   "\u001b[1mUSAGE\u001b[0m",
   "  \u001b[36mparley <subcommand> [flags]\u001b[0m",

@@ -52,6 +52,18 @@ const readStdin = async (): Promise<string> => {
   return Buffer.concat(chunks).toString("utf8")
 }
 
+/** The text of an argument: itself, of `@FILE`, or of stdin for `-`. */
+export const text = (word: string): Effect.Effect<string, UsageError> =>
+  Effect.tryPromise({
+    try: async () => (word === "-" ? readStdin() : word.startsWith("@") ? readFile(word.slice(1)) : word),
+    catch: failure
+  })
+
+const failure = (cause: unknown): UsageError =>
+  typeof cause === "object" && cause !== null && "_tag" in cause && cause._tag === "UsageError"
+    ? (cause as UsageError)
+    : usage("BadInput", `cannot read the input: ${String(cause)}`)
+
 const plainText = new Set(["", "txt", "md"])
 
 /** The field under which a file's text is sent: its extension, and `text` for plain text. `undefined` for JSON. */
@@ -69,17 +81,14 @@ export const read = (word: string | undefined, field: string | undefined): Effec
     try: async (): Promise<Schema.Json> => {
       if (word === undefined) return {}
       if (word === "-") {
-        const text = await readStdin()
-        return field === undefined ? parseJson(text, "stdin") : { [field]: text }
+        const content = await readStdin()
+        return field === undefined ? parseJson(content, "stdin") : { [field]: content }
       }
       if (!word.startsWith("@")) return parseJson(word, "the input")
       const path = word.slice(1)
-      const text = readFile(path)
+      const content = readFile(path)
       const under = field ?? fieldOf(path)
-      return under === undefined ? parseJson(text, path) : { [under]: text }
+      return under === undefined ? parseJson(content, path) : { [under]: content }
     },
-    catch: (cause) =>
-      typeof cause === "object" && cause !== null && "_tag" in cause && cause._tag === "UsageError"
-        ? (cause as UsageError)
-        : usage("BadInput", `cannot read the input: ${String(cause)}`)
+    catch: failure
   })

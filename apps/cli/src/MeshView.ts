@@ -81,7 +81,7 @@ const cut = (text: string, columns: number): string => {
 }
 
 /** Lines that the events at the bottom take, at most a third of the screen. */
-const eventRows = (rows: number): number => Math.max(3, Math.min(8, Math.floor(rows / 3)))
+const eventRows = (rows: number): number => Math.max(1, Math.min(8, Math.floor(rows / 3)))
 
 /** The mesh as a tree with this node at its top and the latest events below, in as many rows and columns as there are. */
 export const draw = (
@@ -113,5 +113,7 @@ export const draw = (
     ...(shown.length < members.length ? [`╎   … ${members.length - shown.length} more`] : []),
     "",
     ...shownEvents
-  ].map((text) => cut(text, columns))
+  ]
+    .slice(0, Math.max(1, rows - 1))
+    .map((text) => cut(text, columns))
 }

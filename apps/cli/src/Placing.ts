@@ -3,14 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import type { CallOptions, TaskEvent } from "@parley/core/Node"
-import { type NodeId, parse } from "@parley/core/NodeId"
+import type { NodeId } from "@parley/core/NodeId"
 import { explain } from "@parley/core/NodeError"
 import type { Move } from "@parley/core/Trust"
 import * as Choosing from "./Choosing.ts"
 import type * as Flags from "./Flags.ts"
 import * as Names from "./Names.ts"
 import * as Output from "./Output.ts"
-import { usage } from "./Failure.ts"
 import * as Settings from "./Settings.ts"
 
 /** What happened while a task was placed: moves of trust, for the end. */
@@ -46,13 +45,7 @@ export const options = Effect.fnUntraced(function* (
 ) {
   const where = yield* Choosing.query(flags)
   const deadline = yield* Settings.time("deadline", flags.deadline)
-  const to = flags.to === undefined ? undefined : (parse(flags.to) ?? flags.to)
-  if (to !== undefined && parse(to) === undefined && !/^[a-z][a-z0-9+.-]*:/.test(to)) {
-    return yield* usage(
-      "BadNode",
-      `--to ${JSON.stringify(to)} is neither a NodeId (z6Mk…) nor an address (tcp://host:port): parley peers lists both by name`
-    )
-  }
+  const to = flags.to === undefined ? undefined : yield* Settings.target(flags.to, "--to ")
   const heard: Heard = { moves: [] }
   const call = (nameOf: Names.NameOf): CallOptions => {
     const narrate = narrator(nameOf, (text) => Output.noteNow(flags, text))

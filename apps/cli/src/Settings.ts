@@ -11,6 +11,9 @@ import { join, resolve } from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { MAX_NAME_LENGTH } from "@parley/core/AgentRecord"
+import * as KeyStore from "@parley/core/KeyStore"
+import { type NodeId, parse } from "@parley/core/NodeId"
+import type { Address } from "@parley/core/Transport"
 import { type UsageError, usage } from "./Failure.ts"
 import type * as Flags from "./Flags.ts"
 
@@ -25,6 +28,19 @@ export const home = (): string => resolve(environment("PARLEY_HOME") ?? join(hom
 /** The key file of what runs for long: `--identity`, `PARLEY_IDENTITY`, or `identity.json` at home. */
 export const identityFile = (options: Flags.Key, name = "identity.json"): string =>
   options.identity ?? environment("PARLEY_IDENTITY") ?? join(home(), name)
+
+/** The key file of a node that stays: in a private network its member's there, unless another one is named. */
+export const ownFile = (
+  options: Flags.Key & Pick<Flags.Joining, "network">,
+  name?: string
+): Effect.Effect<string, UsageError> =>
+  Effect.map(network(options), (folder) =>
+    KeyStore.expand(
+      folder !== undefined && options.identity === undefined
+        ? join(folder, "identity.json")
+        : identityFile(options, name)
+    )
+  )
 
 /** The file that keeps trust. */
 export const trustFile = (options: Pick<Flags.Joining, "trust">): string => options.trust ?? join(home(), "trust.json")
@@ -78,6 +94,29 @@ export const dht = (options: Pick<Flags.Joining, "dht">): Effect.Effect<Readonly
     : Effect.fail(usage("BadDht", `--dht ${JSON.stringify(wrong)} is no DHT node: write host:port, IPv4 or a name`))
 }
 
+/** What nodes of this command can dial: `tcp://host:port`, with who is there or without, or a relayed address. */
+const isAddress = (word: string): boolean => {
+  if (/^relay:\/\/[^/\s]+:\d{1,5}\/[!-~]+$/.test(word)) return true
+  const [, node] = /^tcp:\/\/[^/\s]+:\d{1,5}(?:\/([!-~]+))?$/.exec(word) ?? [undefined, ""]
+  return node === undefined || parse(node) !== undefined
+}
+
+const addresses = (flag: string, words: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Address>, UsageError> => {
+  const wrong = words.find((word) => !isAddress(word))
+  const form = "write tcp://host:port or tcp://host:port/z6Mk…"
+  return wrong === undefined
+    ? Effect.succeed(words)
+    : Effect.fail(usage("Malformed", `--${flag} ${JSON.stringify(wrong)} is no address: ${form}`))
+}
+
+/** Whom a word names, a NodeId or an address; `before` says where it stood. */
+export const target = (word: string, before = ""): Effect.Effect<NodeId | Address, UsageError> => {
+  const node = parse(word)
+  if (node !== undefined || isAddress(word)) return Effect.succeed(node ?? word)
+  const detail = "is neither a NodeId (z6Mk…) nor an address (tcp://host:port): parley peers lists both by name"
+  return Effect.fail(usage("BadNode", `${before}${JSON.stringify(word)} ${detail}`))
+}
+
 /** Whether the local network is searched. */
 export const usesMdns = (options: Pick<Flags.Joining, "noMdns">): boolean =>
   !options.noMdns && environment("PARLEY_NO_MDNS") === undefined
@@ -104,32 +143,6 @@ export const network = (options: Pick<Flags.Joining, "network">): Effect.Effect<
       )
     : Effect.succeed(folder)
 }
-
-/** The network's folder, or that of the only network here. */
-export const oneNetwork = (options: Pick<Flags.Joining, "network">): Effect.Effect<string, UsageError> =>
-  Effect.flatMap(network(options), (folder) => {
-    if (folder !== undefined) return Effect.succeed(folder)
-    let names: ReadonlyArray<string> = []
-    try {
-      names = fs.readdirSync(networks()).filter((name) => !name.startsWith("."))
-    } catch {
-      // None was ever made.
-    }
-    const [only] = names
-    if (only !== undefined && names.length === 1) return network({ network: only }) as Effect.Effect<string, UsageError>
-    const here = names.length === 0 ? "there is none here" : `there are ${names.join(", ")}`
-    return Effect.fail(usage("WhichNetwork", `which network? ${here}: say --network NAME`))
-  })
-
-/** The text of an argument: itself, of `@FILE`, or of standard input for `-`. */
-export const textOf = (argument: string): Effect.Effect<string, UsageError> =>
-  Effect.try({
-    try: () => {
-      if (argument !== "-" && !argument.startsWith("@")) return argument
-      return fs.readFileSync(argument === "-" ? 0 : argument.slice(1), "utf8")
-    },
-    catch: (cause) => usage("BadFile", `cannot read ${argument} (${cause instanceof Error ? cause.message : "failed"})`)
-  })
 
 /** The registry, from `--registry` or `PARLEY_REGISTRY`. */
 export const registry = (
@@ -164,14 +177,39 @@ export const registry = (
   return Effect.succeed({ at, ofNetwork })
 }
 
-/** The options of a node that joins. */
-export const node = (options: Flags.Joining) =>
+/** The private network: its key file, or its folder, or neither. */
+const privacy = (options: Pick<Flags.Joining, "network" | "networkKey">) =>
   Effect.gen(function* () {
-    const secret = yield* passphrase(options)
     const keyFile = networkKey(options)
     const folder = yield* network(options)
     if (keyFile !== undefined && folder !== undefined)
       return yield* usage("TwoNetworks", "--network and --network-key name a network each: leave out one of them")
+    return { keyFile, folder }
+  })
+
+/** The options of a tracker, which `dht` runs, too; `name` is that of its key file. */
+export const tracker = (options: Flags.Tracker, name: string) =>
+  Effect.gen(function* () {
+    const secret = yield* passphrase(options)
+    const { folder, keyFile } = yield* privacy(options)
+    if (folder !== undefined && options.identity !== undefined)
+      return yield* usage("TwoKeys", "in a --network it acts under its member's key: leave out --identity")
+    return {
+      identity: yield* ownFile(options, name),
+      ...(secret === undefined ? {} : { passphrase: secret }),
+      ...(keyFile === undefined ? {} : { networkKey: keyFile }),
+      ...(folder === undefined ? {} : { network: folder }),
+      ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.host === undefined ? {} : { host: options.host }),
+      ...(options.advertise.length === 0 ? {} : { advertise: options.advertise })
+    }
+  })
+
+/** The options of a node that joins. */
+export const node = (options: Flags.Joining) =>
+  Effect.gen(function* () {
+    const secret = yield* passphrase(options)
+    const { folder, keyFile } = yield* privacy(options)
     const told = yield* registry(options)
     const bootstrap = yield* dht(options)
     if (options.publicDht && (keyFile ?? folder) !== undefined) {
@@ -188,27 +226,30 @@ export const node = (options: Flags.Joining) =>
       ...(secret === undefined ? {} : { passphrase: secret }),
       ...(keyFile === undefined ? {} : { networkKey: keyFile }),
       ...(folder === undefined ? {} : { network: folder }),
-      ...(options.relay.length === 0 ? {} : { relays: options.relay }),
+      ...(options.relay.length === 0 ? {} : { relays: yield* addresses("relay", options.relay) }),
       mdns: usesMdns(options),
       gossip: !options.noGossip && environment("PARLEY_NO_GOSSIP") === undefined,
-      peers: peers(options),
-      trackers: trackers(options),
+      peers: yield* addresses("peer", peers(options)),
+      trackers: yield* addresses("tracker", trackers(options)),
       ...(bootstrap.length === 0 && !options.publicDht ? {} : { dht: { bootstrap, public: options.publicDht } }),
       ...(told === undefined ? {} : { registry: told }),
       trust: trustFile(options)
     }
   })
 
+const via = (options: { readonly via?: string | undefined }): ReadonlyArray<string> =>
+  options.via === undefined ? [] : [options.via]
+
 /** The options of a node that asks: it accepts no connections. */
 export const asker = (
   options: Flags.Joining & { readonly via?: string | undefined; readonly publish?: boolean | undefined }
 ) =>
-  Effect.map(node(options), ({ registry: told, ...made }) => ({
+  Effect.map(Effect.all([node(options), addresses("via", via(options))]), ([{ registry: told, ...made }, through]) => ({
     ...made,
     // Whoever asks once is nobody to be found.
     ...(told === undefined ? {} : { registry: { ...told, register: false, verdicts: options.publish === true } }),
     // Whoever calls through a tracker means those whom it knows.
-    trackers: [...new Set([...made.trackers, ...(options.via === undefined ? [] : [options.via])])],
+    trackers: [...new Set([...made.trackers, ...through])],
     // In a network, a key for this once acts for the member.
     ...(options.identity === undefined
       ? made.network === undefined
@@ -232,6 +273,6 @@ export const time = (
   if (text === undefined) return absent
   const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim()) ?? []
   return amount === undefined || unit === undefined
-    ? Effect.fail(usage("BadTime", `--${flag} ${JSON.stringify(text)} is no time: write 500ms, 2s, 1m or 1h`))
+    ? Effect.fail(usage("BadTime", `--${flag} ${JSON.stringify(text)} is no time: write 500ms, 2s, 1m, 1h or 30d`))
     : Effect.succeed(Duration.millis(Number(amount) * units[unit as keyof typeof units]))
 }

@@ -2,11 +2,19 @@
 import { afterEach, describe, expect, test } from "bun:test"
 import { chmodSync } from "node:fs"
 import { createServer } from "node:net"
+import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import * as MeshView from "../src/MeshView.ts"
 import type { NodeId } from "@parley/core/NodeId"
+import { command, repository } from "../../../test-support/Runtime.ts"
+import { skipTest } from "../../../test-support/Skip.ts"
 import { Home } from "./Parley.ts"
+
+const noTerminal =
+  spawnSync("script", ["-qec", "true", "/dev/null"]).status === 0
+    ? undefined
+    : "there is no script(1) of util-linux to make a terminal"
 
 let home = new Home()
 afterEach(async () => {
@@ -142,5 +150,38 @@ describe("parley status --watch", () => {
     expect(drawn.every((line) => line.length <= 60 && !line.includes("\u001b") && !line.includes("\n"))).toBe(true)
     expect([drawn[0], drawn.at(-1)]).toEqual(["● me  0 direct, 0 relayed, 500 known", "event 49"])
     expect(MeshView.draw("● me", view(), [], 80, 24)[1]).toBe("nobody is seen yet")
+    // The last row is where the cursor stands, also on a screen that is hardly one.
+    for (let rows = 1; rows <= 12; rows++)
+      expect(MeshView.draw("● me", crowd, events, 60, rows).length).toBeLessThan(Math.max(2, rows))
   })
+
+  skipTest(noTerminal)(
+    "draws on a terminal's other screen, and leaves it however it ends",
+    async () => {
+      const program = command(join(repository, "apps/cli/src/main.ts")).map((word) => `'${word}'`)
+      const watch = `${program.join(" ")} status --watch --no-mdns`
+      // A terminal that has no size says 0 columns. Of two signals that come together the second ends the process at once.
+      const twice = `stty rows 0 cols 0; ${watch} & read line; for signal in STOP TERM HUP CONT; do kill -$signal $!; done; wait $!`
+      for (const [run, ending, codes] of [
+        [watch, "\u0003", [0]],
+        [twice, "\n", [0, 129, 143]]
+      ] as const) {
+        const env = { ...process.env, PARLEY_HOME: home.path }
+        const child = spawn("script", ["-qec", run, "/dev/null"], { stdio: ["pipe", "pipe", "inherit"], env })
+        let seen = ""
+        child.stdout.setEncoding("utf8").on("data", (text: string) => {
+          const before = seen
+          seen += text
+          if (seen.includes("nobody is seen yet") && !before.includes("nobody is seen yet")) child.stdin.write(ending)
+        })
+        const [code] = await once(child, "close")
+        expect(codes).toContain(code)
+        expect(seen).toMatch(
+          // oxlint-disable-next-line no-control-regex
+          /\u001b\[\?1049h\u001b\[\?25l[^]*● z6Mk\w+…  0 direct, 0 relayed, 0 known\r\nnobody is seen yet[^]*\u001b\[\?25h\u001b\[\?1049l/
+        )
+      }
+    },
+    30_000
+  )
 })

@@ -110,6 +110,17 @@ describe("the command line", () => {
       [["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--name", "a\u001b[31mb"], "no control characters"],
       [["tracker", "--port", "-1"], "-1 is no port"],
       [["call", "a.b", "{}", "--to", "ada"], "neither a NodeId"],
+      [["status", "127.0.0.1:7878"], '"127.0.0.1:7878" is neither a NodeId'],
+      [["doctor", "tcp://127.0.0.1"], '"tcp://127.0.0.1" is neither a NodeId'],
+      [["peers", "--tracker", "localhost:7878"], '--tracker "localhost:7878" is no address'],
+      [["peers", "--peer", "tcp://127.0.0.1:1/ada"], "tcp://host:port/z6Mk"],
+      [["call", "a.b", "{}", "--via", "relay"], '--via "relay" is no address'],
+      [
+        ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--relay", "tcp://h"],
+        '--relay "tcp://h" is no address'
+      ],
+      [["registry", "--host", "0.0.0.0", "--port", "0", "--open"], "--keys in place of --open"],
+      [["invite", "@nosuch", "--network", "ward"], 'no network "ward"'],
       [["ask", "a.b", "{}", "--certificate", "nosuch/verdict.json"], "there is no folder"],
       [["status", "--network-key", "nosuch.key"], "nosuch.key"],
       [["verify", "nosuch.json"], "nosuch.json"]

@@ -66,6 +66,10 @@ describe("a private network", () => {
       expect(told.code).toBe(3)
       expect(told.stderr).toContain("MemberRevoked")
       expect(await call(ada, ...peers, "--to", first.node)).toMatchObject({ code: 0 })
+
+      const status = await json(root, ["status", "--network", "ward"])
+      expect(status).toMatchObject({ identity: made.node, network: made.folder, networkKey: null })
+      expect((await root.run(["status", "--network", "ward"])).stdout).toContain(`network private, in ${made.folder}`)
     },
     timeout
   )
@@ -93,13 +97,17 @@ describe("a private network", () => {
       [eve, ["invite", request], "say --network NAME"],
       [eve, ["serve", "--network", "ward", "--capability", "a.b@1.0.0", "--exec", "cat"], "parley join"],
       [eve, ["join", "parley-invitation-1.AAAA"], "does not open here"],
-      [eve, ["join", "@nosuch"], "cannot read @nosuch"],
+      [eve, ["join", "@nosuch"], "nosuch (ENOENT)"],
       [root, ["invite", "hello"], "parley join"],
       [root, ["invite", request, "--expires", "soon"], "500ms"],
       [ada, ["invite", request], "only the root"],
       [ada, ["revoke", "ada"], "no NodeId"],
       [ada, ["peers", "--network", "ward", "--network-key", "x"], "leave out one"],
       [ada, ["peers", "--network", "ward", "--public-dht"], "private"],
+      [root, ["dht", "--network", "ward", "--network-key", "x"], "leave out one"],
+      [root, ["tracker", "--network", "ward", "--identity", "x"], "leave out --identity"],
+      [eve, ["revoke", "-"], "say --network NAME"],
+      [root, ["revoke", "-"], "no list of revocations"],
       [root, ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--allow", "ada"], "names no node"]
     ]
     for (const [home, args, said] of wrong) {

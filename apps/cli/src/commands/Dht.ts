@@ -1,11 +1,9 @@
 /** `parley dht`: a node of an own DHT to begin with, which introduces and relays at the same port, until stopped. */
-import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import * as NetworkKey from "@parley/agent/NetworkKey"
 import { Connections } from "@parley/core/Connections"
-import * as KeyStore from "@parley/core/KeyStore"
 import { fingerprint } from "@parley/core/NodeId"
 import * as Perimeter from "@parley/core/Perimeter"
 import * as Dht from "@parley/discovery/Dht"
@@ -29,30 +27,17 @@ const announce = (options: Flags.Dht & Flags.Common, connections: Connections["S
 const portOf = (addresses: ReadonlyArray<string>): number => Number(/:(\d+)$/.exec(addresses[0] ?? "")?.[1] ?? 0)
 
 export const run = Effect.fnUntraced(function* (options: Flags.Dht & Flags.Common) {
-  const folder = yield* Settings.network(options)
-  const identity =
-    folder === undefined ? KeyStore.expand(Settings.identityFile(options, "dht.json")) : join(folder, "identity.json")
-  yield* Lock.hold(identity)
-  const passphrase = yield* Settings.passphrase(options)
+  const settings = yield* Settings.tracker(options, "dht.json")
+  yield* Lock.hold(settings.identity)
   const bootstrap = yield* Settings.dht(options)
-  const path = Settings.networkKey(options)
+  const { network: folder, networkKey: path } = settings
   const networkKey =
     folder !== undefined
       ? yield* NetworkFolder.keyOf(folder)
       : path === undefined
         ? undefined
         : yield* NetworkKey.load(path)
-  const context = yield* Layer.build(
-    Tracker.layer({
-      identity,
-      ...(passphrase === undefined ? {} : { passphrase }),
-      ...(path === undefined ? {} : { networkKey: path }),
-      ...(folder === undefined ? {} : { network: folder }),
-      ...(options.port === undefined ? {} : { port: options.port }),
-      ...(options.host === undefined ? {} : { host: options.host }),
-      ...(options.advertise.length === 0 ? {} : { advertise: options.advertise })
-    })
-  )
+  const context = yield* Layer.build(Tracker.layer(settings))
   yield* Effect.gen(function* () {
     const connections = yield* Connections
     const { address } = yield* Dht.serve({

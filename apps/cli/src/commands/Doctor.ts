@@ -1,5 +1,4 @@
 /** `parley doctor`: what is wrong here, or with the way to a peer, and what to do. */
-import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Doctor from "@parley/agent/Doctor"
 import { ExitCode, Unsuccessful } from "../Failure.ts"
@@ -15,14 +14,11 @@ const lines = ({ advice, check, found, verdict }: Doctor.Finding): string =>
 
 export const run = Effect.fnUntraced(function* (options: Flags.Doctor & Flags.Common) {
   const node = yield* Settings.node(options)
-  const { port, host, target } = options
+  const { port, host } = options
+  const target = options.target === undefined ? undefined : yield* Settings.target(options.target)
   const findings = yield* Doctor.examine({
     ...node,
-    // A member of a network has a key of its own there.
-    identity:
-      node.network === undefined || options.identity !== undefined
-        ? Settings.identityFile(options)
-        : join(node.network, "identity.json"),
+    identity: yield* Settings.ownFile(options),
     ...(port === undefined ? {} : { port }),
     ...(host === undefined ? {} : { host }),
     ...(options.noListen ? { listen: false } : {}),

@@ -6,14 +6,16 @@ import * as Redacted from "effect/Redacted"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import { fingerprint } from "@parley/core/NodeId"
 import type * as Flags from "../Flags.ts"
+import * as Input from "../Input.ts"
+import * as OneNetwork from "../OneNetwork.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
 export const run = Effect.fnUntraced(function* (options: Flags.Invite & Flags.Common) {
-  const folder = yield* Settings.oneNetwork(options)
+  const folder = yield* OneNetwork.folder(options)
   const secret = yield* Settings.passphrase(options)
   const lifetime = yield* Settings.time("expires", options.expires)
-  const { expiresAt, invitation, node } = yield* NetworkFolder.invite(folder, yield* Settings.textOf(options.request), {
+  const { expiresAt, invitation, node } = yield* NetworkFolder.invite(folder, yield* Input.text(options.request), {
     ...(secret === undefined ? {} : { passphrase: Redacted.make(secret) }),
     ...(lifetime === undefined ? {} : { lifetimeMs: Duration.toMillis(lifetime) })
   })

@@ -4,6 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import { fingerprint } from "@parley/core/NodeId"
 import type * as Flags from "../Flags.ts"
+import * as Input from "../Input.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
@@ -18,7 +19,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Join & Flags.Comm
     )
     return yield* Output.result(options, { request, node, fingerprint: fingerprint(node) }, request)
   }
-  const invitation = yield* Settings.textOf(options.invitation)
+  const invitation = yield* Input.text(options.invitation)
   const { folder, name, node, root } = yield* NetworkFolder.accept(Settings.networks(), invitation, sealed)
   yield* Output.result(
     options,

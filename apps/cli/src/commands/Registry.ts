@@ -34,7 +34,8 @@ const check = (options: Flags.Registry): Effect.Effect<void, UsageError> => {
 
 /** What keeps a registry from starting, as something to be done about it. */
 const explain = (options: Flags.Registry) => (error: { readonly _tag: string; readonly message: string }) => {
-  if (error._tag === "ServerRefused") return usage("Refused", error.message)
+  if (error._tag === "ServerRefused")
+    return usage("Refused", options.open ? `${error.message} (--keys in place of --open)` : error.message)
   if (error._tag !== "ServeError") return error
   const cause = "cause" in error ? error.cause : undefined
   const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined

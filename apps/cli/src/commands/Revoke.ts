@@ -6,14 +6,16 @@ import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import { parse } from "@parley/core/NodeId"
 import { usage } from "../Failure.ts"
 import type * as Flags from "../Flags.ts"
+import * as Input from "../Input.ts"
+import * as OneNetwork from "../OneNetwork.ts"
 import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
 export const run = Effect.fnUntraced(function* (options: Flags.Revoke & Flags.Common) {
-  const folder = yield* Settings.oneNetwork(options)
+  const folder = yield* OneNetwork.folder(options)
   const file = join(folder, "revocations.json")
   if (options.member.startsWith("@") || options.member === "-") {
-    const newer = yield* NetworkFolder.takeOver(folder, yield* Settings.textOf(options.member))
+    const newer = yield* NetworkFolder.takeOver(folder, yield* Input.text(options.member))
     return yield* Output.result(
       options,
       { file, newer },
@@ -22,7 +24,10 @@ export const run = Effect.fnUntraced(function* (options: Flags.Revoke & Flags.Co
   }
   const node = parse(options.member)
   if (node === undefined)
-    return yield* usage("BadNode", `${JSON.stringify(options.member)} is no NodeId: write z6Mk…, or @FILE for a list`)
+    return yield* usage(
+      "BadNode",
+      `${JSON.stringify(options.member)} is no NodeId: write z6Mk…, or @FILE or - for a list`
+    )
   const secret = yield* Settings.passphrase(options)
   const list = yield* NetworkFolder.revoke(
     folder,

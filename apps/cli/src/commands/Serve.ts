@@ -1,11 +1,9 @@
 /** `parley serve`: capabilities of any program, or of a module, until stopped. */
-import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 import { type Agent, start } from "@parley/agent/Agent"
 import type { StartError } from "@parley/agent/Layers"
 import * as Capability from "@parley/core/Capability"
-import * as KeyStore from "@parley/core/KeyStore"
 import * as Mdns from "@parley/discovery/Mdns"
 import { DEFAULT_PORT } from "@parley/transport-tcp/TransportTcp"
 import * as CapabilityModule from "../CapabilityModule.ts"
@@ -184,12 +182,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Serve & Flags.Com
   const served = yield* programs(options)
   const lists = yield* Lists.read(options)
   const modules = yield* Effect.forEach(options.module, CapabilityModule.load)
-  const folder = yield* Settings.network(options)
-  const identity = KeyStore.expand(
-    folder !== undefined && options.identity === undefined
-      ? join(folder, "identity.json")
-      : Settings.identityFile(options)
-  )
+  const identity = yield* Settings.ownFile(options)
   yield* Lock.hold(identity)
   const agent = yield* Effect.acquireRelease(begin(options, identity), (started) =>
     Effect.promise(() => started.close())

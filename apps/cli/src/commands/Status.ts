@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import type * as Node from "@parley/core/Node"
-import { fingerprint, parse } from "@parley/core/NodeId"
+import { fingerprint, type NodeId, parse } from "@parley/core/NodeId"
+import type { Address } from "@parley/core/Transport"
 import * as Trust from "@parley/core/Trust"
 import { usage } from "../Failure.ts"
 import type * as Flags from "../Flags.ts"
@@ -12,7 +13,7 @@ import * as Settings from "../Settings.ts"
 import * as Identity from "./Identity.ts"
 import * as Peers from "./Peers.ts"
 
-const look = (node: Node.Node["Service"], target: string) =>
+const look = (node: Node.Node["Service"], target: NodeId | Address) =>
   Effect.gen(function* () {
     const id = parse(target)
     const addresses =
@@ -37,7 +38,8 @@ const look = (node: Node.Node["Service"], target: string) =>
     }
   })
 
-const lookAt = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common, target: string) {
+const lookAt = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common, word: string) {
+  const target = yield* Settings.target(word)
   const seen = yield* Joined.asker(options, (node) => look(node, target))
   const how = `${seen.relayed ? "relayed" : "direct"}, connected in ${seen.connectedMs} ms`
   yield* Output.result(
@@ -62,9 +64,10 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     return yield* watch.run(options)
   }
   if (options.target !== undefined) return yield* lookAt(options, options.target)
-  const path = Settings.identityFile(options)
-  const own = existsSync(path) ? yield* Identity.own(options) : undefined
-  const network = Settings.networkKey(options)
+  const path = yield* Settings.ownFile(options)
+  const own = existsSync(path) ? yield* Identity.own({ ...options, identity: path }) : undefined
+  const networkKey = Settings.networkKey(options)
+  const folder = yield* Settings.network(options)
   const registry = yield* Settings.registry(options)
   const [found, trust] = yield* Joined.asker(options, (node) => Effect.all([Peers.find(node), Trust.Trust]))
   const configuration = {
@@ -76,7 +79,8 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     peers: Settings.peers(options),
     registry: registry?.at ?? null,
     mdns: Settings.usesMdns(options),
-    networkKey: network ?? null,
+    networkKey: networkKey ?? null,
+    network: folder ?? null,
     trustFile: Settings.trustFile(options),
     trusted: trust.entries().length
   }
@@ -85,7 +89,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     ...(own === undefined ? [] : [`fingerprint ${fingerprint(own.nodeId)}`]),
     `home ${configuration.home}`,
     `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}${configuration.dht.length === 0 ? "" : `, DHT ${configuration.dht.join(", ")}`}`,
-    `network ${network === undefined ? "open" : `private, key ${network}`}`,
+    `network ${folder !== undefined ? `private, in ${folder}` : networkKey !== undefined ? `private, key ${networkKey}` : "open"}`,
     `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
     found.length === 0 ? "no agent was found" : Peers.table(found)
   ]

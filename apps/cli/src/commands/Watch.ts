@@ -48,6 +48,23 @@ const clockOf = (at: number): string => new Date(at).toTimeString().slice(0, 8)
 /** The alternate screen, so that what stood there before stands there again afterwards. */
 const screen = { open: "\u001b[?1049h\u001b[?25l", close: "\u001b[?25h\u001b[?1049l", home: "\u001b[H\u001b[J" }
 
+/** Draws on the alternate screen, and leaves it also where a second Ctrl-C ends the process at once. */
+const onScreen = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const leave = (): void => void process.stdout.write(screen.close)
+  return Effect.acquireUseRelease(
+    Effect.sync(() => {
+      process.once("exit", leave)
+      process.stdout.write(screen.open)
+    }),
+    () => effect,
+    () =>
+      Effect.sync(() => {
+        process.off("exit", leave)
+        leave()
+      })
+  )
+}
+
 export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common) {
   const isDrawn = process.stdout.isTTY === true && !options.json
   const watch = (node: Node.Node["Service"]) =>
@@ -69,10 +86,13 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
         if (!isDrawn) return yield* Effect.forEach(told, Output.print, { discard: true })
         events.push(...told)
         events.splice(0, Math.max(0, events.length - KEPT))
-        const { columns = 80, rows = 24 } = process.stdout
+        // A terminal that does not know its size says 0.
+        const [columns, rows] = [process.stdout.columns || 80, process.stdout.rows || 24]
         const picture = MeshView.draw(`● ${Output.short(node.nodeId)}`, after, events, columns, rows).join("\n")
-        if (picture === drawn) return
-        drawn = picture
+        // Another size is another screen, on which the terminal has moved the lines about.
+        const shown = `${columns}x${rows} ${picture}`
+        if (shown === drawn) return
+        drawn = shown
         yield* Output.print(`${screen.home}${picture}`)
       })
       yield* Effect.forkScoped(
@@ -81,13 +101,5 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
       yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(LOOK)))
       yield* Signals.stop
     }).pipe(Effect.scoped)
-  const onScreen = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    isDrawn
-      ? Effect.acquireUseRelease(
-          Effect.sync(() => process.stdout.write(screen.open)),
-          () => effect,
-          () => Effect.sync(() => process.stdout.write(screen.close))
-        )
-      : effect
-  yield* onScreen(Joined.asker(options, watch))
+  yield* isDrawn ? onScreen(Joined.asker(options, watch)) : Joined.asker(options, watch)
 })
