@@ -1,7 +1,7 @@
 /** Verifies: deadlines fire never early and soon after, cancelled ones not at all, and limits refill at their rate. */
 import { describe, expect, test } from "bun:test"
 import { Deadlines, type Entry, TICK_MS } from "../src/internal/Deadlines.ts"
-import { RateLimit } from "../src/internal/RateLimit.ts"
+import { RateLimit } from "@parley/core/RateLimit"
 import { forRounds, seeded } from "../src/testing/Seeded.ts"
 
 describe("Deadlines", () => {

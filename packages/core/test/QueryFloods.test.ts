@@ -8,7 +8,7 @@ import * as Matcher from "@parley/core/Matcher"
 import { type Acceptor, type Connection, ResetCode, type Stream } from "@parley/core/Transport"
 import * as Effect from "effect/Effect"
 import * as Directory from "../src/internal/Directory.ts"
-import { RateLimit } from "../src/internal/RateLimit.ts"
+import { RateLimit } from "@parley/core/RateLimit"
 import { run } from "./mesh.ts"
 import { recordMessage } from "./records.ts"
 

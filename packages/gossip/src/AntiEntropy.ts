@@ -11,7 +11,7 @@
  * Source: A. Demers et al., "Epidemic algorithms for replicated database maintenance", PODC 1987.
  */
 import type { Action as MachineAction, Event as MachineEvent, Machine } from "@parley/core/Machine"
-import { Buckets } from "./internal/Buckets.ts"
+import { RateLimit } from "@parley/core/RateLimit"
 import { Held } from "./internal/Held.ts"
 import { Random } from "./internal/Random.ts"
 
@@ -132,7 +132,7 @@ export class State<Payload> {
   readonly #answered = new Map<string, number>()
   readonly #wanted = new Map<string, Wanted>()
   readonly #offers = new Map<string, Map<string, number>>()
-  readonly #served = new Buckets(SERVED_PER_SECOND, SERVED_BURST)
+  readonly #served = new RateLimit(SERVED_PER_SECOND, SERVED_BURST)
   #wantedDue = Number.POSITIVE_INFINITY
   #flushAt = Number.POSITIVE_INFINITY
   #sweepAt = Number.POSITIVE_INFINITY
@@ -310,7 +310,7 @@ export class State<Payload> {
       bytes = 0
     }
     for (const item of items) {
-      if (!this.#served.take(peer, item.bytes, this.#now)) break
+      if (!this.#served.spend(peer, item.bytes, this.#now)) break
       if (batch.length >= MAX_ITEMS || bytes + item.bytes > MAX_ITEMS_BYTES) flush()
       batch.push(item)
       bytes += item.bytes

@@ -11,6 +11,7 @@
  * Source: J. Leitão, J. Pereira, L. Rodrigues, "HyParView: a membership protocol for reliable gossip-based broadcast", DSN 2007.
  */
 import type { Action, Event, Machine } from "@parley/core/Machine"
+import { RateLimit } from "@parley/core/RateLimit"
 import {
   type Actions,
   add,
@@ -24,7 +25,6 @@ import {
   remove,
   send
 } from "./internal/ActiveView.ts"
-import { Buckets } from "./internal/Buckets.ts"
 import { Contacts } from "./internal/Contacts.ts"
 import { Random } from "./internal/Random.ts"
 import * as Limits from "./HyParViewLimits.ts"
@@ -106,11 +106,11 @@ export interface State {
   attempts: number
   answersUntil: number
   answersLeft: number
-  readonly evictions: Buckets
-  readonly requested: Buckets
-  readonly walks: Buckets
-  readonly newcomers: Buckets
-  readonly dials: Buckets
+  readonly evictions: RateLimit
+  readonly requested: RateLimit
+  readonly walks: RateLimit
+  readonly newcomers: RateLimit
+  readonly dials: RateLimit
 }
 
 /** A node that has not joined. `seed` makes its random choices. */
@@ -134,11 +134,11 @@ export const make = (self: string, seed: number, given: Partial<Limits.Settings>
     attempts: 0,
     answersUntil: 0,
     answersLeft: 0,
-    evictions: new Buckets(Limits.EVICTIONS.perSecond, Limits.EVICTIONS.burst),
-    requested: new Buckets(Limits.REQUESTS.perSecond, Limits.REQUESTS.burst),
-    walks: new Buckets(Limits.WALKS.perSecond, Limits.WALKS.burst),
-    newcomers: new Buckets(Limits.NEWCOMERS.perSecond, Limits.NEWCOMERS.burst),
-    dials: new Buckets(Limits.DIALS.perSecond, Limits.DIALS.burst)
+    evictions: new RateLimit(Limits.EVICTIONS.perSecond, Limits.EVICTIONS.burst),
+    requested: new RateLimit(Limits.REQUESTS.perSecond, Limits.REQUESTS.burst),
+    walks: new RateLimit(Limits.WALKS.perSecond, Limits.WALKS.burst),
+    newcomers: new RateLimit(Limits.NEWCOMERS.perSecond, Limits.NEWCOMERS.burst),
+    dials: new RateLimit(Limits.DIALS.perSecond, Limits.DIALS.burst)
   }
 }
 
@@ -154,7 +154,7 @@ const onRequest = (state: State, from: string, priority: "high" | "low", now: nu
     return true
   }
   // Who asks so often is no honest node, and each answer would cost a stream.
-  if (!state.requested.take(from, 1, now)) return false
+  if (!state.requested.spend(from, 1, now)) return false
   const accepted = hasRoom(state) || mutual(state, from) || (priority === "high" && evict(state, now, out))
   if (!accepted) {
     send(out, from, { _tag: "NeighborReply", accepted: false })
@@ -176,21 +176,21 @@ const onJoin = (state: State, from: string, now: number, out: Actions): void => 
   const isNew = !state.active.has(from)
   const others = [...state.active.keys()]
   onRequest(state, from, "high", now, out)
-  if (!isNew || !state.newcomers.take("", 1, now)) return
+  if (!isNew || !state.newcomers.spend("", 1, now)) return
   for (const peer of others)
     if (peer !== from && state.active.has(peer))
       send(out, peer, { _tag: "ForwardJoin", peer: from, ttl: state.settings.activeWalk })
 }
 
 const onForwardJoin = (state: State, from: string, peer: string, ttl: number, now: number, out: Actions): void => {
-  if (!state.active.has(from) || !state.walks.take(from, 1, now)) return
+  if (!state.active.has(from) || !state.walks.spend(from, 1, now)) return
   const left = Math.min(ttl, state.settings.activeWalk)
   const next = left > 0 ? anyNeighbour(state, from, peer) : undefined
   if (next !== undefined) {
     if (left === state.settings.passiveWalk) remember(state, peer, from)
     return send(out, next, { _tag: "ForwardJoin", peer, ttl: left - 1 })
   }
-  if (peer === state.self || state.active.has(peer) || state.asked.has(peer) || !state.dials.take(from, 1, now)) return
+  if (peer === state.self || state.active.has(peer) || state.asked.has(peer) || !state.dials.spend(from, 1, now)) return
   // It is asked, and room is made when it agrees.
   ask(state, peer, false, { _tag: "Neighbor", priority: "low" }, out)
 }
@@ -230,14 +230,14 @@ const onShuffle = (
   now: number,
   out: Actions
 ): void => {
-  if (!state.active.has(from) || !state.walks.take(from, 1, now) || origin === state.self) return
+  if (!state.active.has(from) || !state.walks.spend(from, 1, now) || origin === state.self) return
   const left = Math.min(ttl, state.settings.shuffleWalk)
   const next = left > 0 ? anyNeighbour(state, from, origin) : undefined
   if (next !== undefined) {
     const sample = peers.length > Limits.MAX_SAMPLE ? peers.slice(0, Limits.MAX_SAMPLE) : peers
     return send(out, next, { _tag: "Shuffle", origin, ttl: left - 1, peers: sample })
   }
-  if (!state.dials.take(from, 1, now)) return
+  if (!state.dials.spend(from, 1, now)) return
   const sample = state.passive.sample(Math.min(peers.length, Limits.MAX_SAMPLE), origin)
   send(out, origin, { _tag: "ShuffleReply", peers: sample })
   if (!state.active.has(origin) && !state.asked.has(origin)) out.push({ _tag: "Close", peer: origin })

@@ -13,7 +13,7 @@
  * Source: J. Leitão, J. Pereira, L. Rodrigues, "Epidemic Broadcast Trees", SRDS 2007.
  */
 import type { Action, Event, Machine } from "@parley/core/Machine"
-import { Buckets } from "./internal/Buckets.ts"
+import { RateLimit } from "@parley/core/RateLimit"
 import { Carriage } from "./internal/Carriage.ts"
 import { Random } from "./internal/Random.ts"
 
@@ -141,7 +141,7 @@ export interface State {
   torn: number
   pushing: boolean
   expiring: boolean
-  readonly asked: Buckets
+  readonly asked: RateLimit
 }
 
 /** A node without neighbours. `seed` makes its random choices. */
@@ -155,7 +155,7 @@ export const make = (self: string, seed: number, settings: Partial<Settings> = {
   torn: 0,
   pushing: false,
   expiring: false,
-  asked: new Buckets(ASKED.perSecond, ASKED.burst)
+  asked: new RateLimit(ASKED.perSecond, ASKED.burst)
 })
 
 /** Neighbours to whom payloads go. */
@@ -287,7 +287,7 @@ const onGraft = (state: State, from: string, id: string | undefined, now: number
   if (neighbour === undefined) return
   neighbour.eager = true
   const kept = id === undefined ? undefined : state.carriage.get(id)
-  if (kept === undefined || !state.asked.take(from, kept.payload.length + 256, now)) return
+  if (kept === undefined || !state.asked.spend(from, kept.payload.length + 256, now)) return
   const { at, origin, payload, round } = kept
   send(out, from, { _tag: "Gossip", id: kept.id, origin, round: round + 1, age: now - at, payload })
 }

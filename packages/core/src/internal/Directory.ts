@@ -23,7 +23,7 @@ import { type Connection, ResetCode, type Stream as PeerStream, type StreamHandl
 import * as Announcements from "./Announcements.ts"
 import * as Search from "./Search.ts"
 import { HeldRecords } from "./HeldRecords.ts"
-import { RateLimit } from "./RateLimit.ts"
+import { RateLimit } from "../RateLimit.ts"
 import { type Asked, empty, head, QUERY, readQuery, readRecord, RECORD } from "./RecordsMessage.ts"
 
 /** Records that one peer may answer to one query. */

@@ -76,7 +76,7 @@ export const evict = (state: State, now: number, out: Actions): boolean => {
   const keep = kept(state)
   const droppable = [...state.active.keys()].filter((peer) => !keep.includes(peer))
   const one = state.random.pick(droppable)
-  if (one === undefined || !state.evictions.take("", 1, now)) return false
+  if (one === undefined || !state.evictions.spend("", 1, now)) return false
   disconnect(state, one, now, out)
   return true
 }

@@ -1,6 +1,6 @@
 /** Detector: the state of failure detection of one node, and how it goes on. The protocol is described in ../Swim.ts. */
 import type { Action as MachineAction, Event as MachineEvent } from "@parley/core/Machine"
-import { Buckets } from "./Buckets.ts"
+import { RateLimit } from "@parley/core/RateLimit"
 import { Guests } from "./Guests.ts"
 import { Helping } from "./Helping.ts"
 import { Members } from "./Members.ts"
@@ -33,8 +33,8 @@ export class Detector {
   readonly #evidence = new Map<string, number>()
   readonly #guests = new Guests()
   readonly #outbox = new Outbox()
-  readonly #accusers = new Buckets(Times.ACCUSER_PER_SECOND, Times.ACCUSER_BURST)
-  readonly #subjects = new Buckets(Times.SUBJECT_PER_SECOND, Times.SUBJECT_BURST)
+  readonly #accusers = new RateLimit(Times.ACCUSER_PER_SECOND, Times.ACCUSER_BURST)
+  readonly #subjects = new RateLimit(Times.SUBJECT_PER_SECOND, Times.SUBJECT_BURST)
   readonly #own: Own
   /** Lifeguard's local health: 0 is well. */
   #health = 0

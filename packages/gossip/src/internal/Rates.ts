@@ -1,6 +1,6 @@
 /** Rates: what every source may cost a node, and what the node may publish itself. */
 import type { NodeId } from "@parley/core/NodeId"
-import { Buckets } from "./Buckets.ts"
+import { RateLimit } from "@parley/core/RateLimit"
 
 /**
  * Milliseconds a second that messages may take of this node: those of one peer, of all who are no neighbours, and of all neighbours.
@@ -22,18 +22,18 @@ const ALL = ""
 /** The accounts of one node; times in ms. */
 export class Rates {
   readonly #work = {
-    ofOne: new Buckets(WORK_MS_PER_SECOND.ofOne, WORK_MS_AT_ONCE.ofOne),
-    ofStrangers: new Buckets(WORK_MS_PER_SECOND.ofStrangers, WORK_MS_AT_ONCE.ofStrangers),
-    ofNeighbors: new Buckets(WORK_MS_PER_SECOND.ofNeighbors, WORK_MS_AT_ONCE.ofNeighbors)
+    ofOne: new RateLimit(WORK_MS_PER_SECOND.ofOne, WORK_MS_AT_ONCE.ofOne),
+    ofStrangers: new RateLimit(WORK_MS_PER_SECOND.ofStrangers, WORK_MS_AT_ONCE.ofStrangers),
+    ofNeighbors: new RateLimit(WORK_MS_PER_SECOND.ofNeighbors, WORK_MS_AT_ONCE.ofNeighbors)
   }
   readonly #published = {
-    messages: new Buckets(PUBLISH.perSecond, PUBLISH.atOnce),
-    bytes: new Buckets(PUBLISH.bytesPerSecond, PUBLISH.bytesAtOnce)
+    messages: new RateLimit(PUBLISH.perSecond, PUBLISH.atOnce),
+    bytes: new RateLimit(PUBLISH.bytesPerSecond, PUBLISH.bytesAtOnce)
   }
   readonly #taken = {
-    messages: new Buckets(GRACE * PUBLISH.perSecond, GRACE * PUBLISH.atOnce),
-    bytes: new Buckets(GRACE * PUBLISH.bytesPerSecond, GRACE * PUBLISH.bytesAtOnce),
-    records: new Buckets(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
+    messages: new RateLimit(GRACE * PUBLISH.perSecond, GRACE * PUBLISH.atOnce),
+    bytes: new RateLimit(GRACE * PUBLISH.bytesPerSecond, GRACE * PUBLISH.bytesAtOnce),
+    records: new RateLimit(RECORDS_PER_SECOND, RECORDS_AT_ONCE)
   }
 
   /** How long a peer is not to be read. */
@@ -47,14 +47,14 @@ export class Rates {
     this.#shared(isNeighbor).charge(ALL, now - began, now)
   }
 
-  #shared(isNeighbor: boolean): Buckets {
+  #shared(isNeighbor: boolean): RateLimit {
     return isNeighbor ? this.#work.ofNeighbors : this.#work.ofStrangers
   }
 
   /** Whether this node may publish so many bytes; they count, if so. */
   publish(size: number, now: number): boolean {
     const { bytes, messages } = this.#published
-    if (!messages.has(ALL, now) || !bytes.take(ALL, size, now)) return false
+    if (!messages.has(ALL, now) || !bytes.spend(ALL, size, now)) return false
     messages.charge(ALL, 1, now)
     return true
   }

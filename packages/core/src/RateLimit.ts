@@ -1,16 +1,17 @@
 /**
- * Token buckets, one per peer: a burst of one second's worth unless told otherwise, refilled at the rate.
+ * RateLimit: token buckets, one per key, so that a source which asks too much waits alone. A burst of one second's worth unless told
+ * otherwise, refilled at the rate. Times are in ms of a clock that never goes back.
  */
 
-/** Peers remembered; the one first seen is forgotten, and begins with a full bucket, as it would after a second anyway. */
-const MAX_PEERS = 10_000
+/** Keys remembered; past it the one first seen begins with a full bucket. */
+const MAX_KEYS = 10_000
 
 interface Bucket {
   tokens: number
   at: number
 }
 
-/** A limit per key. */
+/** A limit per key: `perSecond` tokens on average, `burst` at once. */
 export class RateLimit {
   readonly #buckets = new Map<string, Bucket>()
   readonly #perSecond: number
@@ -21,7 +22,7 @@ export class RateLimit {
     this.#burst = Math.max(1, burst)
   }
 
-  /** Takes a token. Zero when there was one, else the milliseconds until there will be. */
+  /** Takes a whole token. Zero when there was one, else the milliseconds until there will be. */
   take(key: string, now: number): number {
     const bucket = this.#bucket(key, now)
     if (bucket.tokens >= 1) {
@@ -36,6 +37,20 @@ export class RateLimit {
     return this.#bucket(key, now).tokens > 0
   }
 
+  /** Takes so many tokens where any is there, so that what is dear costs the time after it; false where none is. */
+  spend(key: string, tokens: number, now: number): boolean {
+    const bucket = this.#bucket(key, now)
+    if (bucket.tokens <= 0) return false
+    bucket.tokens -= tokens
+    return true
+  }
+
+  /** Milliseconds until anything is left. */
+  wait(key: string, now: number): number {
+    const { tokens } = this.#bucket(key, now)
+    return tokens > 0 ? 0 : Math.ceil((-tokens * 1000) / this.#perSecond) + 1
+  }
+
   /** Charges so many tokens, whether or not they are there. */
   charge(key: string, tokens: number, now: number): void {
     this.#bucket(key, now).tokens -= tokens
@@ -46,7 +61,7 @@ export class RateLimit {
     if (bucket === undefined) {
       bucket = { tokens: this.#burst, at: now }
       this.#buckets.set(key, bucket)
-      if (this.#buckets.size > MAX_PEERS) {
+      if (this.#buckets.size > MAX_KEYS) {
         const oldest = this.#buckets.keys().next()
         if (oldest.done !== true) this.#buckets.delete(oldest.value)
       }
