@@ -139,6 +139,38 @@ describe("topics", () => {
       })
     ))
 
+  test("a peer that has as many as it may takes them along to a newer connection", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada", { guardrails: { topics: { perPeer: 1, pending: 4 } } })
+        const identity = Identity.generate()
+        const transport = TransportMemory.make(identity.nodeId, mesh.hub)
+        yield* Connections.make(transport, identity.nodeId)
+        const heard: Array<string> = []
+        const subscribe = Effect.map(transport.dial(addressOf(ada.nodeId), ada.nodeId), (connection) => {
+          const name = heard.push("nothing yet") - 1
+          const handler: StreamHandler = {
+            ...ignore,
+            onMessage: (message, last) => void (heard[name] = last ? "the end" : Buffer.from(message).toString()),
+            onClosed: (code) => void (heard[name] = `closed ${code}`)
+          }
+          connection.open(Protocol.TOPICS, handler)?.send(Uint8Array.of(1, 97), undefined, false)
+        })
+        yield* subscribe
+        yield* until(
+          "the first hears it",
+          Effect.map(Effect.orDie(ada.publish("a", 1)), () => heard[0] !== "nothing yet")
+        )
+        yield* subscribe
+        yield* until(
+          "the second hears it",
+          Effect.map(Effect.orDie(ada.publish("a", 2)), () => heard[1] !== "nothing yet")
+        )
+        expect(heard).toEqual(["the end", "\u00022"])
+      })
+    ))
+
   test("what cannot be a topic or a message is a typed error", () =>
     run(
       Effect.gen(function* () {

@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function* (
   settings: Settings,
   carrier: Carrier | undefined,
   /** Called with the connection of a subscription that broke. */
-  broken: (connection: Connection) => void = () => {}
+  broken: (connection: Connection) => void
 ): Effect.fn.Return<Topics, never, Scope.Scope> {
   /** What this node listens to. */
   const interests = new Map<string, Interest>()
@@ -175,15 +175,16 @@ export const make = Effect.fnUntraced(function* (
   const hand = (interest: Interest, message: Message): void => {
     for (const queue of interest.queues) Queue.offerUnsafe(queue, message)
   }
-  const hear = (interest: Interest, { from, text, topic }: Heard): void => {
+  const hear = (queue: Queue.Queue<Message>, { from, text, topic }: Heard): void => {
     const data = JsonCodec.parse(text, settings.maxJsonDepth)
-    if (!(data instanceof JsonCodec.Unfit)) hand(interest, { topic, from, data })
+    if (!(data instanceof JsonCodec.Unfit)) Queue.offerUnsafe(queue, { topic, from, data })
   }
 
   const accept = (connection: Connection, stream: Stream): StreamHandler => {
     let topic: string | undefined
     let over = false
     const leave = (): void => {
+      over = true
       if (topic === undefined) return
       const key = `${connection.peer} ${topic}`
       if (latest.get(key)?.stream === stream) latest.delete(key)
@@ -216,17 +217,18 @@ export const make = Effect.fnUntraced(function* (
           over = true
           return void stream.send(empty, undefined, true)
         }
-        const count = perPeer.get(connection.peer) ?? 0
-        if (count >= settings.topics.perPeer) return stream.reset(ResetCode.Overloaded)
-        perPeer.set(connection.peer, count + 1)
-        topic = Buffer.from(message.subarray(1)).toString("utf8")
-        const key = `${connection.peer} ${topic}`
+        const wanted = Buffer.from(message.subarray(1)).toString("utf8")
+        const key = `${connection.peer} ${wanted}`
         const before = latest.get(key)
         if (before !== undefined && before.connection !== connection) {
           // It goes on here: what was handed out there arrives there, and then the end.
           before.leave()
           before.stream.send(empty, undefined, true)
         }
+        const count = perPeer.get(connection.peer) ?? 0
+        if (count >= settings.topics.perPeer) return stream.reset(ResetCode.Overloaded)
+        perPeer.set(connection.peer, count + 1)
+        topic = wanted
         latest.set(key, { connection, stream, leave })
         const streams = subscribers.get(topic) ?? new Set()
         subscribers.set(topic, streams.add(stream))
@@ -288,7 +290,7 @@ export const make = Effect.fnUntraced(function* (
           const wrong = tooLong(topic)
           if (wrong !== undefined) return yield* wrong
           const queue = yield* Queue.sliding<Message>(settings.topics.pending)
-          const interest = yield* Effect.acquireRelease(
+          yield* Effect.acquireRelease(
             Effect.sync(() => {
               const interest = interests.get(topic) ?? {
                 topic,
@@ -315,8 +317,7 @@ export const make = Effect.fnUntraced(function* (
           )
           if (carrier !== undefined) {
             // The topic's streams serve all its readers; what is broadcast comes to each by itself.
-            const own = { ...interest, queues: new Set([queue]) }
-            yield* carrier.subscribe(topic, (heard) => hear(own, heard))
+            yield* carrier.subscribe(topic, (heard) => hear(queue, heard))
           }
           return EffectStream.fromQueue(queue)
         })
