@@ -36,8 +36,16 @@ const ask = (relay: Connection, port: number, now: () => number): Effect.Effect<
   Effect.callback<Seen, TransportError>((resume) => {
     const asked = performance.now()
     const askedAt = now()
+    const end = (result: Effect.Effect<Seen, TransportError>): void => {
+      clearTimeout(timer)
+      resume(result)
+    }
     const fail = (detail: string): void =>
-      resume(Effect.fail(new TransportError({ reason: { _tag: "DialFailed", address: relay.address, detail } })))
+      end(Effect.fail(new TransportError({ reason: { _tag: "DialFailed", address: relay.address, detail } })))
+    const timer = setTimeout(() => {
+      stream?.reset(ResetCode.Cancelled)
+      fail(`it did not say within ${ANSWER_MS} ms what it sees`)
+    }, ANSWER_MS)
     const stream = relay.open(Protocol.RELAY, {
       onMessage: (message) => {
         const answer = Wire.readSeen(message)
@@ -49,17 +57,13 @@ const ask = (relay: Connection, port: number, now: () => number): Effect.Effect<
         const { address, reached, time } = answer
         // The time is told with the answer, so after an attempt only the way back lies between it and now.
         const clockOffsetMs = reached === "not tried" ? time - (askedAt + roundTripMs / 2) : time - now()
-        resume(Effect.succeed({ address, reached, clockOffsetMs, roundTripMs }))
+        end(Effect.succeed({ address, reached, clockOffsetMs, roundTripMs }))
       },
       onWritable: () => {},
       onClosed: (code) => fail(explain(code))
     })
     if (stream === undefined) return fail("the connection takes no more streams")
     stream.send(Wire.look(port), undefined, true)
-    const timer = setTimeout(() => {
-      stream.reset(ResetCode.Cancelled)
-      fail(`it did not say within ${ANSWER_MS} ms what it sees`)
-    }, ANSWER_MS)
     return Effect.sync(() => {
       clearTimeout(timer)
       stream.reset(ResetCode.Cancelled)

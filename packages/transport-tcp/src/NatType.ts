@@ -67,7 +67,8 @@ export const detect = (connections: ReadonlyArray<Connection>): Effect.Effect<Na
       const at = Addresses.parse(observer.address)
       return observer.relayed || observer.direction === "inbound" || at === undefined ? [] : [{ observer, at }]
     })
-    const port = yield* Effect.promise(freePort)
+    const port = yield* Effect.orElseSucceed(Effect.tryPromise(freePort), () => undefined)
+    if (port === undefined) return { type: "unknown", seen: [] }
     const seen = yield* Effect.forEach(
       asked.slice(0, MAX_OBSERVERS),
       ({ at, observer }) =>
