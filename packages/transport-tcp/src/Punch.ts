@@ -46,8 +46,6 @@ export type Command =
   | { readonly _tag: "Observed"; readonly ok: boolean }
   /** A direct connection stands. */
   | { readonly _tag: "Connected" }
-  /** The relayed connection is over, or another one took its place. */
-  | { readonly _tag: "Stop" }
 
 /** What the driver shall do. */
 export type Told =
@@ -218,10 +216,6 @@ const onCommand = (state: State, command: Command, now: number, actions: Actions
     case "Connected":
       state.failures = 0
       if (active) end(state, true, actions)
-      return
-    case "Stop":
-      if (active) end(state, true, actions)
-      enter(state, "Over")
   }
 }
 
