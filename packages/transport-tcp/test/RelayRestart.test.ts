@@ -18,6 +18,7 @@ import type { Health } from "@parley/transport-tcp/Reservations"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import { command } from "../../../test-support/Runtime.ts"
 import { until, untilValue } from "../../../test-support/Until.ts"
+import { watch } from "../src/internal/NetworkWatch.ts"
 import { parseAddress } from "../src/internal/RelayClient.ts"
 import { call, empty } from "./nodes.ts"
 
@@ -175,5 +176,17 @@ describe("nodes behind relays in processes", () => {
     expect(before.health()[0]!.state).toBe("not held")
     await before.stop()
     expect(await answers(asker, after)).toBe("THERE")
+  }, 60_000)
+
+  test("ask for their slot at once when their machine is on another network, whatever pause they are in", async () => {
+    const tracker = await startTracker()
+    const identity = Identity.generate()
+    const node = await startNode([tracker.address], identity)
+    await until("a slot", () => relayed(node).length === 1)
+    const other = await startNode([tracker.address], identity)
+    await until("it has lost its slot, and is to wait for half a minute", () => relayed(node).length === 0)
+    await other.stop()
+    watch.tell("addresses")
+    await until("it has its slot again", () => relayed(node).length === 1 || node.health())
   }, 60_000)
 })

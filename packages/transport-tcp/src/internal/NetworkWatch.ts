@@ -74,7 +74,11 @@ export class Watch {
     const change: Change | undefined = addresses !== before ? "addresses" : this.#slept ? "sleep" : undefined
     this.#addresses = addresses
     this.#slept = false
-    if (change !== undefined) for (const listener of [...this.#listeners]) listener(change)
+    if (change !== undefined) this.tell(change)
+  }
+
+  tell(change: Change): void {
+    for (const listener of [...this.#listeners]) listener(change)
   }
 
   /** Where strangers hold all of this process's file handles the system does not tell; what changed is seen when one is free. */

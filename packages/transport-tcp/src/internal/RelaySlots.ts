@@ -11,6 +11,7 @@ import type { AcceptLimits } from "../Limits.ts"
 import * as Reservations from "../Reservations.ts"
 import { Admission } from "./Admission.ts"
 import type { Endpoint } from "./Endpoint.ts"
+import { watch } from "./NetworkWatch.ts"
 import { formatAddress } from "./RelayClient.ts"
 import { RelayLink } from "./RelayLink.ts"
 import * as Wire from "./RelayWire.ts"
@@ -69,7 +70,7 @@ class Slots {
   readonly #relays: ReadonlyMap<Address, Relay>
   readonly #run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly #events: Array<Happening> = []
-  readonly #timers = new Set<ReturnType<typeof setTimeout>>()
+  #timer: ReturnType<typeof setTimeout> | undefined
   #state: Reservations.State
   #busy = false
   #over = false
@@ -98,7 +99,7 @@ class Slots {
 
   stop(): void {
     this.#over = true
-    for (const timer of this.#timers) clearTimeout(timer)
+    clearTimeout(this.#timer)
     for (const relay of this.#relays.values()) this.#end(relay)
   }
 
@@ -114,14 +115,14 @@ class Slots {
         return this.#send(this.#relays.get(action.to)!, action.message._tag === "AskPlain")
       case "Close":
         return this.#end(this.#relays.get(action.peer)!)
-      case "After": {
-        const timer = setTimeout(() => {
-          this.#timers.delete(timer)
-          this.happen({ _tag: "Timer", now: performance.now(), timer: action.timer })
-        }, action.ms)
-        this.#timers.add(timer)
+      case "After":
+        // The machine asks for another look only where that is due before the one it has asked for.
+        clearTimeout(this.#timer)
+        this.#timer = setTimeout(
+          () => this.happen({ _tag: "Timer", now: performance.now(), timer: action.timer }),
+          action.ms
+        )
         return
-      }
       case "Tell":
         return this.#tell(action.told)
     }
@@ -270,8 +271,14 @@ export const reserve = (options: ReserveOptions): Effect.Effect<void, TransportE
     }
 
     yield* owner.handle(Protocol.CIRCUIT, accept)
+    const command = (what: Reservations.Command): void =>
+      slots.happen({ _tag: "Command", now: performance.now(), command: what })
     yield* Effect.acquireRelease(
-      Effect.sync(() => slots.happen({ _tag: "Command", now: performance.now(), command: "Start" })),
+      Effect.sync(() => command("Start")),
       () => Effect.sync(() => slots.stop())
+    )
+    yield* Effect.acquireRelease(
+      Effect.sync(() => watch.listen(() => command("Hurry"))),
+      (stop) => Effect.sync(stop)
     )
   })
