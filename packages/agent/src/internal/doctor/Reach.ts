@@ -68,8 +68,8 @@ const ofHandshake = (address: string, code: string, detail: string): Cause => {
     case "MemberRevoked":
       return {
         code: code === "MemberRevoked" ? "Revoked" : "NotAMember",
-        why: `${address} does not take this node for a member of the network, or is none (${code}): ${detail}`,
-        advice: "ask who keeps the network's root for an invitation: parley join, parley invite"
+        why: `${address} and this node are not both members of the network (${code}): ${detail}`,
+        advice: "whichever is not asks who keeps the network's root for an invitation: parley join, parley invite"
       }
     case "UnexpectedPeer":
       return {
