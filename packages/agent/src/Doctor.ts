@@ -15,6 +15,7 @@ import type { Finding } from "./internal/doctor/Finding.ts"
 import * as Dht from "./internal/doctor/Dht.ts"
 import * as Ground from "./internal/doctor/Ground.ts"
 import * as Interfaces from "./internal/doctor/Interfaces.ts"
+import * as Ipv6 from "./internal/doctor/Ipv6.ts"
 import * as KeyFile from "./internal/doctor/KeyFile.ts"
 import * as Multicast from "./internal/doctor/Multicast.ts"
 import * as Paths from "./internal/doctor/Paths.ts"
@@ -54,6 +55,9 @@ export const examine = ({ identity, onFinding, peer, ...options }: Options = {})
     tell(Interfaces.check(options.host))
     const [ground, network] = yield* Ground.open(options)
     tell(network)
+    if (!Interfaces.isLoopback(options.host) && ground.perimeter.allows(Ipv6.OUTSIDE)) {
+      tell([yield* Ipv6.check(options.listen === false ? undefined : (options.host ?? "0.0.0.0"))])
+    }
     const own = keyFile.find(({ code }) => code === "KeyFile")?.found
     const wanted = options.port ?? TransportTcp.DEFAULT_PORT
     const port = yield* Port.check(ground, wanted, own)

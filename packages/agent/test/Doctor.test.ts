@@ -5,7 +5,9 @@ import { once } from "node:events"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
+import * as Dht from "@parley/discovery/Dht"
 import * as Doctor from "../src/Doctor.ts"
+import * as Ipv6 from "../src/internal/doctor/Ipv6.ts"
 import { command } from "../../../test-support/Runtime.ts"
 
 const children: Array<ChildProcess> = []
@@ -63,4 +65,45 @@ describe("the doctor, of a peer", () => {
     expect(behind.record?.found).toMatch(/ended 36\d\d s ago/)
     expect(behind.record?.advice).toContain("NTP")
   }, 20_000)
+})
+
+describe("the doctor, of IPv6", () => {
+  const local = ["192.168.1.7", "fe80::1", "fd00::7", "::1"]
+  const global = "2001:db8:7::1"
+
+  test("says whether there is any, a way out by it, and whether the node listens on it", () => {
+    const codeOf = (addresses: ReadonlyArray<string>, isRouted: boolean, listensOn: string | undefined) => {
+      const { code, verdict } = Ipv6.judge(addresses, isRouted, listensOn)
+      return `${verdict} ${code}`
+    }
+    expect(codeOf(local, true, "::")).toBe("ok NoIpv6")
+    expect(codeOf([...local, global], false, "::")).toBe("warn NoIpv6Route")
+    expect(codeOf([...local, global], true, "::")).toBe("ok Ipv6")
+    expect(codeOf([...local, global], true, global)).toBe("ok Ipv6")
+    expect(codeOf([...local, global], true, undefined)).toBe("ok Ipv6")
+    expect(codeOf([...local, global], true, "0.0.0.0")).toBe("ok Ipv6NotListened")
+    expect(Ipv6.judge([...local, global], true, "::").found).toBe(`${global}, with no NAT before others who have IPv6`)
+  })
+
+  test("does not ask where nothing outside is to be used, nor of a node that keeps to its machine", async () => {
+    const checks = async (more: Doctor.Options) => {
+      const findings = await Effect.runPromise(Doctor.examine({ mdns: false, listen: false, ...more }))
+      return findings.map(({ check }) => check)
+    }
+    expect(await checks({})).toContain("ipv6")
+    expect(await checks({ host: "127.0.0.1" })).not.toContain("ipv6")
+    expect(await checks({ perimeter: "closed" })).not.toContain("ipv6")
+  })
+})
+
+describe("the doctor, of a DHT", () => {
+  test("says how many of its nodes answer", () =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const node = yield* Dht.serve({ host: "127.0.0.1" })
+        const dht = [`127.0.0.1:${node.address.port}`]
+        const findings = yield* Doctor.examine({ mdns: false, listen: false, host: "127.0.0.1", dht, relays: [] })
+        expect(findings.find(({ check }) => check === "dht")).toMatchObject({ verdict: "ok", code: "Dht" })
+      }).pipe(Effect.scoped)
+    ))
 })

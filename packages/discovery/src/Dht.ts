@@ -80,6 +80,8 @@ export interface Node {
   readonly address: DhtNode.HostPort
   /** Nodes in its routing table. */
   readonly known: () => number
+  /** Ends once there has been one. */
+  readonly met: Effect.Effect<void>
   /** What came and was not taken, by reason. */
   readonly dropped: DhtNode.DhtNode["dropped"]
 }

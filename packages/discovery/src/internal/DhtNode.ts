@@ -5,6 +5,7 @@ import type { Rules } from "@parley/core/Perimeter"
 import * as Signature from "@parley/core/Signature"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { DhtNetwork } from "./DhtNetwork.ts"
 import { ANNOUNCED_MS } from "./Announcers.ts"
@@ -75,6 +76,8 @@ export interface DhtNode {
   readonly address: HostPort
   /** Nodes in its routing table. */
   readonly known: () => number
+  /** Ends once there has been one. */
+  readonly met: Effect.Effect<void>
   /** What strangers sent that was not taken. */
   readonly dropped: KrpcSocket["dropped"]
   /** Others can reach it, so it stores for them. */
@@ -119,6 +122,8 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
         .closest(target, Message.MAX_NODES)
         .map(({ host, id, port }) => Buffer.concat([id, Message.endpointBytes(host, port)]))
     )
+  const met = Latch.makeUnsafe()
+  rpc.nodes.once("added", () => met.openUnsafe())
   const running = new Set<() => void>()
 
   const seeds = (target: Buffer): ReadonlyArray<Contact | HostPort> => {
@@ -296,6 +301,7 @@ export const open = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
   return {
     address: { host: ownHost(), port: socket.address().port },
     known: () => rpc.nodes.count(),
+    met: met.await,
     dropped: socket.dropped,
     isReachable: () => socket.isReachable,
     get: (key) =>

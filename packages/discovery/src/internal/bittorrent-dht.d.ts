@@ -11,7 +11,7 @@ declare module "k-rpc" {
   }
 
   /** The routing table. */
-  export interface Table {
+  export interface Table extends EventEmitter {
     closest(target: Uint8Array, count?: number): Array<Contact>
     get(id: Uint8Array): Contact | null
     remove(id: Uint8Array): void

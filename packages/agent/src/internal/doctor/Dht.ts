@@ -5,7 +5,6 @@ import type { Ground } from "./Ground.ts"
 
 /** How long its nodes have to answer, in ms. */
 const WAIT_MS = 4_000
-const LOOK_MS = 50
 
 export const check = ({ networkKey, options, perimeter }: Ground): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function* () {
@@ -27,7 +26,7 @@ export const check = ({ networkKey, options, perimeter }: Ground): Effect.Effect
           public: isPublic,
           ...(networkKey === undefined || isPublic ? {} : { networkKey })
         })
-        for (let waited = 0; waited < WAIT_MS && node.known() === 0; waited += LOOK_MS) yield* Effect.sleep(LOOK_MS)
+        yield* Effect.timeoutOption(node.met, WAIT_MS)
         return node.known()
       })
     ).pipe(Effect.provideService(Perimeter.Perimeter, perimeter))

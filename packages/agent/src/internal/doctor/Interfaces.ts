@@ -8,13 +8,17 @@ export const addresses = (): ReadonlyArray<{ readonly name: string; readonly add
     (entries ?? []).flatMap(({ address, internal }) => (internal ? [] : [{ name, address }]))
   )
 
+/** Whether a node that listens there keeps to this machine. */
+export const isLoopback = (host: string | undefined): boolean =>
+  host !== undefined && /^(?:127\.|::1$|localhost$)/.test(host)
+
 /** `host` is what the node listens on: one that keeps to this machine needs no network. */
 export const check = (host: string | undefined): ReadonlyArray<Finding> => {
   const find = of("interfaces", "the interfaces that the system lists")
   const all = addresses()
   const usable = all.filter(({ address }) => !/^(?:fe80:|169\.254\.)/.test(address))
   const list = (of: typeof all): string => of.map(({ address, name }) => `${name} ${address}`).join(", ")
-  if (host !== undefined && /^(?:127\.|::1$|localhost$)/.test(host)) {
+  if (isLoopback(host)) {
     return [find("ok", "LoopbackOnly", `the node keeps to this machine (${host})`)]
   }
   if (all.length === 0) {

@@ -12,7 +12,6 @@ import * as Reach from "./Reach.ts"
 
 /** How long relays have to grant a slot, in ms: as long as one dial and one answer may take. */
 const GRANT_MS = 6_000
-const LOOK_MS = 20
 
 /** A relay that answers. */
 export interface Seen {
@@ -69,6 +68,7 @@ export const check = (ground: Ground, port: number, listens: boolean): Effect.Ef
     const vias = relaysOf(ground.options)
     if (vias.length === 0) return { findings: [], seen: [], slots: 0 }
     let health: ReadonlyArray<Health> = []
+    let changed = (): void => {}
     const { host } = ground.options
     const opened = yield* Effect.exit(
       ground.connections({
@@ -79,6 +79,7 @@ export const check = (ground: Ground, port: number, listens: boolean): Effect.Ef
         relaySlots: vias.length,
         onRelays: (now) => {
           health = now
+          changed()
         }
       })
     )
@@ -95,7 +96,12 @@ export const check = (ground: Ground, port: number, listens: boolean): Effect.Ef
     const each = yield* Effect.forEach(vias, (via) => one(ground, connections, via, port), { concurrency: 8 })
     const waits = (): boolean =>
       each.some(({ seen }) => seen !== undefined && health.find((of) => of.via === seen.via)?.state === "asked")
-    for (let waited = 0; waited < GRANT_MS && waits(); waited += LOOK_MS) yield* Effect.sleep(LOOK_MS)
+    yield* Effect.callback<void>((resume) => {
+      changed = () => {
+        if (!waits()) resume(Effect.void)
+      }
+      changed()
+    }).pipe(Effect.timeoutOption(GRANT_MS))
     const findings = each.map(({ finding, seen }) =>
       seen === undefined || finding !== undefined
         ? finding!
