@@ -224,6 +224,7 @@ export const keep = Effect.fnUntraced(function* (
     for (const connection of of) if (connection.state() === "closed") of.delete(connection)
     if (of.size === 0) held.delete(peer)
   }
+  let isTold = false
   const cut = (): void => {
     const now = Date.now()
     for (const [peer, all] of held) {
@@ -232,8 +233,12 @@ export const keep = Effect.fnUntraced(function* (
       // Once more round the loop of events, so that the list which puts the peer out reaches it, too.
       if (why !== undefined) for (const connection of all) setTimeout(() => connection.close(why), 0)
     }
-    if (members.isOut(connections.nodeId))
-      run(Effect.logWarning("the network's root has put this node out: no member will talk to it any more"))
+    if (isTold || !members.isOut(connections.nodeId)) return
+    isTold = true
+    const advice = "ask who keeps the root to be let in anew"
+    run(
+      Effect.logWarning(`the network's root has put this node out, and no member will talk to it any more: ${advice}`)
+    )
   }
   yield* connections.handle(Protocol.MEMBERS, (connection, stream) => {
     const { peer } = connection

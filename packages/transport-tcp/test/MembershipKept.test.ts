@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
@@ -19,7 +20,7 @@ afterEach(async () => {
 })
 
 /** A member that keeps connections as a deployment does, and echoes. */
-const member = async (network: ReturnType<typeof makeNetwork>) => {
+const member = async (network: ReturnType<typeof makeNetwork>, logger?: Logger.Logger<unknown, unknown>) => {
   const { identity, members } = network.members()
   const scope = Scope.makeUnsafe()
   ends.push(() => Effect.runPromise(Scope.close(scope, Exit.void)))
@@ -34,7 +35,7 @@ const member = async (network: ReturnType<typeof makeNetwork>) => {
         onClosed: () => {}
       }))
       return made
-    }).pipe(Scope.provide(scope))
+    }).pipe(Scope.provide(scope), Effect.provide(Logger.layer(logger === undefined ? [] : [logger])))
   )
   return { members, address: connections.addresses()[0]!, connections }
 }
@@ -49,6 +50,17 @@ const delegateOf = async (network: ReturnType<typeof makeNetwork>) => {
   ends.push(node.stop)
   return { node, member: owner.identity.nodeId }
 }
+
+test("a member that was put out is told so once, however often it looks", async () => {
+  const told: Array<string> = []
+  const network = makeNetwork()
+  const logger = Logger.make(({ message }) => void told.push(String(message)))
+  const { connections, members } = await member(network, logger)
+  for (const out of [connections.nodeId, network.members().identity.nodeId])
+    members.learn(JSON.stringify(network.revoke(out)))
+  await until("it is told", () => told.length > 0)
+  expect(told).toEqual([expect.stringContaining("has put this node out")])
+})
 
 describe("a peer that acts for a member", () => {
   test("does so still on a connection that took another one's place, and goes with its member", async () => {
