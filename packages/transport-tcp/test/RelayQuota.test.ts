@@ -103,6 +103,18 @@ describe("a relay", () => {
     expect(ask(server, fakePeer("tcp://203.0.113.2:1").connection, target.peer).answer).toEqual(yes)
   })
 
+  test("does not forget what an address had, however many keys come from there", () => {
+    const { server, target } = world({ maxHostBytesPerHour: 100_000 })
+    const connect = () => ask(server, fakePeer("tcp://203.0.113.1:1").connection, target.peer)
+    const used = connect()
+    used.handler.onMessage(new Uint8Array(100_001), false)
+    used.handler.onClosed(0)
+    expect(connect().answer).toEqual(no(2))
+    const { connection } = fakePeer("tcp://203.0.113.1:1")
+    for (let key = 0; key < 20_000; key++) ask(server, { ...connection, peer: `key ${key}` as NodeId })
+    expect(connect().answer).toEqual(no(2))
+  })
+
   test("gives one address at most half of all circuits", () => {
     const { server, target } = world()
     let made = 0

@@ -26,7 +26,7 @@ export interface RelayLimits {
 
 const HOUR_MS = 60 * 60 * 1_000
 const MINUTE_MS = 60 * 1_000
-/** Peers and addresses whose use of the hour is remembered; beyond it the oldest are forgotten. */
+/** Peers, and addresses, whose use of the hour is remembered; beyond it the oldest of the same kind are forgotten. */
 const MAX_ACCOUNTS = 16_384
 
 /** What one peer, or all peers of one network address, had of this hour and this minute. */
@@ -46,8 +46,7 @@ interface Slot {
 }
 
 /** Counts bytes of this hour; how many those are now. */
-const charge = (account: Account, bytes: number): number => {
-  const now = Date.now()
+const charge = (account: Account, bytes: number, now = Date.now()): number => {
   if (now - account.since > HOUR_MS) {
     account.since = now
     account.bytes = 0
@@ -83,7 +82,8 @@ class Circuit {
       if (this.#over || outlet === undefined) return
       this.#bytes += message.length
       let over = this.#bytes > this.#most
-      for (const [account, most] of this.#accounts) over = charge(account, message.length) > most || over
+      const now = Date.now()
+      for (const [account, most] of this.#accounts) over = charge(account, message.length, now) > most || over
       if (over) return this.end(ResetCode.Overloaded)
       if (!outlet.send(message, undefined, last) && !last) from()?.pause()
       if (last && --this.#open === 0) this.#finish()
@@ -112,8 +112,10 @@ export class RelayServer {
   readonly limits: RelayLimits
   readonly circuits = new Set<Circuit>()
   readonly #slots = new Map<NodeId, Slot>()
-  /** By NodeId, by network address, and by NodeId of a slot. */
+  /** By NodeId, and by NodeId of a slot. */
   readonly #accounts = new Map<string, Account>()
+  /** By network address: apart, so that no number of new keys makes an address forgotten. */
+  readonly #hosts = new Map<string, Account>()
 
   readonly #mayDial: (host: string) => boolean
 
@@ -197,9 +199,10 @@ export class RelayServer {
     if (connection.relayed) return this.#refuse(stream, "Relayed")
     const from = Addresses.parse(connection.address)
     const { looksPerMinute } = this.limits
-    const accounts = [connection.peer, ...(from === undefined ? [] : [Addresses.network(from.host)])]
-    for (const key of accounts) {
-      if (!mayAsk(this.#account(key), "look", looksPerMinute)) return this.#refuse(stream, "LimitReached")
+    const host = hostOf(connection.address)
+    const accounts = [this.#account(connection.peer), ...(host === undefined ? [] : [this.#host(host)])]
+    for (const account of accounts) {
+      if (!mayAsk(account, "look", looksPerMinute)) return this.#refuse(stream, "LimitReached")
     }
     const tell = (reached: Wire.Reached): void =>
       void stream.send(Wire.seen({ time: Date.now(), reached, address: connection.address }), undefined, true)
@@ -242,7 +245,7 @@ export class RelayServer {
     const own = this.#account(connection.peer)
     const host = hostOf(connection.address)
     // Keys cost nothing: a peer that comes with ever new ones is still at one address.
-    const shared = host === undefined ? undefined : this.#account(host)
+    const shared = host === undefined ? undefined : this.#host(host)
     const accounts: Array<readonly [Account, number]> = [[own, limits.maxPeerBytesPerHour]]
     if (shared !== undefined) accounts.push([shared, limits.maxHostBytesPerHour])
     if (!mayAsk(own, "circuit", limits.circuitsPerMinute)) return this.#refuse(near, "LimitReached")
@@ -277,26 +280,34 @@ export class RelayServer {
   }
 
   #account(key: string): Account {
-    let account = this.#accounts.get(key)
-    if (account === undefined) {
-      if (this.#accounts.size >= MAX_ACCOUNTS) {
-        for (const [oldest, entry] of this.#accounts) {
-          if (entry.circuits > 0) continue
-          this.#accounts.delete(oldest)
-          break
-        }
-      }
-      const now = Date.now()
-      const asked = {
-        circuit: { minute: now, count: 0 },
-        slot: { minute: now, count: 0 },
-        look: { minute: now, count: 0 }
-      }
-      account = { since: now, bytes: 0, circuits: 0, asked }
-      this.#accounts.set(key, account)
-    }
-    return account
+    return accountOf(this.#accounts, key)
   }
+
+  #host(key: string): Account {
+    return accountOf(this.#hosts, key)
+  }
+}
+
+const accountOf = (accounts: Map<string, Account>, key: string): Account => {
+  let account = accounts.get(key)
+  if (account === undefined) {
+    if (accounts.size >= MAX_ACCOUNTS) {
+      for (const [oldest, entry] of accounts) {
+        if (entry.circuits > 0) continue
+        accounts.delete(oldest)
+        break
+      }
+    }
+    const now = Date.now()
+    const asked = {
+      circuit: { minute: now, count: 0 },
+      slot: { minute: now, count: 0 },
+      look: { minute: now, count: 0 }
+    }
+    account = { since: now, bytes: 0, circuits: 0, asked }
+    accounts.set(key, account)
+  }
+  return account
 }
 
 /** Counts a request of this minute; whether there may be one. */
