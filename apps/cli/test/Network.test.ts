@@ -1,6 +1,6 @@
 /** Verifies: a private network on the command line, from init to revoke, between processes with homes of their own. */
 import { afterAll, describe, expect, test } from "bun:test"
-import { chmodSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { until } from "../../../test-support/Until.ts"
 import { Home } from "./Parley.ts"
@@ -68,7 +68,13 @@ describe("a private network", () => {
       expect(await call(ada, ...peers, "--to", first.node)).toMatchObject({ code: 0 })
 
       const status = await json(root, ["status", "--network", "ward"])
-      expect(status).toMatchObject({ identity: made.node, network: made.folder, networkKey: null })
+      expect(status).toMatchObject({ identity: made.node, network: made.folder, networkKey: null, revoked: false })
+      await root
+        .run(["status", "--network", "ward"])
+        .then(({ stdout }) => expect(stdout).not.toContain("put this member out"))
+      // Whom no member talks to is told by hand.
+      await bob.run(["revoke", "-"], { stdin: readFileSync(join(made.folder, "revocations.json"), "utf8") })
+      expect((await json(bob, ["status", "--network", "ward"])).revoked).toBe(true)
       expect((await root.run(["status", "--network", "ward"])).stdout).toContain(`network private, in ${made.folder}`)
     },
     timeout

@@ -1,6 +1,7 @@
 /** `parley status`: the configuration and who can be reached, or one node. */
 import { existsSync } from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import type * as Node from "@parley/core/Node"
 import { fingerprint, type NodeId, parse } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
@@ -56,6 +57,15 @@ const lookAt = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common
   )
 })
 
+/** Whether the network's root has put its member here out, as far as is known here. */
+const isPutOut = Effect.fnUntraced(function* (options: Flags.Status, folder: string) {
+  const NetworkFolder = yield* Effect.promise(() => import("@parley/agent/NetworkFolder"))
+  const secret = yield* Settings.passphrase(options)
+  const sealed = secret === undefined ? {} : { passphrase: Redacted.make(secret) }
+  const { identity, members } = yield* NetworkFolder.open(folder, undefined, sealed)
+  return members?.isOut(identity.nodeId) === true
+})
+
 export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common) {
   if (options.watch) {
     if (options.target !== undefined)
@@ -68,6 +78,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
   const own = existsSync(path) ? yield* Identity.own({ ...options, identity: path }) : undefined
   const networkKey = Settings.networkKey(options)
   const folder = yield* Settings.network(options)
+  const isOut = folder === undefined ? false : yield* isPutOut(options, folder)
   const registry = yield* Settings.registry(options)
   const [found, trust] = yield* Joined.asker(options, (node) => Effect.all([Peers.find(node), Trust.Trust]))
   const configuration = {
@@ -81,15 +92,22 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     mdns: Settings.usesMdns(options),
     networkKey: networkKey ?? null,
     network: folder ?? null,
+    revoked: isOut,
     trustFile: Settings.trustFile(options),
     trusted: trust.entries().length
   }
+  const privacy =
+    folder !== undefined
+      ? `private, in ${folder}${isOut ? "; its root has put this member out: parley join asks to be let in anew" : ""}`
+      : networkKey !== undefined
+        ? `private, key ${networkKey}`
+        : "open"
   const lines = [
     own === undefined ? `no key file yet: parley init makes ${path}` : own.nodeId,
     ...(own === undefined ? [] : [`fingerprint ${fingerprint(own.nodeId)}`]),
     `home ${configuration.home}`,
     `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}${configuration.dht.length === 0 ? "" : `, DHT ${configuration.dht.join(", ")}`}`,
-    `network ${folder !== undefined ? `private, in ${folder}` : networkKey !== undefined ? `private, key ${networkKey}` : "open"}`,
+    `network ${privacy}`,
     `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
     found.length === 0 ? "no agent was found" : Peers.table(found)
   ]
