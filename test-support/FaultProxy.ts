@@ -422,13 +422,3 @@ export class FaultProxy {
     this.#links.delete(link)
   }
 }
-
-/** Cuts all of these lines at once: whoever talks through them is apart from the others. */
-export const partition = (proxies: Iterable<FaultProxy>): void => {
-  for (const proxy of proxies) proxy.cut()
-}
-
-/** Heals all of these lines at once. */
-export const heal = async (proxies: Iterable<FaultProxy>): Promise<void> => {
-  await Promise.all([...proxies].map((proxy) => proxy.heal()))
-}

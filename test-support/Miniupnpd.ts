@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
+import { exec } from "./Namespace.ts"
 import type { Site } from "./Nat.ts"
 
 const binary = ["/usr/sbin/miniupnpd", "/usr/local/sbin/miniupnpd"].find((path) => existsSync(path))
@@ -35,16 +36,9 @@ const chains = `table inet miniupnpd {
 }
 `
 
-const nft = (router: string, args: ReadonlyArray<string>, input?: string): string =>
-  execFileSync("ip", ["netns", "exec", router, "nft", ...args], {
-    encoding: "utf8",
-    stdio: "pipe",
-    ...(input === undefined ? {} : { input })
-  })
-
 /** Starts it at a site's router. */
 export const start = async (site: Site, speaks: { natPmp: boolean; upnp: boolean }): Promise<Daemon> => {
-  const router = site.router.name
+  const { router } = site
   const folder = mkdtempSync(join(tmpdir(), "parley-miniupnpd-"))
   const settings = [
     "ext_ifname=wan0",
@@ -72,15 +66,15 @@ export const start = async (site: Site, speaks: { natPmp: boolean; upnp: boolean
     daemon = undefined
     rmSync(folder, { recursive: true, force: true })
     try {
-      nft(router, ["delete", "table", "inet", "miniupnpd"])
+      exec(router, ["nft", "delete", "table", "inet", "miniupnpd"])
     } catch {
       // The namespace is gone, or it never got that far.
     }
   }
   try {
-    nft(router, ["-f", "-"], chains)
+    exec(router, ["nft", "-f", "-"], chains)
     // `ip netns exec` becomes the daemon, so that this process is its parent.
-    const args = ["netns", "exec", router, binary!, "-d", "-f", config, "-P", join(folder, "pid")]
+    const args = ["netns", "exec", router.name, binary!, "-d", "-f", config, "-P", join(folder, "pid")]
     daemon = spawn("ip", args, { stdio: ["ignore", "pipe", "pipe"] })
     for (const stream of [daemon.stdout, daemon.stderr]) stream?.on("data", (chunk: Buffer) => (said += String(chunk)))
     const ready = [...(speaks.upnp ? ["HTTP listening"] : []), ...(speaks.natPmp ? ["Listening for NAT-PMP"] : [])]
@@ -95,7 +89,7 @@ export const start = async (site: Site, speaks: { natPmp: boolean; upnp: boolean
   }
   return {
     mappings: () => {
-      const text = nft(router, ["list", "chain", "inet", "miniupnpd", "prerouting"])
+      const text = exec(router, ["nft", "list", "chain", "inet", "miniupnpd", "prerouting"])
       return [...text.matchAll(/dport (\d+) dnat.* to (\S+)/g)].map(([, port, to]) => `${port} to ${to}`)
     },
     stop

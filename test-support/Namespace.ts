@@ -71,6 +71,14 @@ export const linked = async (): Promise<readonly [Namespace, Namespace]> => {
   return [a, b]
 }
 
+/** Runs a command in a namespace, and gives what it printed. */
+export const exec = ({ name }: Namespace, command: ReadonlyArray<string>, input?: string): string =>
+  execFileSync("ip", ["netns", "exec", name, ...command], {
+    encoding: "utf8",
+    stdio: "pipe",
+    ...(input === undefined ? {} : { input })
+  })
+
 /** A program in a namespace that talks in lines of JSON. */
 export interface Program {
   /** The next line, parsed, that satisfies; lines before it are dropped. Rejects when the program ends or is silent. */

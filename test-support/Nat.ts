@@ -13,7 +13,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { setTimeout } from "node:timers/promises"
-import { add, type Namespace, unavailable as noNamespaces } from "./Namespace.ts"
+import { add, exec, type Namespace, unavailable as noNamespaces } from "./Namespace.ts"
 
 /**
  * How a router translates (RFC 4787). All but `open` drop what nobody asked for without a word.
@@ -75,11 +75,11 @@ export interface Net {
 const WAN = "wan0"
 const LAN = "lan0"
 
-const run = (command: string, args: ReadonlyArray<string>, input?: string): string =>
-  execFileSync(command, [...args], { stdio: "pipe", encoding: "utf8", ...(input === undefined ? {} : { input }) })
+const ip = (args: ReadonlyArray<string>, input = ""): string =>
+  execFileSync("ip", [...args], { stdio: "pipe", encoding: "utf8", input })
 const inside = ({ name }: Namespace, lines: ReadonlyArray<string>): string =>
-  run("ip", ["-n", name, "-batch", "-"], `${lines.join("\n")}\n`)
-const rules = ({ name }: Namespace, text: string): string => run("ip", ["netns", "exec", name, "nft", "-f", "-"], text)
+  ip(["-n", name, "-batch", "-"], `${lines.join("\n")}\n`)
+const rules = (at: Namespace, text: string): string => exec(at, ["nft", "-f", "-"], text)
 
 const probe = (): string | undefined => {
   if (noNamespaces !== undefined) return noNamespaces
@@ -89,8 +89,8 @@ const probe = (): string | undefined => {
       tried,
       "table ip t { chain c { type nat hook postrouting priority 100; masquerade random,fully-random; }\n}\n"
     )
-    run("ip", ["-n", tried.name, "link", "add", LAN, "type", "bridge"])
-    run("ip", ["-n", tried.name, "link", "add", WAN, "type", "veth", "peer", "name", "wan1"])
+    ip(["-n", tried.name, "link", "add", LAN, "type", "bridge"])
+    ip(["-n", tried.name, "link", "add", WAN, "type", "veth", "peer", "name", "wan1"])
     return undefined
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.split("\n").slice(0, 2).join(": ") : String(cause)
@@ -177,7 +177,7 @@ const settings = (isRouter: boolean): string =>
 
 /** Namespaces of processes that are no more, and what still runs in them. */
 const sweep = (): void => {
-  for (const line of run("ip", ["netns", "list"]).split("\n")) {
+  for (const line of ip(["netns", "list"]).split("\n")) {
     const name = line.split(" ")[0]!
     const owner = /^parley-(\d+)-\d+$/.exec(name)?.[1]
     if (owner === undefined) continue
@@ -192,12 +192,12 @@ const sweep = (): void => {
 /** Ends the programs in a namespace and removes it. */
 const remove = (name: string): void => {
   try {
-    for (const id of run("ip", ["netns", "pids", name]).split("\n")) if (id !== "") process.kill(Number(id), "SIGKILL")
+    for (const id of ip(["netns", "pids", name]).split("\n")) if (id !== "") process.kill(Number(id), "SIGKILL")
   } catch {
     // They have ended, or it is gone.
   }
   try {
-    run("ip", ["netns", "del", name])
+    ip(["netns", "del", name])
   } catch {
     // It is gone.
   }
@@ -208,7 +208,7 @@ const settled = async (spaces: ReadonlyArray<Namespace>): Promise<void> => {
   let waiting = [...spaces]
   for (let left = 250; left > 0; left--) {
     waiting = waiting.filter(({ name }) => {
-      const links = run("ip", ["-n", name, "-o", "link", "show", "type", "veth"])
+      const links = ip(["-n", name, "-o", "link", "show", "type", "veth"])
       return links.split("\n").some((link) => link !== "" && !link.includes("state UP"))
     })
     if (waiting.length === 0) return
@@ -224,7 +224,7 @@ export const build = async (plan: Plan): Promise<Net> => {
   const make = (address: string, isRouter = false): Namespace => {
     const space = add(address)
     spaces.push(space)
-    run("ip", ["netns", "exec", space.name, "sh", "-c", settings(isRouter)])
+    exec(space, ["sh", "-c", settings(isRouter)])
     return space
   }
   const close = (): void => {
@@ -243,7 +243,7 @@ export const build = async (plan: Plan): Promise<Net> => {
     ])
     /** A cable from a namespace to a bridge in another one. */
     const plug = (space: Namespace, device: string, bridge: Namespace, bridgeName: string, port: string): void => {
-      run("ip", ["-n", bridge.name, "link", "add", port, "type", "veth", "peer", "name", device, "netns", space.name])
+      ip(["-n", bridge.name, "link", "add", port, "type", "veth", "peer", "name", device, "netns", space.name])
       inside(bridge, [`link set ${port} master ${bridgeName}`, `link set ${port} up`])
     }
     const publicHosts = Array.from({ length: plan.publicHosts ?? 1 }, (_, index) => {

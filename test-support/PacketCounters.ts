@@ -3,7 +3,7 @@
  * to multicast that no router passes on, and all others. Whatever a program does, and however it does it, is counted here.
  */
 import { execFileSync } from "node:child_process"
-import type { Namespace } from "./Namespace.ts"
+import { exec, type Namespace } from "./Namespace.ts"
 
 /** What was sent. */
 export interface Counted {
@@ -30,19 +30,12 @@ const ruleset = `table inet ${TABLE} {
 }
 `
 
-const nft = (at: Namespace, args: ReadonlyArray<string>, input?: string): string =>
-  execFileSync("ip", ["netns", "exec", at.name, "nft", ...args], {
-    encoding: "utf8",
-    stdio: ["pipe", "pipe", "pipe"],
-    ...(input === undefined ? {} : { input })
-  })
-
 /** Starts to count. */
-export const install = (at: Namespace): void => void nft(at, ["-f", "-"], ruleset)
+export const install = (at: Namespace): void => void exec(at, ["nft", "-f", "-"], ruleset)
 
 /** What was sent since `install`. */
 export const read = (at: Namespace): Counted => {
-  const { nftables } = JSON.parse(nft(at, ["-j", "list", "counters", "table", "inet", TABLE])) as {
+  const { nftables } = JSON.parse(exec(at, ["nft", "-j", "list", "counters", "table", "inet", TABLE])) as {
     readonly nftables: ReadonlyArray<{
       readonly counter?: { readonly name: string; readonly packets: number; readonly bytes: number }
     }>
