@@ -9,9 +9,11 @@ import type { Connections } from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import type { Action, Machine } from "@parley/core/Machine"
 import type { NodeId } from "@parley/core/NodeId"
-import type { Connection, Stream } from "@parley/core/Transport"
+import { type Connection, ResetCode, type Stream } from "@parley/core/Transport"
 import type { Command, Message, Timer, Told } from "@parley/gossip/GossipMachine"
 import * as Payload from "@parley/gossip/Payload"
+import * as Statement from "@parley/gossip/Statement"
+import type * as Swim from "@parley/gossip/Swim"
 import * as Wire from "@parley/gossip/Wire"
 import { Engine, MAX_DEAD } from "../src/internal/Engine.ts"
 import { PUBLISH, Rates, RECORDS_AT_ONCE, WORK_MS_AT_ONCE, WORK_MS_PER_SECOND } from "../src/internal/Rates.ts"
@@ -29,6 +31,7 @@ type Step = Parameters<Machine<undefined, Message, Timer, Command, Told>["step"]
 const engine = (step: (event: Step) => ReadonlyArray<Action<Message, Timer, Told>>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
+      let isGenuine: (statement: Swim.Statement) => boolean = () => false
       const identity = Identity.generate()
       const dialled: Array<{ drained: boolean }> = []
       const connections: Connections["Service"] = {
@@ -52,9 +55,12 @@ const engine = (step: (event: Step) => ReadonlyArray<Action<Message, Timer, Told
         connections,
         addresses: () => [],
         fork: Effect.runFork,
-        start: () => ({ machine: { step: (_, event) => [undefined, step(event)] }, state: undefined })
+        start: (verify) => {
+          isGenuine = verify
+          return { machine: { step: (_, event) => [undefined, step(event)] }, state: undefined }
+        }
       })
-      return { made, identity, dialled }
+      return { made, identity, dialled, isGenuine }
     }),
     ({ identity, made }) => Effect.sync(() => made.stop(AgentRecord.tombstone(identity, now, now)))
   )
@@ -83,12 +89,18 @@ const stream = () => {
 }
 
 /** A peer's stream to an engine, which has said hello. */
-const speak = (to: Engine<undefined>, peer: NodeId = Identity.generate().nodeId) => {
+const speak = (to: Engine<undefined>, peer: NodeId = Identity.generate().nodeId, epoch = 1) => {
   const { seen, stream: made } = stream()
   const handler = to.links.accept(connection(peer), made)!
-  handler.onMessage(Wire.encodeHello({ epoch: 1, addresses: [] }), false)
+  handler.onMessage(Wire.encodeHello({ epoch, addresses: [] }), false)
   return { peer, seen, say: (bytes: Uint8Array) => handler.onMessage(bytes, false) }
 }
+
+/** A record of an identity that carries nothing but its number. */
+const recordOf = (origin: Identity.Identity["Service"], seq: number): AgentRecord.AgentRecord =>
+  AgentRecord.make(origin, { name: "n", seq, issuedAt: now, addresses: [], capabilities: [] })
+const gossip = (payload: Uint8Array): Uint8Array =>
+  Wire.encode({ _tag: "Gossip", id: "", origin: "", round: 0, payload }, () => [])
 
 const join = Wire.encode({ _tag: "Join" }, () => [])
 const busy = (ms: number): void => {
@@ -163,19 +175,7 @@ describe("an origin", () => {
         const one = speak(made)
         const many = 3 * RECORDS_AT_ONCE
         for (let seq = 1; seq <= many; seq++) {
-          const record = AgentRecord.make(origin, {
-            name: "n",
-            seq,
-            issuedAt: now,
-            addresses: [],
-            capabilities: []
-          })
-          one.say(
-            Wire.encode(
-              { _tag: "Gossip", id: "", origin: "", round: 0, payload: Payload.ofRecord(record).payload },
-              () => []
-            )
-          )
+          one.say(gossip(Payload.ofRecord(recordOf(origin, seq)).payload))
         }
         yield* until("all are read", () => Effect.sync(() => made.counts().payloads === many))
         expect(made.counts().fresh >= RECORDS_AT_ONCE).toBe(true)
@@ -199,6 +199,118 @@ describe("an origin", () => {
       6, 1, 50, 0
     ])
   })
+})
+
+describe("what is said of a node", () => {
+  test("by the node itself in an earlier run is passed on until this run has said more", () =>
+    run(
+      Effect.gen(function* () {
+        const heard: Array<string> = []
+        const { identity, made } = yield* engine((event) => {
+          if (event._tag === "Message" && event.message._tag === "Gossip") heard.push(event.message.id)
+          return []
+        })
+        const [before, older, newer] = [2, 4, 9].map((seq) => Payload.ofRecord(recordOf(identity, seq)))
+        const peer = speak(made)
+        peer.say(gossip(before!.payload))
+        expect(made.advertise(recordOf(identity, 5))).toBe(undefined)
+        peer.say(gossip(older!.payload))
+        peer.say(gossip(newer!.payload))
+        expect(heard).toEqual([before!.id, newer!.id])
+        expect([peer.seen.reset, made.records.get(identity.nodeId)?.seq]).toEqual([undefined, 5])
+      })
+    ))
+
+  test("with a time of the future is not believed, nor held against who says it", () =>
+    run(
+      Effect.gen(function* () {
+        const { isGenuine, made } = yield* engine(() => [])
+        const subject = Identity.generate()
+        const said = (incarnation: number): Swim.Alive => {
+          const alive: Swim.Alive = {
+            _tag: "Alive",
+            subject: subject.nodeId,
+            incarnation,
+            left: false,
+            evidence: new Uint8Array(64)
+          }
+          return { ...alive, evidence: Statement.sign(subject, alive) }
+        }
+        const soon = now + Statement.CLOCK_SKEW_MS
+        expect([isGenuine(said(soon - 10_000)), isGenuine(said(soon + LONG_MS))]).toEqual([true, false])
+        const peer = speak(made)
+        peer.say(join)
+        expect(peer.seen.reset).toBe(undefined)
+        expect(isGenuine({ ...said(1), left: true })).toBe(false)
+        peer.say(join)
+        expect(peer.seen.reset).toBe(ResetCode.Malformed)
+      })
+    ))
+
+  test("and came by comparing counts under its own name alone: who calls it otherwise is left alone", () =>
+    run(
+      Effect.gen(function* () {
+        let came: Told | undefined
+        const { made } = yield* engine((event) =>
+          came !== undefined && event._tag === "Command" && event.command._tag === "Join"
+            ? [{ _tag: "Tell", told: came }]
+            : []
+        )
+        const origin = Identity.generate()
+        const bring = (key: string, version: number, payload: Uint8Array): readonly [boolean, boolean] => {
+          const from = Identity.generate().nodeId
+          came = { _tag: "Came", item: { key, version, payload, bytes: payload.length }, from }
+          made.command({ _tag: "Join", contacts: [] })
+          return [made.links.isShunned(from), made.records.get(origin.nodeId) !== undefined]
+        }
+        const { payload } = Payload.ofRecord(recordOf(origin, 7))
+        const forged = payload.slice()
+        forged[forged.length - 10]! ^= 1
+        expect(bring(`r${origin.nodeId}`, 7, forged)).toEqual([true, false])
+        expect(bring(`r${Identity.generate().nodeId}`, 7, payload)).toEqual([true, false])
+        const next = Payload.ofRecord(recordOf(origin, 8)).payload
+        expect(bring(`r${origin.nodeId}`, 9, next)).toEqual([true, false])
+        expect(bring(`r${origin.nodeId}`, 10, Payload.ofRecord(recordOf(origin, 10)).payload)).toEqual([false, true])
+      })
+    ))
+})
+
+describe("a node that says more and more of itself", () => {
+  test("tells the mesh of the first at once, and then of the last alone", () =>
+    run(
+      Effect.gen(function* () {
+        const published: Array<string> = []
+        const { identity, made } = yield* engine((event) => {
+          if (event._tag === "Command" && event.command._tag === "Publish") published.push(event.command.id)
+          return []
+        })
+        const records = [1, 2, 3, 4].map((seq) => recordOf(identity, seq))
+        for (const record of records) made.advertise(record)
+        const ids = records.map((record) => Payload.ofRecord(record).id)
+        expect(published).toEqual([ids[0]!])
+        yield* until("the last is told", () => Effect.sync(() => published.length > 1))
+        expect(published).toEqual([ids[0]!, ids[3]!])
+      })
+    ))
+})
+
+describe("a peer that has started again", () => {
+  test("is another: its link goes down and up", () =>
+    run(
+      Effect.gen(function* () {
+        const links: Array<string> = []
+        const { made } = yield* engine((event) => {
+          if (event._tag === "LinkUp" || event._tag === "LinkDown") links.push(event._tag)
+          return []
+        })
+        const { peer } = speak(made)
+        expect(links).toEqual(["LinkUp"])
+        speak(made, peer)
+        expect(links).toEqual(["LinkUp"])
+        speak(made, peer, 2)
+        expect(links).toEqual(["LinkUp", "LinkDown", "LinkUp"])
+      })
+    ))
 })
 
 describe("who is dead or gone", () => {
@@ -234,9 +346,7 @@ describe("what was said", () => {
         expect(made.publish("t", '"own"')).toBe(0)
         expect(held.map((key) => key[0])).toEqual(["m"])
         const origin = Identity.generate()
-        const record = { name: "n", seq: 1, issuedAt: now, addresses: [], capabilities: [] }
-        const { payload } = Payload.ofRecord(AgentRecord.make(origin, record))
-        speak(made).say(Wire.encode({ _tag: "Gossip", id: "", origin: "", round: 0, payload }, () => []))
+        speak(made).say(gossip(Payload.ofRecord(recordOf(origin, 1)).payload))
         expect(held[1]).toBe(`r${origin.nodeId}`)
       })
     ))
