@@ -201,6 +201,10 @@ export const doctor = {
   ...joining,
   ...listening,
   noListen: yes("no-listen", "Examine a node that accepts no connections"),
+  mapPort: yes(
+    "map-port",
+    "Examine a node that has its router let the port through (NAT-PMP, UPnP): asks for it, and gives it back"
+  ),
   target: optionalArgument("peer", "NODEID or ADDRESS of a peer: whether and how it is reached, and why not directly")
 }
 export type Doctor = Infer<typeof doctor>

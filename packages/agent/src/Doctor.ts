@@ -17,6 +17,7 @@ import * as Ground from "./internal/doctor/Ground.ts"
 import * as Interfaces from "./internal/doctor/Interfaces.ts"
 import * as Ipv6 from "./internal/doctor/Ipv6.ts"
 import * as KeyFile from "./internal/doctor/KeyFile.ts"
+import * as Mapping from "./internal/doctor/Mapping.ts"
 import * as Multicast from "./internal/doctor/Multicast.ts"
 import * as Paths from "./internal/doctor/Paths.ts"
 import * as Peer from "./internal/doctor/Peer.ts"
@@ -76,6 +77,7 @@ export const examine = ({ identity, onFinding, peer, ...options }: Options = {})
     tell(multicast)
     tell(dht)
     tell(relays.findings)
+    if (options.portMapping === true && port.isFree) tell([yield* Mapping.check(ground, wanted)])
     const isListening = port.isFree || port.findings.some(({ code }) => code === "OwnNodeRuns")
     if (isListening) tell(Paths.inbound(relays, wanted))
     tell(yield* Paths.nat(ground, relays))

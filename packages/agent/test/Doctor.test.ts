@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Dht from "@parley/discovery/Dht"
 import * as Doctor from "../src/Doctor.ts"
 import * as Ipv6 from "../src/internal/doctor/Ipv6.ts"
+import * as Mapping from "../src/internal/doctor/Mapping.ts"
+import { PortMappingError } from "@parley/transport-tcp/PortMapping"
 import { command } from "../../../test-support/Runtime.ts"
 
 const children: Array<ChildProcess> = []
@@ -93,6 +95,40 @@ describe("the doctor, of IPv6", () => {
     expect(await checks({})).toContain("ipv6")
     expect(await checks({ host: "127.0.0.1" })).not.toContain("ipv6")
     expect(await checks({ perimeter: "closed" })).not.toContain("ipv6")
+  })
+})
+
+describe("the doctor, of port mapping", () => {
+  const mappingOf = async (more: Doctor.Options) => {
+    const findings = await Effect.runPromise(Doctor.examine({ mdns: false, host: "127.0.0.1", port: 0, ...more }))
+    return findings.filter(({ check }) => check === "mapping")
+  }
+
+  test("asks where the node would, and says why nothing came of it", async () => {
+    expect(await mappingOf({})).toEqual([])
+    const [noRouter] = await mappingOf({ portMapping: true })
+    expect(noRouter).toMatchObject({ verdict: "warn", code: "NoPortMapping" })
+    expect(noRouter?.found).toContain("no private IPv4 address with a router")
+    const [closed] = await mappingOf({ portMapping: true, perimeter: "closed" })
+    expect([closed?.code, closed?.advice?.startsWith("leave port mapping out")]).toEqual(["NoPortMapping", true])
+  })
+
+  test("says what the router did", () => {
+    const mapped = Mapping.judge(7878, {
+      protocol: "UPnP",
+      gateway: "192.168.1.1",
+      local: { host: "192.168.1.2", port: 7878 },
+      external: { host: "203.0.113.7", port: 7879 },
+      leaseMs: 3_600_000
+    })
+    expect(mapped).toMatchObject({ verdict: "ok", code: "PortMapped" })
+    expect(mapped.found).toBe("the router 192.168.1.1 lets 203.0.113.7, port 7879, through to port 7878 (UPnP)")
+    const shared = Mapping.judge(7878, new PortMappingError("SharedAddress", "its outer address is private"))
+    expect([shared.found, shared.advice]).toEqual([
+      "its outer address is private",
+      "forward the port at both routers, or use a relay"
+    ])
+    expect(Mapping.judge(7878, undefined).found).toContain("did not answer within 12 s")
   })
 })
 

@@ -34,6 +34,7 @@ import * as RelaySlots from "./internal/RelaySlots.ts"
 import { SocketLink } from "./internal/SocketLink.ts"
 import { acceptDefaults, MAX_REFUSING, sessionDefaults } from "./Limits.ts"
 import type { AcceptLimits, SessionLimits } from "./Limits.ts"
+import type * as PortMapping from "./PortMapping.ts"
 import * as Reservations from "./Reservations.ts"
 
 /** The port a node listens on unless told otherwise. */
@@ -70,6 +71,8 @@ export interface Options {
    * the whole Internet knock here.
    */
   readonly portMapping?: boolean
+  /** Hears what the router did, each time that it was asked. May not throw. */
+  readonly onPortMapping?: (outcome: PortMapping.Mapping | PortMapping.PortMappingError) => void
   /** Ciphers in order of preference; default: those this runtime has natively, fastest first. */
   readonly ciphers?: ReadonlyArray<Cipher>
   /** Limits other than `Limits.ts` gives. */
@@ -228,7 +231,8 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
           onAddresses: (addresses) => {
             mapped = addresses
             publish()
-          }
+          },
+          onMapping: options.onPortMapping ?? (() => {})
         })
       }
       const relays = options.relays ?? []

@@ -22,6 +22,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Doctor & Flags.Co
     ...(port === undefined ? {} : { port }),
     ...(host === undefined ? {} : { host }),
     ...(options.noListen ? { listen: false } : {}),
+    portMapping: options.mapPort,
     ...(target === undefined ? {} : { peer: target }),
     onFinding: (finding) => {
       // One after the other, as they are made: some take seconds.

@@ -17,6 +17,8 @@ export interface Options {
   readonly perimeter: Perimeter.Rules
   /** The mapped address, whenever it is another one; none when it is gone. */
   readonly onAddresses: (addresses: ReadonlyArray<Address>) => void
+  /** What came of it, each time that the router was asked. */
+  readonly onMapping: (outcome: PortMapping.Mapping | PortMapping.PortMappingError) => void
 }
 
 interface Held extends Upnp.Mapped {
@@ -85,6 +87,7 @@ export const keep = (options: Options): Effect.Effect<void, never, Scope.Scope> 
     if (!options.perimeter.allows(Upnp.GROUP)) {
       const why = `this node keeps to ${options.perimeter.name}, and a mapped port would let others in`
       const error = new PortMapping.PortMappingError("ClosedPerimeter", `no port is mapped: ${why}`)
+      options.onMapping(error)
       return yield* Effect.logWarning(error.message)
     }
     let held: Held | undefined
@@ -124,7 +127,9 @@ export const keep = (options: Options): Effect.Effect<void, never, Scope.Scope> 
             ? cause
             : new PortMapping.PortMappingError("NoAnswer", `no port is mapped: ${told(cause)}`)
       }).pipe(
-        Effect.catch(({ message }) => {
+        Effect.catch((error) => {
+          options.onMapping(error)
+          const { message } = error
           // Once aloud, and again when it is something else.
           const log = message === failure ? Effect.logDebug(message) : Effect.logWarning(message)
           failure = message
@@ -133,6 +138,7 @@ export const keep = (options: Options): Effect.Effect<void, never, Scope.Scope> 
       )
       const now = performance.now()
       if (made !== undefined) {
+        options.onMapping(made.mapping)
         const { external, gateway, leaseMs, protocol } = made.mapping
         const isNew = held === undefined || held.mapping.external.port !== external.port
         failure = ""
