@@ -33,7 +33,7 @@ const engine = (step: (event: Step) => ReadonlyArray<Action<Message, Timer, Told
     Effect.sync(() => {
       let isGenuine: (statement: Swim.Statement) => boolean = () => false
       const identity = Identity.generate()
-      const dialled: Array<{ drained: boolean }> = []
+      const dialled: Array<{ readonly peer: NodeId; drained: boolean; streams: number }> = []
       const connections: Connections["Service"] = {
         nodeId: identity.nodeId,
         isPrivate: false,
@@ -42,9 +42,13 @@ const engine = (step: (event: Step) => ReadonlyArray<Action<Message, Timer, Told
         list: () => [],
         connect: ({ node }) =>
           Effect.sync(() => {
-            const one = { drained: false }
+            const one = { peer: node!, drained: false, streams: 1 }
             dialled.push(one)
-            return connection(node!, () => void (one.drained = true))
+            return {
+              ...connection(node!),
+              streams: () => one.streams,
+              drain: () => Effect.sync(() => void (one.drained = true))
+            }
           }),
         keep: () => Effect.void,
         observe: () => Effect.void,
@@ -65,7 +69,7 @@ const engine = (step: (event: Step) => ReadonlyArray<Action<Message, Timer, Told
     ({ identity, made }) => Effect.sync(() => made.stop(AgentRecord.tombstone(identity, now, now)))
   )
 
-const connection = (peer: NodeId, drain: () => void = () => {}): Connection => ({
+const connection = (peer: NodeId): Connection => ({
   peer,
   address: "tcp://nowhere:1",
   direction: "outbound",
@@ -73,7 +77,7 @@ const connection = (peer: NodeId, drain: () => void = () => {}): Connection => (
   state: () => "open",
   streams: () => 1,
   open: () => stream().stream,
-  drain: () => Effect.sync(drain),
+  drain: () => Effect.void,
   close: () => Effect.void
 })
 
@@ -354,17 +358,21 @@ describe("what was said", () => {
 
 describe("a connection that was made for gossip", () => {
   test(
-    "is let go when gossip needs it no more",
+    "is let go when gossip needs it no more, unless somebody else uses it",
     () =>
       run(
         Effect.gen(function* () {
-          const peer = Identity.generate().nodeId
+          const [used, peer] = [Identity.generate().nodeId, Identity.generate().nodeId]
           const { dialled, made } = yield* engine(() => [])
-          made.links.send(peer, join)
-          yield* until("it is made", () => Effect.sync(() => made.links.isUp(peer)))
-          expect(dialled).toEqual([{ drained: false }])
-          made.links.close(peer)
-          yield* until("it is let go", () => Effect.sync(() => dialled[0]!.drained), 10 * LINGER_MS)
+          for (const one of [used, peer]) made.links.send(one, join)
+          yield* until("they are made", () => Effect.sync(() => made.links.isUp(used) && made.links.isUp(peer)))
+          expect(dialled.map((one) => one.drained)).toEqual([false, false])
+          // Both ends announce their records on one stream each.
+          dialled[0]!.streams = 3
+          dialled[1]!.streams = 2
+          for (const one of [used, peer]) made.links.close(one)
+          yield* until("it is let go", () => Effect.sync(() => dialled[1]!.drained), 10 * LINGER_MS)
+          expect(dialled[0]!.drained).toBe(false)
         })
       ),
     LONG_MS

@@ -72,6 +72,27 @@ describe("an overlay", () => {
     expect(world.runUntil(() => viewsOf(world, "n7").active.size >= 2, 20_000)).toBe(true)
   })
 
+  test("keeps some who were neighbours for long as contacts, and leaves room for others", () => {
+    const { state } = settled(5)
+    for (let i = 0; i < 30; i++) state.passive.add(`old${i}`, `old${i}`, true)
+    for (let i = 0; i < 30; i++) state.passive.add(`new${i}`, `new${i}`, false)
+    const passive = HyParView.passive(state)
+    expect([passive.filter((peer) => peer.startsWith("old")).length, passive.length]).toEqual([10, 30])
+  })
+
+  test("looks for a neighbour that was lost for a while, and not for ever", () => {
+    const { state, step } = settled(5)
+    step({ _tag: "LinkDown", now: 1_000, peer: "a4" })
+    const asked: Array<number> = []
+    for (let now = 2_000; now < 600_000; now += 2_000) {
+      for (const { to } of sends(step({ _tag: "Timer", now, timer: { _tag: "Refill" } })))
+        if (to === "a4") asked.push(now)
+      step({ _tag: "LinkDown", now: now + 1, peer: "a4" })
+    }
+    expect(asked.length > 10).toBe(true)
+    expect([asked.at(-1)! <= 200_000, state.lost.size]).toEqual([true, 0])
+  })
+
   test("says goodbye: who leaves is nobody's neighbour at once", () => {
     const { join, kill, world } = mesh(74)
     for (let i = 0; i < 20; i++) join()
@@ -199,6 +220,25 @@ describe("a stranger", () => {
     expect(down <= 14).toBe(true)
     const proven = HyParView.passive(state).filter((peer) => peer.startsWith("honest"))
     expect(proven.length >= 6).toBe(true)
+  })
+
+  test("that asks again and again is answered a few times", () => {
+    const { step } = settled(5)
+    let answers = 0
+    for (let i = 0; i < 1_000; i++)
+      answers += sends(step(says(1_000 + i * 10, "stranger", { _tag: "Neighbor", priority: "low" }))).length
+    // Five at once, and one in five seconds of the ten.
+    expect(answers > 0 && answers <= 8).toBe(true)
+  })
+
+  test("and a thousand more make a node begin walks at a bounded rate", () => {
+    const { step } = settled(5)
+    const walkers = new Set<string>()
+    for (let i = 0; i < 1_000; i++)
+      for (const { message } of sends(step(says(1_000 + i * 10, `sybil${i}`, { _tag: "Join" }))))
+        if (message._tag === "ForwardJoin") walkers.add(message.peer)
+    // Fifty at once, and five in each of the ten seconds.
+    expect(walkers.size > 0 && walkers.size <= 101).toBe(true)
   })
 
   test("fills no more than its share of the contacts, however it shuffles", () => {

@@ -7,9 +7,9 @@ import type * as Scope from "effect/Scope"
 import * as Identity from "@parley/core/Identity"
 import type { NodeId } from "@parley/core/NodeId"
 import * as Protocol from "@parley/core/Protocol"
-import { TransportError } from "@parley/core/Transport"
-import { DIAL_MS, Links, MAX_DIALS } from "../src/internal/Links.ts"
-import { ground, run } from "./ground.ts"
+import { type Connection, ResetCode, TransportError } from "@parley/core/Transport"
+import { DIAL_MS, Links, MAX_DIALS, MAX_QUEUED_BYTES, MAX_WAITING_DIALS } from "../src/internal/Links.ts"
+import { ground, run, until } from "./ground.ts"
 
 /** Messages there and back after which a link would have settled many times over. */
 const ROUNDS = 50
@@ -86,6 +86,104 @@ describe("a link", () => {
         expect(a.links.size + b.links.size).toBe(2)
         // Two at each end for each of the two times, and some for ends that cross.
         expect(a.ups() + b.ups() - before).toBeLessThanOrEqual(12)
+      })
+    ))
+
+  /** An end on no network: what it dials is what `dial` gives. */
+  const alone = (dial: (peer: NodeId) => Effect.Effect<Connection, never>) =>
+    Effect.gen(function* () {
+      const { connections } = yield* ground(Identity.generate())
+      const down: Array<NodeId> = []
+      const links = new Links({
+        connections: { ...connections, connect: ({ node }) => dial(node!) },
+        addressesOf: () => [],
+        hello: () => Uint8Array.of(1),
+        onHello: () => 1,
+        onMessage: () => true,
+        time: { pauseFor: () => 0, spent: () => {} },
+        onUp: () => {},
+        onDown: (peer) => void down.push(peer),
+        fork: Effect.runForkWith(yield* Effect.context<never>())
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => links.stop()))
+      return { links, down }
+    })
+
+  /** A connection to a peer that takes nothing, or all; and what was said and done on it. */
+  const connection = (peer: NodeId, takes: boolean) => {
+    const seen = { opened: 0, ended: 0, reset: undefined as number | undefined }
+    const made: Connection = {
+      peer,
+      address: "tcp://nowhere:1",
+      direction: "outbound",
+      relayed: false,
+      state: () => "open",
+      streams: () => 1,
+      open: () => {
+        seen.opened++
+        return {
+          send: (_message, _ttl, last) => {
+            if (last === true) seen.ended++
+            return takes
+          },
+          reset: (code) => void (seen.reset = code),
+          pause: () => {},
+          resume: () => {}
+        }
+      },
+      drain: () => Effect.void,
+      close: () => Effect.void
+    }
+    return { seen, made }
+  }
+
+  test("ends where its peer takes nothing and too much waits for it", () =>
+    run(
+      Effect.gen(function* () {
+        const peer = Identity.generate().nodeId
+        const { made, seen } = connection(peer, false)
+        const { down, links } = yield* alone(() => Effect.succeed(made))
+        const message = new Uint8Array(64 * 1024)
+        links.send(peer, message)
+        yield* until("it is up", () => Effect.sync(() => links.isUp(peer)))
+        for (let n = 0; n < MAX_QUEUED_BYTES / message.length - 1; n++) links.send(peer, message)
+        expect([links.isUp(peer), down.length]).toEqual([true, 0])
+        links.send(peer, message)
+        expect([links.isUp(peer), down, seen.reset]).toEqual([false, [peer], ResetCode.TooSlow])
+      })
+    ))
+
+  test("moves to the connection that its peer made last", () =>
+    run(
+      Effect.gen(function* () {
+        const peer = Identity.generate().nodeId
+        const [older, newer] = [connection(peer, true), connection(peer, true)]
+        const { down, links } = yield* alone(() => Effect.succeed(older.made))
+        links.send(peer, Uint8Array.of(1))
+        yield* until("it is up", () => Effect.sync(() => links.isUp(peer)))
+        links.onConnected(newer.made)
+        expect([older.seen.ended, newer.seen.opened, links.isUp(peer), down.length]).toEqual([1, 1, true, 0])
+      })
+    ))
+
+  test("to one peer too many, or to one that is left alone, is told to be down without a dial", () =>
+    run(
+      Effect.gen(function* () {
+        const dialled: Array<NodeId> = []
+        const { down, links } = yield* alone((peer) =>
+          Effect.andThen(
+            Effect.sync(() => dialled.push(peer)),
+            Effect.never
+          )
+        )
+        const shunned = Identity.generate().nodeId
+        links.shun(shunned)
+        links.send(shunned, Uint8Array.of(1))
+        const many = MAX_DIALS + MAX_WAITING_DIALS + 3
+        for (let n = 0; n < many; n++) links.send(`z${n}` as NodeId, Uint8Array.of(1))
+        yield* until("they are told", () => Effect.sync(() => down.length >= 4))
+        expect(down).toEqual([shunned, ...[3, 2, 1].map((n) => `z${many - n}` as NodeId)])
+        expect([dialled.length, dialled.includes(shunned)]).toEqual([MAX_DIALS, false])
       })
     ))
 

@@ -232,6 +232,22 @@ describe("a hostile neighbour", () => {
     expect(state.missing.size).toBe(0)
   })
 
+  test("is one of a few that are remembered as having what is missing", () => {
+    const names = Array.from({ length: 30 }, (_, i) => `p${i}`)
+    const { state, step } = among(...names)
+    for (const name of names) step(says(1, name, { _tag: "IHave", have: [{ id: "m", round: 1 }] }))
+    expect(state.missing.get("m")?.announcers.length).toBe(8)
+  })
+
+  test("is told of no more at once than it can have missed, the latest", () => {
+    const { step } = among("a", "b")
+    for (let i = 0; i < 5_000; i++) step(says(1, "a", gossip(`m${i}`, 0, `o${i % 7}`, 0)))
+    const told = step({ _tag: "Timer", now: 30, timer: { _tag: "LazyPush" } }).flatMap((action) =>
+      action._tag === "Send" && action.message._tag === "IHave" ? [action.message.have] : []
+    )
+    expect([told.length, told.flat().length, told.flat().at(-1)?.id]).toEqual([8, 4_096, "m4999"])
+  })
+
   test("gets payloads at a bounded rate, however often it asks", () => {
     const { step } = among("a", "b")
     step(says(1, "a", gossip("big", 0, "o", 64 * 1024)))
