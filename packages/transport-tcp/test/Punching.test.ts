@@ -3,7 +3,7 @@
  * dial others than the peer, or more often than it should; what is said on PUNCH streams is read or refused, never crashed on.
  */
 import { describe, expect, test } from "bun:test"
-import { connect, createServer } from "node:net"
+import { connect, createServer, type Socket } from "node:net"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -16,7 +16,7 @@ import * as NatType from "@parley/transport-tcp/NatType"
 import * as Punch from "@parley/transport-tcp/Punch"
 import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
-import { MAX_TOKENS, MAX_TOKENS_PER_PEER } from "../src/internal/Observer.ts"
+import { MAX_TOKENS, MAX_TOKENS_PER_PEER, MAX_USES } from "../src/internal/Observer.ts"
 import * as Wire from "../src/internal/PunchWire.ts"
 import { RelayServer } from "../src/internal/RelayServer.ts"
 import { empty, until } from "./nodes.ts"
@@ -253,6 +253,46 @@ describe("somebody who means no good", () => {
       await seenClosed(Wire.shown(sight.token), Uint8Array.of(1, 2, 3))
       await until("the token's owner is told", () => asked.some(({ got }) => got.length === 2))
       expect(asked.flatMap(({ got }) => got.map((each) => Wire.readSight(each)?._tag)).includes("Theirs")).toBe(false)
+    }))
+
+  test("is not told where a peer is seen that does not name it, and keeps few connections open with a token", () =>
+    inWorld({ punch: false }, async ({ a, b, node, tracker }) => {
+      const port = Number(tracker.addresses()[0]!.split(":").at(-1))
+      const ask = async (asking: Node, wants: Node) => {
+        const direct = await Effect.runPromise(asking.connect({ node: tracker.nodeId, addresses: tracker.addresses() }))
+        const asked = open(direct, Protocol.PUNCH)
+        asked.stream.send(Wire.observe(wants.nodeId), undefined, false)
+        await until("a token", () => asked.got.length > 0)
+        const sight = Wire.readSight(asked.got[0]!)
+        if (sight?._tag !== "Token") throw new Error("no token")
+        const told = (tag: string): number => asked.got.filter((each) => Wire.readSight(each)?._tag === tag).length
+        return { token: sight.token, told }
+      }
+      const sockets: Array<Socket> = []
+      const show = (token: Uint8Array): Socket => {
+        const socket = connect({ host: "127.0.0.1", port }, () => void socket.write(Wire.shown(token)))
+        sockets.push(socket.on("error", () => {}).resume())
+        return socket
+      }
+      try {
+        const early = await ask(a, b)
+        const other = await node()
+        // It names another one, and is named by one that is curious.
+        const shy = await ask(b, other)
+        const friend = await ask(other, b)
+        for (let uses = 1; uses <= MAX_USES; uses++) {
+          show(shy.token)
+          await until("it is seen", () => shy.told("Seen") === uses)
+        }
+        await until("the one that it names is told", () => friend.told("Theirs") === MAX_USES)
+        const curious = await ask(a, b)
+        const late = show(shy.token)
+        await until("a further connection is closed", () => late.closed)
+        expect([early.told("Theirs"), curious.told("Theirs")]).toEqual([0, 0])
+        expect([shy.told("Seen"), sockets.filter(({ closed }) => closed).length]).toEqual([MAX_USES, 1])
+      } finally {
+        for (const socket of sockets) socket.destroy()
+      }
     }))
 
   test("takes no token from somebody at another address, however many keys it has", () =>
