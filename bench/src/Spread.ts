@@ -25,3 +25,7 @@ export const ratioOf = (ours: ReadonlyArray<number>, theirs: ReadonlyArray<numbe
 /** `ours` less `theirs`, round by round. */
 export const differenceOf = (ours: ReadonlyArray<number>, theirs: ReadonlyArray<number>): Spread =>
   spreadOf(ours.slice(0, theirs.length).map((value, i) => value - theirs[i]!))
+
+/** The value that such a part of sorted ones does not exceed, by nearest rank; NaN of none. */
+export const quantile = (sorted: ArrayLike<number>, part: number): number =>
+  sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)] ?? Number.NaN

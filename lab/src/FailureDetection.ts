@@ -3,9 +3,9 @@
  * the machine that nodes run, in simulated meshes with 5 to 45 ms of delay.
  */
 import * as Charts from "../../bench/src/Charts.ts"
+import { quantile } from "../../bench/src/Spread.ts"
 import { table } from "../../bench/src/Table.ts"
 import { type Experiment, row } from "./Experiment.ts"
-import { whole } from "./detection/Mesh.ts"
 import * as Trials from "./detection/Trials.ts"
 
 /** What is asked for. */
@@ -33,10 +33,6 @@ const brief: typeof full = {
 
 const slow: Trials.Slowness = { share: 0.05, everyMs: 60_000, leastMs: 500, mostMs: 3_500 }
 
-/** Of sorted figures. */
-const quantile = (sorted: ReadonlyArray<number>, share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN
-
 const ms = (value: number): string =>
   Number.isFinite(value) ? `${Math.round(value).toLocaleString("en-US")} ms` : "never"
 
@@ -45,19 +41,19 @@ export const failureDetection: Experiment = {
   run: ({ brief: isBrief, say, seed }) => {
     const size = isBrief ? brief : full
     say(`${size.dead} of ${size.members} nodes die, one after the other`)
-    const delays = [...Trials.deaths(whole, seed, { ...size, count: size.members })].sort((a, b) => a - b)
+    const delays = [...Trials.deaths(seed, { ...size, count: size.members })].sort((a, b) => a - b)
     const p99 = quantile(delays, 0.99)
     say(`5 % of ${size.members} nodes are slow for ${size.slowMs / 1_000} s`)
-    const slowly = Trials.slowness(whole, seed + 1, { count: size.members, forMs: size.slowMs, slow })
+    const slowly = Trials.slowness(seed + 1, { count: size.members, forMs: size.slowMs, slow })
     const perDay = slowly.falseDeaths / slowly.nodeDays
     const { count, lengths, times } = size.sweep
     const sweep = lengths.map((length) => {
       say(`nodes freeze for ${length} ms`)
-      return [length / 1_000, 100 * Trials.freezes(whole, seed + 2, { count, ms: length, times })] as const
+      return [length / 1_000, 100 * Trials.freezes(seed + 2, { count, ms: length, times })] as const
     })
     const healings = size.partitions.map((nodes, i) => {
       say(`${nodes} nodes are cut in two for 30 s`)
-      return { nodes, ...Trials.partition(whole, seed + 3 + i, nodes) }
+      return { nodes, ...Trials.partition(seed + 3 + i, nodes) }
     })
     const healedMs = Math.max(...healings.map((healing) => healing.healedMs))
     const most = Math.max(...size.partitions)

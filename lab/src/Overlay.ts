@@ -2,10 +2,11 @@
  * Overlay and broadcast in simulation: 1,000 nodes of which 10 % are replaced each minute, and 10,000 whose run is made twice.
  */
 import { lines } from "../../bench/src/Charts.ts"
+import { quantile } from "../../bench/src/Spread.ts"
 import { short, table } from "../../bench/src/Table.ts"
 import * as OverlayMachine from "@parley/gossip/OverlayMachine"
 import { type Experiment, row } from "./Experiment.ts"
-import { BEFORE_MS, churn, DELAY_MS, type Kind, type Outcome, quantile, SETTLE_MS } from "./overlay/Churn.ts"
+import { BEFORE_MS, churn, DELAY_MS, type Kind, type Outcome, SETTLE_MS } from "./overlay/Churn.ts"
 
 const kind: Kind<
   OverlayMachine.State,

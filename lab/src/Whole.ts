@@ -1,9 +1,10 @@
 /** Overlay, broadcast, failure detection and anti-entropy in one simulation: what each promises, while the others are at work. */
 import { lines } from "../../bench/src/Charts.ts"
+import { quantile } from "../../bench/src/Spread.ts"
 import { short, table } from "../../bench/src/Table.ts"
 import * as GossipMachine from "@parley/gossip/GossipMachine"
 import { type Experiment, row } from "./Experiment.ts"
-import { churn, DELAY_MS, type Kind, quantile } from "./overlay/Churn.ts"
+import { churn, DELAY_MS, type Kind } from "./overlay/Churn.ts"
 
 const nobody = new Uint8Array(0)
 

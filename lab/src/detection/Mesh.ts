@@ -3,7 +3,6 @@ import { Simulation } from "@parley/core/testing/Simulation"
 import type * as AntiEntropy from "@parley/gossip/AntiEntropy"
 import * as Gossip from "@parley/gossip/GossipMachine"
 import * as Swim from "@parley/gossip/Swim"
-import * as Plain from "../../../packages/gossip/test/swim-world.ts"
 
 /** What happened to what a node believes of another. */
 export type Heard = (node: string, kind: "up" | "suspect" | "down", peer: string, now: number) => void
@@ -37,25 +36,8 @@ const kinds: { readonly [tag: string]: "up" | "suspect" | "down" } = {
   MemberDown: "down"
 }
 
-/** Failure detection and anti-entropy over the plain overlay of their tests. */
-export const plain = (seed: number, count: number, heard: Heard): Mesh => {
-  const world = Plain.world(seed, count, (node, told, now) => {
-    const kind = kinds[told._tag]
-    if (kind !== undefined && "peer" in told) heard(node, kind, told.peer, now)
-  })
-  return {
-    world,
-    holdsAlive: (node, peer) => {
-      const status = world.state(node).swim.status(peer)
-      return status === "alive" || status === "suspect"
-    },
-    publish: (node, key) => world.command(node, { _tag: "Keep", key, version: 1, text: key }),
-    has: (node, key) => world.state(node).entropy.get(key) !== undefined
-  }
-}
-
 /** The whole machine that nodes run: HyParView, Plumtree, SWIM with Lifeguard, anti-entropy. */
-export const whole = (seed: number, count: number, heard: Heard): Mesh => {
+export const build = (seed: number, count: number, heard: Heard): Mesh => {
   const world = new Simulation({
     seed,
     machine: Gossip.machine,

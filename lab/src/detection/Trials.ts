@@ -1,7 +1,5 @@
 /** What is done to a mesh, and what its members then believe. */
-import type { Heard, Mesh } from "./Mesh.ts"
-
-export type Build = (seed: number, count: number, heard: Heard) => Mesh
+import { build } from "./Mesh.ts"
 
 const DAY_MS = 86_400_000
 /** How long a mesh runs before anything is done to it, in ms. */
@@ -9,7 +7,6 @@ const SETTLE_MS = 15_000
 
 /** How long each living member took to hold a dead one for dead, in ms; infinite where it never did. */
 export const deaths = (
-  build: Build,
   seed: number,
   { apartMs, count, dead }: { readonly count: number; readonly dead: number; readonly apartMs: number }
 ): ReadonlyArray<number> => {
@@ -65,7 +62,6 @@ const ONE_MS = 5_000
 
 /** What members believe of each other while some are slow, and none is dead. */
 export const slowness = (
-  build: Build,
   seed: number,
   { count, forMs, slow }: { readonly count: number; readonly forMs: number; readonly slow: Slowness }
 ): Slow => {
@@ -112,7 +108,6 @@ export const slowness = (
 
 /** The share of freezes of this length after which somebody held the frozen node for dead. */
 export const freezes = (
-  build: Build,
   seed: number,
   { count, ms, times }: { readonly count: number; readonly ms: number; readonly times: number }
 ): number => {
@@ -129,7 +124,7 @@ export const freezes = (
   return down.size / Math.min(times, count)
 }
 
-export interface Healing {
+interface Healing {
   /** From the end of the partition until each member held all for alive and had all that was published, in ms; infinite where it took over a minute. */
   readonly healedMs: number
   /** Members held for dead at its end, by a member on average. */
@@ -141,7 +136,7 @@ export interface Healing {
 const PARTITION_MS = 30_000
 
 /** Half of the mesh is cut off from the other half for 30 s, while both publish. */
-export const partition = (build: Build, seed: number, count: number): Healing => {
+export const partition = (seed: number, count: number): Healing => {
   const mesh = build(seed, count, () => {})
   const { world } = mesh
   world.runFor(SETTLE_MS)

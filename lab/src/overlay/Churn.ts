@@ -205,7 +205,3 @@ export const churn = <State, Message, Timer, Command, Told>(
     digest: digest.digest("hex")
   }
 }
-
-/** The value that such a part of sorted ones does not exceed; NaN of none. */
-export const quantile = (sorted: Float64Array, part: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * part) - 1)] ?? Number.NaN
