@@ -7,7 +7,6 @@ import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
 import type { Readable } from "node:stream"
 import { setTimeout as pause } from "node:timers/promises"
 import { Agent } from "@parley/agent"
@@ -18,6 +17,7 @@ import { short, table } from "../../bench/src/Table.ts"
 import { root, runCommand, type Runtime } from "../../scripts/setup.mjs"
 import { untilValue } from "../../test-support/Until.ts"
 import { type Experiment, type Report, row, type Terms } from "./Experiment.ts"
+import { firstLine } from "./FirstLine.ts"
 
 const CAPABILITY = "text.upper@1.0.0"
 /** How long the handler takes, so that calls are in flight whenever a relay dies; in ms. */
@@ -45,8 +45,9 @@ class World {
       env: { ...process.env, PARLEY_HOME: this.#home },
       stdio: ["ignore", "pipe", "inherit"]
     })
-    const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string]
-    const { addresses } = JSON.parse(line) as { readonly addresses: ReadonlyArray<string> }
+    const { addresses } = JSON.parse(await firstLine(child, `parley ${args.join(" ")}`)) as {
+      readonly addresses: ReadonlyArray<string>
+    }
     const tracker: Tracker = { runtime, file, address: addresses[0]!, child }
     this.trackers.push(tracker)
     return tracker

@@ -4,11 +4,11 @@ import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import type { Finding } from "@parley/agent/Doctor"
 import { root, runCommand, type Runtime } from "../../../scripts/setup.mjs"
 import type { Namespace } from "../../../test-support/Namespace.ts"
+import { firstLine } from "../FirstLine.ts"
 
 const SILENCE_MS = 30_000
 
@@ -62,13 +62,11 @@ export class Site {
     const child = this.#spawn(at, file, args, home)
     let errors = ""
     child.stderr.on("data", (chunk: Buffer) => void (errors += String(chunk)))
-    const lines = createInterface({ input: child.stdout })
-    const ended = once(child, "exit").then(() => undefined)
-    const timer = setTimeout(() => child.kill("SIGKILL"), SILENCE_MS)
-    const line = await Promise.race([once(lines, "line"), ended])
-    clearTimeout(timer)
-    if (line === undefined) throw new Error(`${file} ${args.join(" ")} said nothing: ${errors}`)
-    return { pid: child.pid!, said: JSON.parse(String(line[0])) as Running["said"] }
+    const what = `${file} ${args.join(" ")}`
+    const line = await firstLine(child, what).catch((error: unknown) => {
+      throw new Error(`${String(error)}: ${errors}`, { cause: error })
+    })
+    return { pid: child.pid!, said: JSON.parse(line) as Running["said"] }
   }
 
   /** A command of `parley` that stays. */

@@ -71,7 +71,8 @@ export const startMember = async (name: string): Promise<Member> => {
     publish: (topic, data) => Effect.runPromise(node.publish(topic, data)),
     subscribe: (topic, hear) => {
       const listen = Stream.runForEach(node.subscribe(topic), (message) => Effect.sync(() => hear(message)))
-      Effect.runFork(Effect.forkIn(listen, scope))
+      // At once, so that what is published next is heard.
+      Effect.runSync(Effect.forkIn(listen, scope, { startImmediately: true }))
     },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
