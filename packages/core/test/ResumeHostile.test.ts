@@ -117,30 +117,83 @@ describe("whoever asks to go on with a task", () => {
     run(
       Effect.gen(function* () {
         const { ada, bob, mesh } = yield* resumingPair({ ms: 15_000 })
-        const Quiet = Capability.untyped("work.quiet@1.0.0")
-        for (const capability of [Work, Quiet]) {
-          yield* ada.serve(capability, (input) => (input === "bob's" ? Effect.succeed("well") : Effect.never), {
-            concurrency: 4
+        const [Later, Quiet] = [Capability.untyped("work.later@1.0.0"), Capability.untyped("work.quiet@1.0.0")]
+        const running = { stranger: 0, bob: 0 }
+        const forever = (who: keyof typeof running) =>
+          Effect.suspend(() => {
+            running[who] += 1
+            return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (running[who] -= 1)))
           })
+        const places = { concurrency: 4 }
+        yield* ada.serve(Work, (_, task) => forever(task.caller === bob.nodeId ? "bob" : "stranger"), places)
+        yield* ada.serve(Later, (input) => (input === "well" ? Effect.succeed(input) : Effect.never), places)
+        yield* ada.serve(Quiet, () => Effect.never, places)
+        const gone = yield* mesh.stranger()
+        const connection = yield* meet(gone, ada)
+        let id = 0
+        for (const [capability, count] of [
+          [Quiet.id, 6],
+          [Later.id, 4],
+          [Work.id, 12]
+        ] as const) {
+          for (let n = 0; n < count; n++) {
+            const message = requestMessage("1", { task: new TaskId(++id, 0, 0, 0), capability })
+            connection.open(Protocol.CALL, ignore)?.send(message, undefined, true)
+          }
         }
-        const stranger = yield* mesh.stranger()
-        const connection = yield* meet(stranger, ada)
-        for (let n = 0; n < 12; n++) {
-          const task = new TaskId(n, 0, 0, 0)
-          const message = requestMessage("1", { task, capability: n % 2 === 0 ? Work.id : Quiet.id })
-          connection.open(Protocol.CALL, ignore)?.send(message, undefined, true)
-        }
-        const counts = Effect.map(ada.status, ({ serving }) => serving.map((each) => [each.running, each.waiting]))
+        const counts = Effect.map(ada.status, ({ serving }) =>
+          serving.map(({ running: runs, waiting }) => `${runs} and ${waiting}`)
+        )
         yield* until(
-          "each has four running, and two waiting",
-          Effect.map(counts, (all) => all.every(([runs, waits]) => runs === 4 && waits === 2))
+          "all have come",
+          Effect.map(counts, (all) => all.join(", ") === "4 and 8, 4 and 0, 4 and 2")
         )
         connection.close("gone for good")
+        for (let n = 0; n < 3; n++) yield* Effect.forkChild(bob.call(Work, n, { deadline: "10 seconds" }))
         // After half a second, since it may only have been a cut; held tasks are given up after fifteen.
-        expect(yield* bob.call(Work, "bob's", { deadline: "5 seconds" })).toBe("well")
-        const [contested, alone] = (yield* counts).map(([runs, waits]) => runs! + waits!)
-        expect(contested).toBeLessThan(6)
-        expect(alone).toBe(6)
+        yield* until(
+          "two of the others run",
+          Effect.sync(() => running.bob === 2)
+        )
+        expect(yield* bob.call(Later, "well", { deadline: "4 seconds" })).toBe("well")
+        expect(running).toEqual({ bob: 2, stranger: 2 })
+        expect((yield* counts).at(-1)).toBe("4 and 2")
+      })
+    ))
+
+  test("loses no place by a short cut, though others wait for it", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, bob, mesh } = yield* resumingPair({ ms: 60_000 })
+        let running = 0
+        yield* ada.serve(
+          Work,
+          () =>
+            Effect.suspend(() => {
+              running += 1
+              return Effect.never
+            }),
+          { concurrency: 4 }
+        )
+        const stranger = yield* mesh.stranger()
+        const connection = yield* meet(stranger, ada)
+        const tasks = [1, 2, 3, 4].map((n) => requestOf({ task: new TaskId(n, 0, 0, 0) }))
+        for (const task of tasks) read(connection, Envelope.encodeRequest(task), "1")
+        yield* until(
+          "all run",
+          Effect.sync(() => running === 4)
+        )
+        connection.close("cut by a test")
+        // Another one waits for a place meanwhile.
+        expect((yield* reasonOf(bob.call(Work, 1, { deadline: 50 })))._tag).toMatch(/DeadlineExceeded|Countered/)
+        const again = yield* meet(stranger, ada)
+        const readers = tasks.map((task) => read(again, Envelope.encodeResume(task, 0)))
+        yield* until(
+          "each has an answer",
+          Effect.sync(() => readers.every((reader) => reader.accepted() || reader.rejected().length === 1))
+        )
+        expect(readers.map((reader) => reader.accepted())).toEqual([true, true, true, true])
+        expect(running).toBe(4)
       })
     ))
 

@@ -32,6 +32,7 @@ export interface Reader {
   readonly connection: Connection
   /** The numbers that its chunks say. */
   readonly numbers: () => ReadonlyArray<number>
+  readonly accepted: () => boolean
   readonly ended: () => boolean
   /** Codes of rejections. */
   readonly rejected: () => ReadonlyArray<string>
@@ -53,6 +54,7 @@ export const read = (connection: Connection, head: Uint8Array, body?: string): R
   return {
     connection,
     numbers: () => bodies(Envelope.Kind.Chunk).map((text) => JSON.parse(text) as number),
+    accepted: () => bodies(Envelope.Kind.Accepted).length === 1,
     ended: () => bodies(Envelope.Kind.End).length === 1,
     rejected: () => bodies(Envelope.Kind.Rejected).map((text) => (JSON.parse(text) as { readonly code: string }).code),
     closed
