@@ -344,7 +344,12 @@ describe("the dashboard's views", () => {
         await palette.fill("text.transl")
         await page.getByRole("option", { name: /^text\.translate/ }).click()
         await page.waitForURL("**/ui/discover?name=text.translate")
+        await page.route("**/capabilities?*", (route) =>
+          route.fulfill({ status: 503, json: { detail: "the database is away" } })
+        )
         await page.keyboard.press("Control+k")
+        await palette.fill("text.transl")
+        await page.getByRole("status").filter({ hasText: "was not searched: the database is away" }).waitFor()
         await page.keyboard.press("Escape")
         await palette.waitFor({ state: "detached" })
       }),

@@ -204,30 +204,41 @@ const matches = (text: string, typed: string): boolean => {
   return true
 }
 
-const useActions = (typed: string): ReadonlyArray<Action> => {
-  const [found, setFound] = useState<{
-    readonly of: string
-    readonly capabilities: ReadonlyArray<CapabilitySummary>
-    readonly agents: ReadonlyArray<AgentRecord>
-  }>({ of: "", capabilities: [], agents: [] })
+/** What the registry found, and why it found no more. */
+interface Found {
+  readonly of: string
+  readonly capabilities: ReadonlyArray<CapabilitySummary>
+  readonly agents: ReadonlyArray<AgentRecord>
+  readonly problem?: string
+}
+
+const useActions = (typed: string): { readonly actions: ReadonlyArray<Action>; readonly problem?: string } => {
+  const [found, setFound] = useState<Found>({ of: "", capabilities: [], agents: [] })
   const text = typed.trim()
   useEffect(() => {
     if (text.length < 2) return
     let current = true
     const timer = setTimeout(async () => {
-      const [capabilities, page] = await Promise.all([
-        Http.capabilities(text, OFFERED).catch(() => []),
+      const [capabilities, page] = await Promise.allSettled([
+        Http.capabilities(text, OFFERED),
         // Past what this page holds, the registry's own search finds agents.
-        Http.agents({ limit: OFFERED, q: text }).catch(() => ({ items: [] as ReadonlyArray<AgentRecord> }))
+        Http.agents({ limit: OFFERED, q: text })
       ])
-      if (current) setFound({ of: text, capabilities, agents: page.items })
+      const failed = [capabilities, page].find((each) => each.status === "rejected")
+      const told: Found = {
+        of: text,
+        capabilities: capabilities.status === "fulfilled" ? capabilities.value : [],
+        agents: page.status === "fulfilled" ? page.value.items : [],
+        ...(failed === undefined ? {} : { problem: (failed.reason as Error).message })
+      }
+      if (current) setFound(told)
     }, ASK_MS)
     return () => {
       current = false
       clearTimeout(timer)
     }
   }, [text])
-  return useMemo(() => {
+  const actions = useMemo(() => {
     const own = [...ofPlace(), ...always()].filter(({ label }) => matches(label, text))
     if (text === "") return own
     const near = filtered({ text, order: "name" }).slice(0, OFFERED)
@@ -269,12 +280,13 @@ const useActions = (typed: string): ReadonlyArray<Action> => {
       }
     ] satisfies ReadonlyArray<Action>
   }, [text, found, open.value, agents.size])
+  return found.of === text && found.problem !== undefined ? { actions, problem: found.problem } : { actions }
 }
 
 const Inner = () => {
   const [typed, setTyped] = useState("")
   const [at, setAt] = useState(0)
-  const actions = useActions(typed)
+  const { actions, problem } = useActions(typed)
   const list = useRef<HTMLUListElement>(null)
   const chosen = Math.min(at, actions.length - 1)
   useEffect(
@@ -349,6 +361,11 @@ const Inner = () => {
         })}
       </ul>
       {actions.length === 0 ? <p class="none">Nothing matches</p> : null}
+      {problem === undefined ? null : (
+        <p class="none" role="status">
+          What this page does not hold was not searched: {problem}
+        </p>
+      )}
     </>
   )
 }
