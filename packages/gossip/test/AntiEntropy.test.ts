@@ -177,6 +177,35 @@ describe("anti-entropy", () => {
     expect(given.reduce((a, b) => a + b, 0)).toBe(2)
   })
 
+  test("asks for no more at a time than it may, however much is offered", () => {
+    const state = AntiEntropy.make<string>({ self: "me", seed: 1 })
+    let wanted = 0
+    for (let n = 0; n < 30; n++) {
+      const entries = Array.from({ length: 2_000 }, (_, i) => ({ key: `k${n}-${i}`, version: 1 }))
+      for (const action of state.step({ _tag: "Message", now: n, from: "p", message: { _tag: "Offer", entries } }))
+        if (action._tag === "Send" && action.message._tag === "Want") wanted += action.message.keys.length
+    }
+    expect(wanted).toBe(AntiEntropy.MAX_WANTED)
+  })
+
+  test("gives nothing for an answer to what it did not ask, or asked long ago", () => {
+    const state = AntiEntropy.make<string>({ self: "me", seed: 1 })
+    const step = (now: number, event: { readonly command: Command } | { readonly message: Message }) =>
+      "command" in event
+        ? state.step({ _tag: "Command", now, command: event.command })
+        : state.step({ _tag: "Message", now, from: "p", message: event.message })
+    step(0, { command: put("k", 1) })
+    const [asked] = step(0, { command: { _tag: "Exchange", peer: "p" } })
+    const salt = asked?._tag === "Send" && asked.message._tag === "Digest" ? asked.message.salt : 0
+    const buckets = Array.from({ length: 16 }, (_, i) => i)
+    const answered = (now: number, salt: number): number =>
+      step(now, { message: { _tag: "Entries", salt, of: 16, buckets, entries: [] } }).filter(
+        (action) => action._tag === "Send" && action.message._tag === "Items"
+      ).length
+    expect([answered(10, salt + 1), answered(20, salt)]).toEqual([0, 1])
+    expect(answered(AntiEntropy.ANSWER_MS + 1, salt)).toBe(0)
+  })
+
   test("holds no more than it may", () => {
     const held = new Held<string>()
     for (let i = 0; i < MAX_HELD + 10; i++) held.put(item(`k${i}`, 1), TTL_MS, 0)

@@ -15,9 +15,10 @@ import * as Payload from "@parley/gossip/Payload"
 import * as Statement from "@parley/gossip/Statement"
 import type * as Swim from "@parley/gossip/Swim"
 import * as Wire from "@parley/gossip/Wire"
+import { AddressBook, MAX_ADDRESSES, MAX_NODES } from "../src/internal/AddressBook.ts"
 import { Engine, MAX_DEAD } from "../src/internal/Engine.ts"
 import { PUBLISH, Rates, RECORDS_AT_ONCE, WORK_MS_AT_ONCE, WORK_MS_PER_SECOND } from "../src/internal/Rates.ts"
-import { Records } from "../src/internal/Records.ts"
+import { MAX_BYTES, MAX_RECORDS, Records } from "../src/internal/Records.ts"
 import { LINGER_MS } from "../src/internal/Links.ts"
 import { run, until } from "./ground.ts"
 
@@ -202,6 +203,32 @@ describe("an origin", () => {
     expect([records.get(origin.nodeId)?.seq, records.size, records.bytes, [...records.live(now)].length]).toEqual([
       6, 1, 50, 0
     ])
+  })
+})
+
+describe("what is known of many", () => {
+  test("is bounded: newcomers' records wait until something expires, and who is known stays", () => {
+    const records = new Records()
+    const one = recordOf(Identity.generate(), 1)
+    const named = (n: number, seq = 1): AgentRecord.AgentRecord => ({ ...one, seq, node: `z${n}` as NodeId })
+    for (let n = 0; n < MAX_RECORDS; n++) records.put(named(n), 10, now)
+    expect([records.put(named(-1), 10, now), records.put(named(7, 2), 10, now)]).toEqual(["full", "new"])
+    expect([records.size, records.get(named(-1).node)]).toEqual([MAX_RECORDS, undefined])
+    expect(records.put(named(-1), 10, one.expiresAt)).toBe("new")
+    expect([records.size, records.bytes]).toEqual([1, 10])
+    expect(records.put(named(-2), MAX_BYTES, now)).toBe("full")
+  })
+
+  test("and where it is: the newest addresses of each, its own words first", () => {
+    const book = new AddressBook()
+    const node = "z1" as NodeId
+    const addresses = Array.from({ length: 3 * MAX_ADDRESSES }, (_, n) => `tcp://a:${n}`)
+    for (const address of addresses) book.add(node, [address], "another")
+    expect(book.get(node)).toEqual(addresses.slice(-MAX_ADDRESSES).reverse())
+    book.add(node, addresses, "itself")
+    expect(book.get(node)).toEqual([...addresses.slice(0, MAX_ADDRESSES), ...addresses.slice(-MAX_ADDRESSES).reverse()])
+    for (let n = 2; n <= MAX_NODES + 1; n++) book.add(`z${n}` as NodeId, ["tcp://b:1"], "another")
+    expect([book.size, book.get(node)]).toEqual([MAX_NODES, []])
   })
 })
 

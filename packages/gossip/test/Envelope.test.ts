@@ -57,6 +57,11 @@ describe("an envelope", () => {
     expect(codeOf(opened(sealed.bytes, now - Envelope.CLOCK_SKEW_MS - 1))).toBe("FromFuture")
     const early = Envelope.seal(ada, { ...fields, epoch: now + 2 * Envelope.CLOCK_SKEW_MS })
     expect(codeOf(opened(early.bytes))).toBe("FromFuture")
+    // A publisher's clock may be set back while it publishes, by as much as clocks may differ.
+    const before = (ms: number): string =>
+      codeOf(opened(Envelope.seal(ada, { ...fields, at: now - 1_000, epoch: now - 1_000 + ms }).bytes))
+    expect(before(Envelope.CLOCK_SKEW_MS)).toBe("genuine")
+    expect(before(Envelope.CLOCK_SKEW_MS + 1)).toBe("Stale")
   })
 
   test("beyond its bounds is none: topic, text, and bytes at the end", () => {

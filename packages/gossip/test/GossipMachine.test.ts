@@ -3,6 +3,8 @@ import { fromSeed, seeded } from "@parley/core/testing/Seeded"
 import { Simulation } from "@parley/core/testing/Simulation"
 import * as GossipMachine from "@parley/gossip/GossipMachine"
 import * as HyParView from "@parley/gossip/HyParView"
+import { LOST_MS } from "../src/HyParViewLimits.ts"
+import { GUEST_MS } from "../src/SwimTimes.ts"
 
 const nobody = new Uint8Array(0)
 
@@ -109,6 +111,43 @@ describe("overlay, broadcast, failure detection and anti-entropy together", () =
     const came = world.alive().flatMap((node) => heard(node, "Came"))
     expect(came.length > 0).toBe(true)
     expect(came.every((told) => told._tag === "Came" && told.item.version === 3 && told.item.key === "r1")).toBe(true)
+  })
+
+  test("grow together again after a partition so long that lost neighbours are looked for no more", () => {
+    const { allKnowAll, apart, world } = town(some(), 16)
+    world.runFor(10_000)
+    world.partition((node) => Number(node.slice(1)) % 2)
+    world.runFor(LOST_MS + 60_000)
+    expect(apart()).toBe(8)
+    world.heal()
+    expect(world.runUntil(() => apart() === 0 && allKnowAll(), 30_000)).toBe(true)
+  })
+
+  test("close no link while an answer may be on its way on it", () => {
+    let state = GossipMachine.make({
+      self: "me",
+      seed: 1,
+      incarnation: 1,
+      sign: () => nobody,
+      verify: () => true,
+      overlay: { active: 0 }
+    })
+    const step = (event: Parameters<typeof GossipMachine.machine.step>[1]) => {
+      const [next, actions] = GossipMachine.machine.step(state, event)
+      state = next
+      return actions
+    }
+    const isClosed = (actions: ReturnType<typeof step>): boolean => actions.some(({ _tag }) => _tag === "Close")
+    step({ _tag: "Command", now: 0, command: { _tag: "Join", contacts: [] } })
+    const ask = { _tag: "Neighbor", priority: "low" } as const
+    expect(isClosed(step({ _tag: "Message", now: 1, from: "stranger", message: ask }))).toBe(true)
+    step({ _tag: "Message", now: 100, from: "guest", message: { _tag: "Ping", seq: 1, about: [] } })
+    const refused = step({ _tag: "Message", now: 200, from: "guest", message: ask })
+    expect(isClosed(refused)).toBe(false)
+    const later = refused.find((action) => action._tag === "After" && action.timer._tag === "CloseGuest")
+    if (later?._tag !== "After") throw new Error("nothing closes the link")
+    expect(later.ms).toBe(GUEST_MS - 100)
+    expect(isClosed(step({ _tag: "Timer", now: 200 + later.ms, timer: later.timer }))).toBe(true)
   })
 
   test("let a node leave: the others hear it from the node itself, and watch it no more", () => {

@@ -123,6 +123,47 @@ describe("one node", () => {
     expect(bench.state.silent).toBeLessThanOrEqual(1)
   })
 
+  test("takes no more of what a member says of itself than it may refute", () => {
+    const bench = new Bench(3)
+    for (let incarnation = 2; incarnation < 200; incarnation++) bench.news("n1", alive("n2", incarnation))
+    const taken = bench.state.incarnation("n2")!
+    expect(taken > 2 && taken <= 1 + Times.SUBJECT_BURST).toBe(true)
+    bench.pass(2_000)
+    bench.news("n1", alive("n2", 1_000))
+    expect(bench.state.incarnation("n2")).toBe(1_000)
+  })
+
+  test("accuses ever more rarely a member that it cannot reach, and that refutes", () => {
+    const bench = new Bench(1)
+    let accusations = 0
+    for (let at = 0; at < 600_000; at += 1_000) {
+      bench.pass(1_000)
+      const { length } = bench.told.filter(({ _tag }) => _tag === "MemberSuspect")
+      if (length === accusations) continue
+      accusations = length
+      bench.news("n1", alive("n0", 1 + accusations))
+    }
+    // After 10 s, 20 s, 40 s, …: some three times that often without.
+    expect(accusations > 3 && accusations <= 8).toBe(true)
+  })
+
+  test("asks for no more at a time than it may, whoever wants it", () => {
+    const bench = new Bench(200)
+    const before = bench.sent.length
+    for (let i = 0; i < 199; i++) bench.from("n199", { _tag: "PingRequest", seq: i, subject: `n${i}` })
+    expect(bench.sent.slice(before).filter(({ message }) => message._tag === "Ping").length).toBe(Times.MAX_HELPING)
+  })
+
+  test("forgets who has been gone for long", () => {
+    const bench = new Bench(3)
+    bench.news("n1", alive("n2", 2, true))
+    bench.pass(Times.FORGET_MS - 1_000)
+    expect([bench.state.size, bench.state.status("n2")]).toEqual([3, "left"])
+    bench.pass(30_000)
+    expect(bench.state.status("n2")).toBe(undefined)
+    expect(bench.told).toContainEqual({ _tag: "Release", key: "an2" })
+  })
+
   test("refutes with the next incarnation, at most twice a second, and at once to whoever asks", () => {
     const bench = new Bench(5)
     bench.command({ _tag: "Watch", peer: "n1", watched: true })
