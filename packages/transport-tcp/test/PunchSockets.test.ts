@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test"
-import { createServer, type AddressInfo, type Socket } from "node:net"
+import { connect, createServer, type AddressInfo, type Socket } from "node:net"
 import { until } from "../../../test-support/Until.ts"
 import { freePort } from "../src/internal/Observation.ts"
-import { PunchSockets, ROUND_MS } from "../src/internal/PunchSockets.ts"
+import { MAX_TAKEN, PunchSockets, ROUND_MS } from "../src/internal/PunchSockets.ts"
 
 const listen = (onSocket: (socket: Socket) => void): Promise<ReturnType<typeof createServer>> =>
   new Promise((resolve) => {
@@ -67,5 +67,47 @@ test("one that takes nothing is dialled again after pauses that double", async (
   } finally {
     punch.close()
     peer.close()
+  }
+})
+
+test("only the peer gets in at the port, and with a few sockets", async () => {
+  const taken: Array<Socket> = []
+  const mine: Array<Socket> = []
+  const port = await freePort()
+  const punch = new PunchSockets({
+    port,
+    rttMs: 1,
+    targets: [{ host: "127.0.0.2", port: await freePort() }],
+    listening: [],
+    onSocket: (socket) => void taken.push(socket),
+    onReached: () => undefined
+  })
+  /** Tries until the port listens; gives whether it was let in. */
+  const come = async (localAddress: string): Promise<boolean> => {
+    const [before, tried] = [taken.length, mine.length]
+    let made = false
+    await until(
+      `an answer to ${localAddress}`,
+      () => {
+        const last = mine.length > tried ? mine.at(-1)! : undefined
+        if (taken.length > before || (made && last!.closed)) return true
+        if (last === undefined || last.closed) {
+          const socket = connect({ host: "127.0.0.1", port, localAddress })
+          mine.push(socket.on("error", () => undefined).resume())
+          socket.once("connect", () => (made = true))
+        }
+        return false
+      },
+      { diagnose: () => ({ taken: taken.length, tries: mine.length - tried }) }
+    )
+    return taken.length > before
+  }
+  try {
+    expect(await come("127.0.0.1")).toBe(false)
+    for (let sockets = 0; sockets < MAX_TAKEN; sockets++) expect(await come("127.0.0.2")).toBe(true)
+    expect(await come("127.0.0.2")).toBe(false)
+  } finally {
+    punch.close()
+    for (const socket of [...taken, ...mine]) socket.destroy()
   }
 })
