@@ -56,6 +56,34 @@ const suite =
         expects(b.expire(start + 119_000)).toEqual([])
         expects(b.expire(start + 121_000).map(({ gone }) => gone)).toEqual([true])
       })
+      law("played again, an announcement does not bring back who was forgotten", () => {
+        const { a, b } = nodes()
+        const first = say(a, start)
+        hear(b, first, start)
+        expects(b.expire(start + 121_000).length).toBe(1)
+        expects(hear(b, first, start + 130_000).found).toEqual([])
+        expects(b.expire(start + EPOCH_MS)).toEqual([])
+        expects(hear(b, say(a, start + EPOCH_MS), start + EPOCH_MS).found.length).toBe(1)
+      })
+      law(
+        "it turns with the quarter, when the node has another name to be told by, and answers no tool of the network",
+        () => {
+          const { a } = nodes()
+          expects(a.turn(start)).toBe(a.turn(start + EPOCH_MS - 1))
+          expects(a.turn(start) === a.turn(start + EPOCH_MS)).toBe(false)
+          expects(a.answersResolvers).toBe(false)
+        }
+      )
+      law("of one packet few values are opened", () => {
+        const { a, b } = nodes()
+        const genuine = a.answer(own, endpoint, { ttl: 120, flush: true, now: start }).answers[1]!
+        const sealed = Buffer.concat((genuine as { data: Array<Buffer> }).data)
+        sealed[0] = sealed[0]! ^ 1
+        const forged = { ...genuine, data: [sealed.subarray(0, 255), sealed.subarray(255)] }
+        const packet = (count: number) => ({ answers: [...Array.from({ length: count }, () => forged), genuine] })
+        expects(b.ingest(packet(100), start, false, "10.9.9.9").sound).toBe(false)
+        expects(b.ingest(packet(3), start, false, "10.1.2.3").sound).toBe(true)
+      })
       law("clocks may differ by a quarter of an hour, and questions meet answers all the same", () => {
         for (const skew of [-EPOCH_MS + 1, 0, EPOCH_MS - 1]) {
           const { a, b } = nodes()

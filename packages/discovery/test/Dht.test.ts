@@ -93,6 +93,22 @@ describe("a DHT of one's own", () => {
     30_000
   )
 
+  test("forgets at once who leaves: its scope's end says so", () =>
+    run(
+      Effect.gen(function* () {
+        const { address } = yield* Dht.serve({ host: "127.0.0.1" })
+        const options = { bootstrap: [`127.0.0.1:${address.port}`] }
+        const staying = yield* Scope.make()
+        const ada = yield* Scope.provide(join(options), staying)
+        yield* ada.publish()
+        const bob = yield* join(options)
+        expect(yield* untilFound(bob, { node: ada.identity.nodeId }, ada)).toBe(true)
+        yield* Scope.close(staying, Exit.void)
+        expect(yield* found(bob, { node: ada.identity.nodeId })).toEqual([])
+        expect(yield* found(bob, { name: "test.ability" })).toEqual([])
+      })
+    ))
+
   test(
     "brings what a node put to those that came later, as its view grows",
     () =>

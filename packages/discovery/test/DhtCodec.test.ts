@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test"
 import * as AgentRecord from "@parley/core/AgentRecord"
 import * as Identity from "@parley/core/Identity"
 import { fromSeed } from "@parley/core/testing/Seeded"
-import { Announcers, ANNOUNCED_MS, MAX_OF_HASH, MAX_OF_HOST } from "../src/internal/Announcers.ts"
+import { Announcers, ANNOUNCED_MS, MAX_KEPT, MAX_OF_HASH, MAX_OF_HOST } from "../src/internal/Announcers.ts"
 import * as Bencode from "../src/internal/Bencode.ts"
 import * as DhtItem from "../src/internal/DhtItem.ts"
 import * as DhtNetwork from "../src/internal/DhtNetwork.ts"
@@ -91,6 +91,9 @@ describe("messages", () => {
       encode({ t: "aa", y: "r", r: { id, nodes: Buffer.alloc(26 * 20), pks: Buffer.alloc(32 * 40), values: ["x"] } })
     )
     if (reply?.y !== "r") throw new Error("no reply was read")
+    const values = Array.from({ length: 2 * Message.MAX_VALUES }, () => Buffer.alloc(6, 1))
+    const full = Message.read(encode({ t: "aa", y: "r", r: { id, values } }))
+    expect(full?.y === "r" && full.r.values?.length).toBe(Message.MAX_VALUES)
     expect([reply.r.nodes?.length, reply.r.pks?.length, reply.r.values]).toEqual([
       26 * Message.MAX_NODES,
       32 * Message.MAX_KEYS,
@@ -257,6 +260,17 @@ describe("announcements", () => {
     const told = new Set<string>()
     for (let i = 0; i < 500; i++) for (const one of announcers.sample("h", 16, 1)) told.add(one.toString("hex"))
     expect(told.size).toBe(MAX_OF_HASH)
+  })
+
+  test("are bounded in all", () => {
+    const announcers = new Announcers()
+    const hashes = MAX_KEPT / MAX_OF_HASH + 2
+    for (let h = 0; h < hashes; h++)
+      for (let i = 0; i < MAX_OF_HASH; i++) announcers.add(`h${h}`, key(i), `10.0.${i >> 8}.${i & 255}`, 0)
+    expect(announcers.size).toBeLessThanOrEqual(MAX_KEPT)
+    expect([announcers.sample("h0", 1, 1).length, announcers.sample(`h${Math.floor(hashes)}`, 1, 1).length]).toEqual([
+      0, 1
+    ])
   })
 
   test("of many hashes are bounded", () => {

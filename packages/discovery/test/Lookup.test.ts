@@ -188,6 +188,35 @@ describe("a search", () => {
     expect(Date.now() - began).toBeLessThan(Lookup.LOOKUP_MS + 2_000)
   })
 
+  test("asks others in the place of the closest ones where these never answer", async () => {
+    const target = Buffer.alloc(20, 9)
+    const seeds = Array.from({ length: Lookup.ALPHA + Lookup.K }, (_, i) => {
+      const id = Buffer.from(target)
+      id[19] = target[19]! ^ (i + 1)
+      return { id, host: `10.0.1.${i + 1}`, port: 6881 }
+    })
+    const mute = new Set(seeds.slice(0, Lookup.ALPHA).map(({ host }) => host))
+    const answered = await new Promise<number>((resolve) => {
+      Lookup.start({
+        target,
+        ownId: Buffer.alloc(20),
+        message: { q: "get", a: { target } },
+        seeds,
+        isShared: () => false,
+        socket: {
+          query: (peer, _message, done) => {
+            if (mute.has(peer.host ?? "") || peer.id === undefined || peer.id === null) return
+            const { id } = peer
+            setTimeout(() => done?.(null, { y: "r", t: target, r: { id } }, peer), 0)
+          }
+        },
+        visit: () => undefined,
+        done: resolve
+      })
+    })
+    expect(answered).toBe(Lookup.K)
+  })
+
   test("tells nothing more once it was stopped", async () => {
     const target = Buffer.alloc(20, 9)
     let told = 0

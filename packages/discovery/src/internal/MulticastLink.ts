@@ -38,11 +38,12 @@ export class MulticastLink {
   readonly interface: Interface
   readonly #mdns: multicastDns.MulticastDNS
   readonly #port: number
-  readonly #trusted = new Set<string>()
+  readonly #budget: PacketBudget
   #closed = false
 
-  private constructor(at: Interface, mdns: multicastDns.MulticastDNS, port: number) {
+  private constructor(at: Interface, mdns: multicastDns.MulticastDNS, port: number, budget: PacketBudget) {
     this.interface = at
+    this.#budget = budget
     this.#mdns = mdns
     this.#port = port
   }
@@ -51,8 +52,9 @@ export class MulticastLink {
   static open(at: Interface, port: number, listener: Listener): Promise<MulticastLink> {
     const socket = createSocket({ type: "udp4", reuseAddr: true })
     const mdns = multicastDns({ socket, port, interface: at.address, bind: "0.0.0.0" })
-    const link = new MulticastLink(at, mdns, port)
-    guard(socket, at, link.#trusted)
+    const budget = new PacketBudget()
+    const link = new MulticastLink(at, mdns, port, budget)
+    guard(socket, at, budget)
     return new Promise((resolve, reject) => {
       let settled = false
       let warning = "it cannot join the multicast group"
@@ -84,14 +86,7 @@ export class MulticastLink {
 
   /** An address has spoken for a node: a flood by others does not drown it. */
   trust(address: string): void {
-    this.#trusted.delete(address)
-    if (this.#trusted.size >= MAX_KNOWN_SENDERS) {
-      for (const oldest of this.#trusted) {
-        this.#trusted.delete(oldest)
-        break
-      }
-    }
-    this.#trusted.add(address)
+    this.#budget.trust(address)
   }
 
   query(message: Message): Promise<void> {
@@ -123,10 +118,9 @@ export class MulticastLink {
 }
 
 /** Lets only packets through that are small enough, not too many, and sent from this link. */
-const guard = (socket: ReturnType<typeof createSocket>, at: Interface, trusted: ReadonlySet<string>): void => {
+const guard = (socket: ReturnType<typeof createSocket>, at: Interface, budget: PacketBudget): void => {
   const listeners = socket.listeners("message")
   socket.removeAllListeners("message")
-  const budget = new PacketBudget(trusted)
   socket.on("message", (message, from) => {
     if (message.length > MAX_PACKET_BYTES || !isOnLink(at, from.address)) return
     if (!budget.take(from.address, performance.now())) return
@@ -136,14 +130,22 @@ const guard = (socket: ReturnType<typeof createSocket>, at: Interface, trusted: 
 
 /** Which packets of a second are taken, by who sent them. */
 export class PacketBudget {
-  readonly #trusted: ReadonlySet<string>
+  /** In the order of last speaking. */
+  readonly #trusted = new Set<string>()
   readonly #bySender = new Map<string, number>()
   #second = 0
   #others = 0
   #known = 0
 
-  constructor(trusted: ReadonlySet<string>) {
-    this.#trusted = trusted
+  /** An address has spoken for a node. */
+  trust(sender: string): void {
+    this.#trusted.delete(sender)
+    this.#trusted.add(sender)
+    if (this.#trusted.size <= MAX_KNOWN_SENDERS) return
+    for (const oldest of this.#trusted) {
+      this.#trusted.delete(oldest)
+      return
+    }
   }
 
   /** Takes a packet's place; false when there is none. `now` in milliseconds. */
