@@ -65,7 +65,7 @@ export const detect = (connections: ReadonlyArray<Connection>): Effect.Effect<Na
     const perimeter = yield* Perimeter.Perimeter
     const asked = connections.flatMap((observer) => {
       const at = Addresses.parse(observer.address)
-      return observer.relayed || observer.direction === "inbound" || at === undefined ? [] : [{ observer, at }]
+      return observer.direction === "inbound" || at === undefined ? [] : [{ observer, at }]
     })
     const port = yield* Effect.orElseSucceed(Effect.tryPromise(freePort), () => undefined)
     if (port === undefined) return { type: "unknown", seen: [] }

@@ -3,20 +3,23 @@
  * dial others than the peer, or more often than it should; what is said on PUNCH streams is read or refused, never crashed on.
  */
 import { describe, expect, test } from "bun:test"
+import { once } from "node:events"
 import { connect, createServer, type Socket } from "node:net"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
+import * as Perimeter from "@parley/core/Perimeter"
 import * as Protocol from "@parley/core/Protocol"
-import { type Connection, ResetCode, type Stream } from "@parley/core/Transport"
+import { type Connection, ResetCode, type Stream, type StreamHandler } from "@parley/core/Transport"
 import { forRounds, mutate, seeded } from "@parley/core/testing/Seeded"
 import * as NatType from "@parley/transport-tcp/NatType"
 import * as Punch from "@parley/transport-tcp/Punch"
 import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import { MAX_TOKENS, MAX_TOKENS_PER_PEER, MAX_USES } from "../src/internal/Observer.ts"
+import { FOLLOWED } from "../src/internal/Puncher.ts"
 import * as Wire from "../src/internal/PunchWire.ts"
 import { RelayServer } from "../src/internal/RelayServer.ts"
 import { empty, until } from "./nodes.ts"
@@ -37,7 +40,11 @@ interface World {
 const meet = async (world: World): Promise<Connection> =>
   Effect.runPromise(world.a.connect({ node: world.b.nodeId, addresses: [world.relay] }))
 
-const inWorld = async (a: TransportTcp.Options, body: (world: World) => Promise<void>): Promise<void> => {
+const inWorld = async (
+  a: TransportTcp.Options,
+  body: (world: World) => Promise<void>,
+  ofTracker: TransportTcp.Options = {}
+): Promise<void> => {
   const scope = Scope.makeUnsafe()
   const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> =>
     Effect.runPromise(Scope.provide(effect, scope))
@@ -48,7 +55,7 @@ const inWorld = async (a: TransportTcp.Options, body: (world: World) => Promise<
     )
   }
   try {
-    const tracker = await node()
+    const tracker = await node(ofTracker)
     const relayServer = new RelayServer(Relay.defaults)
     await run(tracker.handle(Protocol.RELAY, (connection, stream) => relayServer.accept(connection, stream)))
     const b = await node({ relays: tracker.addresses() })
@@ -215,6 +222,74 @@ describe("somebody who means no good", () => {
       } finally {
         victim.close()
       }
+    }))
+
+  test("cannot have a node dial beyond its perimeter, whatever the relay says of the peer", async () => {
+    const knocks = { "127.0.0.2": 0, "127.0.0.3": 0 }
+    const hosts = ["127.0.0.2", "127.0.0.3"] as const
+    const victims = hosts.map((host) =>
+      createServer((socket) => {
+        knocks[host]++
+        socket.destroy()
+      }).listen(0, host)
+    )
+    const ports = await Promise.all(
+      victims.map(async (victim) => {
+        await once(victim, "listening")
+        return (victim.address() as { port: number }).port
+      })
+    )
+    const perimeter = { ...Perimeter.open, allows: (host: string) => host === "127.0.0.1" }
+    const evil = async ({ b, tracker, ...world }: World): Promise<void> => {
+      const say = (connection: Connection, stream: Stream): StreamHandler => ({
+        onMessage: () => {
+          const victim = connection.peer === b.nodeId ? 1 : 0
+          stream.send(Wire.token(Wire.newToken(), []), undefined, false)
+          stream.send(Wire.theirs({ host: hosts[victim]!, port: ports[victim]! }), undefined, false)
+          stream.send(Wire.seen({ host: "127.0.0.1", port: 9 }), undefined, false)
+        },
+        onWritable: () => {},
+        onClosed: () => {}
+      })
+      await Effect.runPromise(
+        Effect.scoped(
+          Effect.andThen(
+            tracker.handle(Protocol.PUNCH, say),
+            Effect.promise(async () => {
+              await meet({ b, tracker, ...world })
+              // This one has no perimeter, and dials when the other one does: twice is long after that.
+              await until("the node without a perimeter dials", () => knocks["127.0.0.3"] > 1)
+            })
+          )
+        )
+      )
+      expect(knocks["127.0.0.2"]).toBe(0)
+    }
+    try {
+      await inWorld({ perimeter }, evil, { punch: false })
+    } finally {
+      for (const victim of victims) victim.close()
+    }
+  })
+
+  test("is followed with few keys at once, however many it has", () =>
+    inWorld({ punch: false }, async ({ b, node, relay }) => {
+      const began = performance.now()
+      const offers = await Promise.all(
+        Array.from({ length: 3 * FOLLOWED.atOnce }, async () => {
+          const each = await node({ listen: false })
+          const relayed = await Effect.runPromise(each.connect({ node: b.nodeId, addresses: [relay] }))
+          const offer = open(relayed, Protocol.PUNCH)
+          offer.stream.send(Wire.encode({ _tag: "Offer", port: 1 }), undefined, false)
+          return offer
+        })
+      )
+      await until("each is answered, or refused", () =>
+        offers.every(({ got, reset }) => got.length > 0 || reset !== undefined)
+      )
+      const refused = offers.filter(({ reset }) => reset === ResetCode.Overloaded).length
+      const most = FOLLOWED.atOnce + Math.ceil(((performance.now() - began) * FOLLOWED.perSecond) / 1_000)
+      expect(refused).toBeGreaterThan(offers.length - most - 1)
     }))
 
   test("is followed a few times, and then not", () =>
