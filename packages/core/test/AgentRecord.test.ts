@@ -93,6 +93,9 @@ describe("AgentRecord", () => {
     expect(AgentRecord.verify(newer, { now, known: record })).toBe(newer)
     expect(verdictOf(older, { known: record })).toBe("NotNewer")
     expect(verdictOf(other, { known: record })).toBe("NotNewer")
+    // Nor does one that was taken before, where nothing was known.
+    expect(AgentRecord.verify(other, { now })).toBe(other)
+    expect(verdictOf(other, { known: record })).toBe("NotNewer")
     expect(AgentRecord.verify(JSON.stringify(record), { now, known: record })).toBe(record)
     // Neither a right signature on other content nor other content with the known signature passes as unchanged.
     expect(verdictOf({ ...other, sig: record.sig }, { known: record })).toBe("NotNewer")

@@ -13,7 +13,8 @@ describe("a task whose connection breaks", () => {
   test("is attached to again while it runs, and runs once", () =>
     run(
       Effect.gen(function* () {
-        const { ada, bob } = yield* resumingPair()
+        // Each time it comes back it gives its place among the held ones back.
+        const { ada, bob } = yield* resumingPair({ perCaller: 1 })
         const began = makeSignal()
         const go = makeSignal()
         let runs = 0
@@ -181,6 +182,57 @@ describe("a task whose connection breaks", () => {
           "nothing runs",
           Effect.map(ada.status, ({ serving }) => serving[0]?.running === 0)
         )
+      })
+    ))
+
+  for (const [when, drainFirst] of [
+    ["drains", false],
+    ["has begun to drain", true]
+  ] as const) {
+    test(`is given up when its caller has gone, and the agent ${when}`, () =>
+      run(
+        Effect.gen(function* () {
+          const { ada, mesh } = yield* resumingPair({ ms: 60_000 }, 60_000)
+          const endless = makeEndless()
+          yield* ada.serve(Work, () => endless.run)
+          const connection = yield* meet(yield* mesh.stranger(), ada)
+          connection.open(Protocol.CALL, ignore)?.send(requestMessage("1"), undefined, true)
+          yield* endless.began.wait
+          const gone = Effect.suspend(() => {
+            connection.close("gone for good")
+            return until(
+              "it has gone",
+              Effect.map(ada.peers, (peers) => peers.length === 0)
+            )
+          })
+          if (!drainFirst) yield* gone
+          const drain = yield* Effect.forkChild(ada.drain, { startImmediately: true })
+          if (drainFirst) yield* gone
+          yield* endless.interrupted.wait
+          yield* Fiber.join(drain)
+        })
+      ))
+  }
+
+  test("is given up when its caller has gone, and its capability is served no more", () =>
+    run(
+      Effect.gen(function* () {
+        const { ada, mesh } = yield* resumingPair({ ms: 60_000 }, 60_000)
+        const endless = makeEndless()
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* ada.serve(Work, () => endless.run)
+            const connection = yield* meet(yield* mesh.stranger(), ada)
+            connection.open(Protocol.CALL, ignore)?.send(requestMessage("1"), undefined, true)
+            yield* endless.began.wait
+            connection.close("gone for good")
+            yield* until(
+              "it has gone",
+              Effect.map(ada.peers, (peers) => peers.length === 0)
+            )
+          })
+        )
+        yield* endless.interrupted.wait
       })
     ))
 

@@ -222,6 +222,25 @@ describe("whoever asks to go on with a task", () => {
     ))
 })
 
+describe("an agent that accepts a task twice", () => {
+  test("gives a bad answer", () =>
+    run(
+      Effect.gen(function* () {
+        const { bob, mesh } = yield* resumingPair()
+        const agent = yield* mesh.stranger()
+        yield* agent.connections.handle(Protocol.CALL, (_, stream) => ({
+          ...ignore,
+          onMessage: () => {
+            for (let n = 0; n < 2; n++) stream.send(Envelope.encodeAccepted(1, 0), undefined, false)
+            stream.send(Envelope.encodeResult(undefined), "1", true)
+          }
+        }))
+        const reason = yield* reasonOf(bob.call(Work, 1, { to: addressOf(agent.identity.nodeId) }))
+        expect(reason).toMatchObject({ _tag: "BadAnswer", detail: "a second acceptance" })
+      })
+    ))
+})
+
 describe("an agent that breaks its connections", () => {
   const accepts = (stream: PeerStream) => stream.send(Envelope.encodeAccepted(1, 0), undefined, false)
   const forgets = (stream: PeerStream) =>

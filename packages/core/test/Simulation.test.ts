@@ -194,6 +194,16 @@ describe("the simulated network", () => {
     expect(log("b").every(({ now }) => now >= 600)).toBe(true)
   })
 
+  test("a node that thaws handles what came while it was frozen before what comes at that moment", () => {
+    const { log, simulation } = world(8, ["a"])
+    simulation.command("a", { _tag: "After", ms: 600, timer: "second" })
+    simulation.freeze("a", 600)
+    simulation.command("a", { _tag: "After", ms: 0, timer: "third" })
+    simulation.runFor(1_000)
+    const events = log("a").map((event) => (event._tag === "Timer" ? event.timer : event._tag))
+    expect(events).toEqual(["Command", "Command", "second", "third"])
+  })
+
   test("waits until something is so, and says when it never was", () => {
     const { log, simulation } = world(9, ["a", "b"])
     simulation.command("a", send("b", 1))

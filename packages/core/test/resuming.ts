@@ -10,8 +10,8 @@ export const Work = Capability.untyped("work.do@1.0.0")
 export const Count = Capability.stream("work.count", { version: "1.0.0", input: Schema.Int, output: Schema.Int })
 
 /** A node that waits for callers as these settings say, and a plain one. */
-export const resumingPair = (changed: Partial<Settings["resume"]> = {}) =>
-  pair({ drainMs: 10, resume: { ms: 10_000, perCaller: 64, entries: 64, bytes: 8 * 1024 * 1024, ...changed } })
+export const resumingPair = (changed: Partial<Settings["resume"]> = {}, drainMs = 10) =>
+  pair({ drainMs, resume: { ms: 10_000, perCaller: 64, entries: 64, bytes: 8 * 1024 * 1024, ...changed } })
 
 /** Breaks all connections of a node, as a network does: nobody meant to. */
 export const cut = (member: Member): number => {

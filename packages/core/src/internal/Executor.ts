@@ -160,10 +160,8 @@ export class Executor implements Desk {
     }
     const running = this.#running.get(waiter.peer, request)
     if (running !== undefined) return this.#join(running, waiter, request, served)
-    const settled = this.#settled.get(waiter.peer, request)
-    if (settled !== undefined && now - settled.finishedAt <= settings.idempotency.ms) {
-      return this.#repeat(settled, waiter, request, served)
-    }
+    const settled = this.#settledOf(waiter.peer, request, now)
+    if (settled !== undefined) return this.#repeat(settled, waiter, request, served)
     if (this.#draining) {
       return waiter.refuse("rejected", { code: "Draining", detail: "the agent is closing and takes no new tasks" })
     }
@@ -192,6 +190,12 @@ export class Executor implements Desk {
     this.#answer(waiter, settled, served.bytes)
   }
 
+  /** The answer of a task, as long as it is repeated. */
+  #settledOf(caller: NodeId, id: TaskId, now: number): Finished | undefined {
+    const settled = this.#settled.get(caller, id)
+    return settled === undefined || now - settled.finishedAt > this.#deps.settings.idempotency.ms ? undefined : settled
+  }
+
   /** A caller comes back for its task. */
   #resume(waiter: Waiter, message: Uint8Array, now: number): void {
     const resume = Envelope.decodeResume(message)
@@ -208,8 +212,8 @@ export class Executor implements Desk {
         return
       }
     } else {
-      const settled = this.#settled.get(peer, resume)
-      if (settled !== undefined && now - settled.finishedAt <= this.#deps.settings.idempotency.ms) {
+      const settled = this.#settledOf(peer, resume, now)
+      if (settled !== undefined) {
         waiter.request = resume
         return this.#answer(waiter, settled, this.#served.get(settled.capability)?.bytes === true)
       }
