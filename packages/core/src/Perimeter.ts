@@ -41,7 +41,6 @@ for (const [network, prefix] of [
 const MAX_HOST_LENGTH = 128
 /** The interface behind an IPv6 address (RFC 4007, 11). IPv4 has none. */
 const zone = /(?<=:[^%]*)%[\w.-]+$/
-const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
 /** Lets everything through. */
 export const open: Rules = { name: "anywhere", allows: () => true }
@@ -51,7 +50,7 @@ export const closed: Rules = {
   name: "private networks",
   allows: (host) => {
     if (host.length > MAX_HOST_LENGTH) return false
-    const address = mapped.exec(host)?.[1] ?? host.replace(zone, "")
+    const address = host.replace(zone, "")
     const family = isIP(address)
     return family !== 0 && inside.check(address, family === 4 ? "ipv4" : "ipv6")
   }
