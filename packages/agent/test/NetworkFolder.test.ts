@@ -20,10 +20,11 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
-import { Agent, NetworkFolder } from "@parley/agent"
+import { Agent, Invitation, NetworkFolder } from "@parley/agent"
 import * as Identity from "@parley/core/Identity"
 import * as MemberCertificate from "@parley/core/MemberCertificate"
 import { NodeError } from "@parley/core/NodeError"
+import * as Revocations from "@parley/core/Revocations"
 import { until } from "../../../test-support/Until.ts"
 
 let home = ""
@@ -187,6 +188,67 @@ describe("members", () => {
     const asked = await run(NetworkFolder.ask(machine()))
     await run(NetworkFolder.revoke(made.folder, asked.node))
     expect(await codeOf(NetworkFolder.invite(made.folder, asked.request))).toBe("Revoked")
+  })
+
+  test("a certificate counts for a time that certificates have, and a revocation for as long as that", async () => {
+    const networks = machine()
+    const made = await run(NetworkFolder.init(networks, "ward"))
+    const { node, request } = await run(NetworkFolder.ask(machine()))
+    for (const lifetimeMs of [0, -1, Number.NaN, MemberCertificate.MAX_LIFETIME_MS + 1])
+      expect(await codeOf(NetworkFolder.invite(made.folder, request, { lifetimeMs }))).toBe("BadTime")
+    const untils: Array<number> = []
+    for (const lifetimeMs of [3_600_000, 60_000]) {
+      const { expiresAt = 0 } = await run(NetworkFolder.invite(made.folder, request, { lifetimeMs }))
+      untils.push(expiresAt)
+    }
+    expect((await run(NetworkFolder.revoke(made.folder, node))).revoked).toEqual([{ node, until: Math.max(...untils) }])
+    // Of one whose certificate is not remembered, as long as any could count.
+    const stranger = Identity.generate().nodeId
+    const { revoked } = await run(NetworkFolder.revoke(made.folder, stranger))
+    const { until: last = 0 } = revoked.find((one) => one.node === stranger) ?? {}
+    expect(last > Date.now() + MemberCertificate.MAX_LIFETIME_MS - 60_000).toBe(true)
+  })
+
+  test("the root remembers so many certificates, and can still read what it has written then", async () => {
+    const networks = machine()
+    const made = await run(NetworkFolder.init(networks, "ward"))
+    const { node, request } = await run(NetworkFolder.ask(machine()))
+    const issued = join(made.folder, "issued.json")
+    const full = Array.from({ length: NetworkFolder.MAX_ISSUED }, () => ({ node: made.node, until: 9_999_999_999_999 }))
+    writeFileSync(issued, JSON.stringify(full), { mode: 0o600 })
+    await run(NetworkFolder.invite(made.folder, request))
+    const kept = JSON.parse(readFileSync(issued, "utf8"))
+    expect([kept.length, kept.at(-1).node]).toEqual([NetworkFolder.MAX_ISSUED, node])
+    await run(NetworkFolder.invite(made.folder, request))
+  })
+
+  test("an invitation with a certificate or a list of another root is none", async () => {
+    const [root, other] = [Identity.generate(), Identity.generate()]
+    const network = MemberCertificate.networkId(root.nodeId, "ward")
+    const issuedAt = Date.now()
+    const ada = machine()
+    const { node, request } = await run(NetworkFolder.ask(ada))
+    const asked = Invitation.readRequest(request)
+    if (asked instanceof Invitation.NetworkError) throw asked
+    const invitation = (signer: typeof root, lister: typeof root) => {
+      const certificate = MemberCertificate.issue(signer, network, {
+        member: node,
+        issuedAt,
+        expiresAt: issuedAt + 60_000
+      })
+      return Invitation.seal(asked, {
+        v: 1,
+        name: "ward",
+        key: "00".repeat(32),
+        root: root.nodeId,
+        certificate: Buffer.from(certificate).toString("base64url"),
+        revocations: Revocations.revoke(lister, network, undefined, other.nodeId, issuedAt + 60_000, issuedAt)
+      })
+    }
+    expect(await codeOf(NetworkFolder.accept(ada, invitation(other, root)))).toBe("BadInvitation")
+    expect(await codeOf(NetworkFolder.accept(ada, invitation(root, other)))).toBe("BadInvitation")
+    expect(NetworkFolder.list(ada)).toEqual([])
+    expect((await run(NetworkFolder.accept(ada, invitation(root, root)))).node).toBe(node)
   })
 
   test("a certificate that has ended opens nothing", async () => {
