@@ -12,6 +12,7 @@
 import type { Action, Event, Machine } from "@parley/core/Machine"
 import * as AntiEntropy from "./AntiEntropy.ts"
 import type * as HyParView from "./HyParView.ts"
+import { MAX_LOST } from "./HyParViewLimits.ts"
 import * as OverlayMachine from "./OverlayMachine.ts"
 import type * as Plumtree from "./Plumtree.ts"
 import * as Swim from "./Swim.ts"
@@ -209,9 +210,19 @@ const onTimer = (state: State, now: number, timer: Timer, out: Actions): void =>
   }
 }
 
+/**
+ * Broadcast has missed what this peer brought: it may be in another part of a torn overlay, whose nodes all have neighbours and so
+ * nobody in a hurry to take them. Such peers push out none of those who were lost.
+ */
+const suspectTear = (state: State, peer: string, now: number, out: Actions): void => {
+  if (state.mesh.overlay.lost.size < MAX_LOST / 2) stepMesh(state, command(now, { _tag: "Reunite", peer }), out)
+}
+
 const onCommand = (state: State, now: number, wanted: Command, out: Actions): void => {
   switch (wanted._tag) {
     case "Put":
+      if (wanted.from !== undefined) suspectTear(state, wanted.from, now, out)
+      return stepEntropy(state, command(now, wanted), out)
     case "Drop":
     case "Ignore":
       return stepEntropy(state, command(now, wanted), out)
