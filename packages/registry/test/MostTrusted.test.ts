@@ -1,7 +1,10 @@
 /** Verifies: knowing who is trusted most saves discoveries work, and changes no answer. */
 import { describe, expect, test } from "bun:test"
 import { fromSeed } from "@parley/core/testing/Seeded"
+import * as Identity from "@parley/core/Identity"
 import { Finder } from "@parley/registry/Discover"
+import { stepOf } from "../src/internal/Decay.ts"
+import { MostTrusted } from "../src/internal/MostTrusted.ts"
 import { capability, manifest, NOW, query, world } from "./knowledge.ts"
 
 const SEED = 4_177
@@ -101,5 +104,26 @@ describe("who is trusted most", () => {
     one.register(manifest("agent-3", ["csv.describe"]))
     expect(one.knowledge.mostTrusted(NOW)!.anybody).toBeGreaterThan(0.5)
     expect(one.knowledge.mostTrusted(NOW)!.nodes.size).toBe(1)
+  })
+
+  test("is found out anew when weights were settled, and when evidence has faded by a step", () => {
+    const node = Identity.generate().nodeId
+    let [settled, score] = [1, 0.8]
+    const most = new MostTrusted({
+      tried: () => ["a"],
+      best: () => ({ node, score }),
+      initial: 0.5,
+      settled: () => settled
+    })
+    const anybody = (now: number) => most.bounds(now)?.anybody
+    expect(anybody(NOW)).toBe(0.8)
+    score = 0.6
+    expect(anybody(NOW)).toBe(0.8)
+    settled++
+    expect(anybody(NOW)).toBe(0.6)
+    score = 0.55
+    let later = NOW
+    while (stepOf(later) === stepOf(NOW)) later += 3_600_000
+    expect(anybody(later)).toBe(0.55)
   })
 })
