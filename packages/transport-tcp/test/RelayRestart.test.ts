@@ -153,10 +153,13 @@ describe("nodes behind relays in processes", () => {
     const trackers = [await startTracker(0, undefined, "5000"), await startTracker(0, undefined, "5000")]
     const node = await startNode(trackers.map(({ address }) => address))
     await until("both slots", () => relayed(node).length === 2 || node.health())
+    const silent = node.connections.list().find(({ address }) => address === trackers[0]!.address)!
     process.kill(trackers[0]!.child.pid!, "SIGSTOP")
     try {
       await until("one slot", () => relayed(node).length === 1 || node.health(), { withinMs: 30_000 })
       expect(relayed(node)).toEqual([trackers[1]!.address])
+      // A second question in vain; the connection itself would know after half a minute.
+      await until("its connection is given up", () => silent.state() === "closed", { withinMs: 20_000 })
     } finally {
       process.kill(trackers[0]!.child.pid!, "SIGCONT")
     }
