@@ -1,9 +1,15 @@
 /** Verifies: who may call a capability is this node's to say, for each capability, and the caller is told that it may not. */
 import { describe, expect, test } from "bun:test"
 import * as Capability from "@parley/core/Capability"
+import * as Guardrails from "@parley/core/Guardrails"
+import type { ServeOptions } from "@parley/core/Node"
+import type { NodeId } from "@parley/core/NodeId"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Served } from "../src/internal/Served.ts"
+import { testNode } from "../src/testing/StrategySuite.ts"
 import { makeMesh, reasonOf, run } from "./mesh.ts"
 
 const make = (name: string) => Capability.make(name, { version: "1.0.0", input: Schema.Json, output: Schema.String })
@@ -45,6 +51,20 @@ describe("allow and deny lists", () => {
         expect(streamed).toMatchObject({ _tag: "Rejected", code: "NotAllowed" })
       })
     ))
+
+  test("hold for whoever acts for one who is named", () => {
+    const [member, delegate, other] = [1, 2, 3].map(testNode) as [NodeId, NodeId, NodeId]
+    const lets = (options: ServeOptions) => {
+      const capability = Open as unknown as Capability.Capability<never, unknown>
+      const served = new Served(capability, answer, options, Guardrails.defaults, Context.empty())
+      return [served.lets(member, member), served.lets(delegate, member), served.lets(other, other)]
+    }
+    expect(lets({ deny: [member] })).toEqual([false, false, true])
+    expect(lets({ deny: [delegate] })).toEqual([true, false, true])
+    expect(lets({ allow: [member] })).toEqual([true, true, false])
+    expect(lets({ allow: [delegate] })).toEqual([false, true, false])
+    expect(lets({ allow: [member], deny: [delegate] })).toEqual([true, false, false])
+  })
 
   test("a caller that one agent turns away is served by the next", () =>
     run(

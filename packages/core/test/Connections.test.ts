@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import type { NodeId } from "@parley/core/NodeId"
-import { type Connection, type Transport, TransportError } from "@parley/core/Transport"
+import { type Connection, type Owner, type Transport, TransportError } from "@parley/core/Transport"
 import * as TransportMemory from "@parley/core/TransportMemory"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -226,6 +226,62 @@ describe("Connections", () => {
         expect(a.get(b.nodeId)).toBe(connection)
         yield* echoing(b)
         expect(yield* echo(connection)).toBe("word")
+      })
+    ))
+
+  test("a relayed address is dialled beside a direct one that says nothing, and not where that answers", () =>
+    run(
+      Effect.gen(function* () {
+        const hub = TransportMemory.makeHub()
+        const [b, c] = [yield* party(hub), yield* party(hub)]
+        const relayed: Array<string> = []
+        const a = yield* party(hub, (dial) => (address, expected) => {
+          if (address === "mem://silent") return Effect.never
+          if (!address.startsWith("relay:")) return dial(address, expected)
+          relayed.push(address)
+          return dial(addressOf(b.nodeId), expected)
+        })
+        yield* a.connect({ node: c.nodeId, addresses: [`relay:${c.nodeId}`, addressOf(c.nodeId)] })
+        expect(relayed).toEqual([])
+        const connection = yield* a.connect({ node: b.nodeId, addresses: ["mem://silent", `relay:${b.nodeId}`] })
+        expect([connection.peer, relayed]).toEqual([b.nodeId, [`relay:${b.nodeId}`]])
+      })
+    ))
+
+  test("a relayed connection takes new streams for a moment when a direct one came, and its old ones have long to finish", () =>
+    run(
+      Effect.gen(function* () {
+        const hub = TransportMemory.makeHub()
+        const b = yield* party(hub)
+        yield* echoing(b)
+        const identity = Identity.generate()
+        const transport = TransportMemory.make(identity.nodeId, hub)
+        const graces: Array<number> = []
+        let owner: Owner | undefined
+        const a = yield* Connections.make(
+          {
+            ...transport,
+            listen: (given) => transport.listen((owner = given)),
+            dial: (_, expected) =>
+              Effect.map(transport.dial(addressOf(b.nodeId), expected), (connection) =>
+                Object.defineProperties(connection, {
+                  relayed: { value: true },
+                  drain: { value: (ms: number) => Effect.sync(() => void graces.push(ms)) }
+                })
+              )
+          },
+          identity.nodeId
+        )
+        const relayed = yield* a.connect({ node: b.nodeId, addresses: [`relay:${b.nodeId}`] })
+        const direct = yield* transport.dial(addressOf(b.nodeId), b.nodeId)
+        owner?.onConnection(direct)
+        expect(a.get(b.nodeId) === direct).toBe(true)
+        expect([graces, yield* echo(relayed), yield* echo(direct)]).toEqual([[], "word", "word"])
+        yield* until(
+          "it is to finish",
+          Effect.sync(() => graces.length > 0)
+        )
+        expect(graces).toEqual([Connections.UPGRADE_GRACE_MS])
       })
     ))
 

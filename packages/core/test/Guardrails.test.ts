@@ -68,6 +68,26 @@ describe("guardrails", () => {
       })
     ))
 
+  test("when the caller's node goes, whoever called is told, and the handler is not kept for a node that is no more", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const endless = makeEndless()
+        yield* ada.serve(Work, () => endless.run)
+        const call = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const bob = yield* mesh.node("bob")
+            const calling = yield* Effect.forkDetach(reasonOf(bob.call(Work, 1, { to: ada.nodeId })))
+            yield* endless.began.wait
+            return calling
+          })
+        )
+        expect(yield* Fiber.join(call)).toMatchObject({ _tag: "Disconnected", peer: ada.nodeId })
+        yield* endless.interrupted.wait
+      })
+    ))
+
   test("an input over the cap is refused at the caller, and at the executor whose cap is lower", () =>
     run(
       Effect.gen(function* () {

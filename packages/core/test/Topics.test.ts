@@ -6,7 +6,7 @@ import * as Capability from "@parley/core/Capability"
 import * as Connections from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import * as Protocol from "@parley/core/Protocol"
-import { ResetCode, type StreamHandler } from "@parley/core/Transport"
+import { ResetCode, type Stream as PeerStream, type StreamHandler } from "@parley/core/Transport"
 import * as TransportMemory from "@parley/core/TransportMemory"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -136,6 +136,50 @@ describe("topics", () => {
           "it left",
           Effect.sync(() => open === 0)
         )
+      })
+    ))
+
+  test("a subscription on a newer connection waits for the end of the older one, and holds a window meanwhile", () =>
+    run(
+      Effect.gen(function* () {
+        const mesh = makeMesh()
+        const ada = yield* mesh.node("ada")
+        const identity = Identity.generate()
+        const transport = TransportMemory.make(identity.nodeId, mesh.hub)
+        const publisher = yield* Connections.make(transport, identity.nodeId)
+        const streams: Array<PeerStream> = []
+        yield* publisher.handle(Protocol.TOPICS, (_, stream) => {
+          streams.push(stream)
+          return ignore
+        })
+        const dial = transport.dial(addressOf(ada.nodeId), ada.nodeId)
+        const heard: Array<unknown> = []
+        yield* dial
+        yield* Effect.forkChild(
+          Stream.runForEach(ada.subscribe("news"), ({ data }) => Effect.sync(() => void heard.push(data)))
+        )
+        for (const count of [1, 2]) {
+          yield* until(
+            `it subscribed ${count} times`,
+            Effect.sync(() => streams.length === count)
+          )
+          if (count === 1) yield* dial
+        }
+        const [older, newer] = streams as [PeerStream, PeerStream]
+        const say = (stream: PeerStream, data: string) => stream.send(Uint8Array.of(2), JSON.stringify(data), false)
+        say(newer, "second")
+        let sent = 0
+        // A window is 512 KiB.
+        while (sent < 100 && say(newer, "x".repeat(65_536))) sent += 1
+        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        say(older, "first")
+        older.send(new Uint8Array(0), undefined, true)
+        yield* until(
+          "all has come",
+          Effect.sync(() => heard.length >= sent + 2)
+        )
+        expect(heard.slice(0, 2)).toEqual(["first", "second"])
+        expect(sent).toBeLessThan(20)
       })
     ))
 
@@ -401,6 +445,7 @@ describe("topics that are broadcast", () => {
           const [first, second] = yield* caller.discover({ name: "who" }, { within: 0 })
           expect(first?.node).toBe(servers.find(({ nodeId }) => nodeId !== dead)?.nodeId)
           expect(second?.parts.availability.why).toContain("held for dead")
+          expect(second?.parts.availability.value).toBeLessThan(0.1)
           expect(yield* caller.call(who, null, { to: server.nodeId })).toBe(server.nodeId)
         }
       })
