@@ -69,7 +69,7 @@ export const airGap: Experiment = {
       row(
         "airgap-served-under-attack",
         "questions among members that all answered while the intruder flooded, spoofed, replayed and knocked",
-        { atLeast: brief ? 80 : 100 },
+        { atLeast: 100 },
         "percent",
         asked === 0 ? undefined : (100 * served) / asked,
         asked,
@@ -102,7 +102,8 @@ export const airGap: Experiment = {
       `the intruder sent ${Object.entries(attack)
         .map(([kind, count]) => `${kind} ${count}`)
         .join(", ")};`,
-      `members answered ${served} of ${asked} questions meanwhile, and a newcomer ${newcomerServed ? "found all" : "did not find all"}`
+      `members answered ${served} of ${asked} questions meanwhile, and a newcomer ${newcomerServed ? "found all" : "did not find all"}`,
+      ...found.problems.slice(0, 5)
     ].join("\n")
     return { text, rows, data: { private: found, control }, charts: [] }
   }

@@ -38,6 +38,8 @@ export interface Findings {
   readonly served: number
   /** A member that started under attack found all others. */
   readonly newcomerServed: boolean
+  /** What came of the questions that were not, and of a newcomer that did not. */
+  readonly problems: ReadonlyArray<string>
   readonly frames: number
   readonly bytes: number
   readonly dropped: number
@@ -210,6 +212,7 @@ export const play = async ({ attackSeconds, closed, runtimes, say }: Terms): Pro
         ports.set(ip, Number(port))
     }
     let [asked, served, newcomerServed] = [0, 0, true]
+    const problems: Array<string> = []
     let attack: { readonly [kind: string]: number } = {}
     const captures = [peace]
     if (attackSeconds > 0) {
@@ -223,19 +226,34 @@ export const play = async ({ attackSeconds, closed, runtimes, say }: Terms): Pro
       intruder.tell(JSON.stringify({ hosts: targets, frames: join(home, "peace"), firstMessages }))
       await intruder.next<{ event: string }>(({ event }) => event === "attacking")
       const until = performance.now() + attackSeconds * 1_000
+      // The newcomer counts as well, once it is known.
+      const withNewcomer = sumOf([...names, NEWCOMER])
+      /** Whether somebody counts right; else it is noted what came instead. */
+      const counts = async (
+        asking: Promise<(typeof all)[number]>,
+        others: ReadonlyArray<(typeof all)[number]>,
+        right: ReadonlyArray<number>
+      ): Promise<boolean> => {
+        try {
+          const one = await asking
+          const total = await ask(one, [...others, one])
+          if (right.includes(total)) return true
+          problems.push(`${one.ready.record.name} counted ${total}, not ${right.join(" or ")}`)
+        } catch (error) {
+          problems.push(String(error))
+        }
+        return false
+      }
       const joining = member(fourth, 4, NEWCOMER, [])
+      // What it fails with is noted when it is asked.
+      joining.catch(() => undefined)
       while (performance.now() < until) {
         for (const one of all) {
           asked++
-          const total = await ask(one, all).catch(() => -1)
-          // The newcomer counts as well, once it is known.
-          if (total === truth || total === sumOf([...names, NEWCOMER])) served++
+          if (await counts(Promise.resolve(one), all, [truth, withNewcomer])) served++
         }
       }
-      const newcomer = await joining.catch(() => undefined)
-      newcomerServed =
-        newcomer !== undefined &&
-        (await ask(newcomer, [...all, newcomer]).catch(() => -1)) === sumOf([...names, NEWCOMER])
+      newcomerServed = await counts(joining, all, [withNewcomer])
       const { event: _event, ...sent } = await intruder.next<{ event: string; [kind: string]: number | string }>(
         ({ event }) => event === "attacked",
         30_000
@@ -265,6 +283,7 @@ export const play = async ({ attackSeconds, closed, runtimes, say }: Terms): Pro
       asked,
       served,
       newcomerServed,
+      problems,
       frames: sum(({ frames }) => frames.length),
       bytes: sum(({ frames }) => frames.reduce((all, { length }) => all + length, 0)),
       dropped: sum(({ dropped }) => dropped),
