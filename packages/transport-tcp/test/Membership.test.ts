@@ -1,6 +1,5 @@
 /** Verifies: in a network with a root, only members get through the handshake, and each end learns why it is not let in. */
 import { afterEach, describe, expect, test } from "bun:test"
-import * as Effect from "effect/Effect"
 import * as Identity from "@parley/core/Identity"
 import * as MemberCertificate from "@parley/core/MemberCertificate"
 import * as Network from "@parley/core/Network"
@@ -145,6 +144,5 @@ describe("a perimeter", () => {
     expect(await codeOf(other.dial(narrow.address))).toBe("DialFailed")
     await until("it was turned away", () => narrow.refused.length > 0)
     expect(narrow.connections).toEqual([])
-    await Effect.runPromise(Effect.void)
   })
 })
