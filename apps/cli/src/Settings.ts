@@ -10,6 +10,7 @@ import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { MAX_NAME_LENGTH } from "@parley/core/AgentRecord"
 import * as KeyStore from "@parley/core/KeyStore"
 import { type NodeId, parse } from "@parley/core/NodeId"
@@ -48,6 +49,12 @@ export const trustFile = (options: Pick<Flags.Joining, "trust">): string => opti
 /** The passphrase of the key file, from `--passphrase-file` or `PARLEY_PASSPHRASE`. */
 export const passphrase = (options: Pick<Flags.Key, "passphraseFile">): Effect.Effect<string | undefined, UsageError> =>
   firstLine("passphrase", options.passphraseFile, "PARLEY_PASSPHRASE")
+
+/** The same, as what opens or seals a key file. */
+export const sealed = (
+  options: Pick<Flags.Key, "passphraseFile">
+): Effect.Effect<{ readonly passphrase?: Redacted.Redacted<string> }, UsageError> =>
+  Effect.map(passphrase(options), (secret) => (secret === undefined ? {} : { passphrase: Redacted.make(secret) }))
 
 /** A secret: the first line of a file, or an environment variable. */
 const firstLine = (
@@ -192,8 +199,6 @@ export const tracker = (options: Flags.Tracker, name: string) =>
   Effect.gen(function* () {
     const secret = yield* passphrase(options)
     const { folder, keyFile } = yield* privacy(options)
-    if (folder !== undefined && options.identity !== undefined)
-      return yield* usage("TwoKeys", "in a --network it acts under its member's key: leave out --identity")
     return {
       identity: yield* ownFile(options, name),
       ...(secret === undefined ? {} : { passphrase: secret }),

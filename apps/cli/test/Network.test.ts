@@ -5,9 +5,9 @@ import { join } from "node:path"
 import { until } from "../../../test-support/Until.ts"
 import { Home } from "./Parley.ts"
 
-const [root, ada, bob, eve] = [new Home(), new Home(), new Home(), new Home()]
+const [root, ada, bob, eve, sam] = [new Home(), new Home(), new Home(), new Home(), new Home()]
 afterAll(async () => {
-  for (const home of [root, ada, bob, eve]) await home.close()
+  for (const home of [root, ada, bob, eve, sam]) await home.close()
 })
 const timeout = 60_000
 const json = async (home: Home, args: ReadonlyArray<string>) => {
@@ -90,6 +90,41 @@ describe("a private network", () => {
         ...["call", "say.back", "{}", "--network", "ward", "--peer", choosy.address, "--to", choosy.node, "--json"]
       ])
       expect([ended.code, JSON.parse(ended.stderr).error.reason]).toMatchObject([1, { code: "NotAllowed" }])
+      const idle = ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--port", "0", "--deny", `b.a=${member}`]
+      expect(await root.run(idle)).toMatchObject({ code: 2, stdout: "" })
+    },
+    timeout
+  )
+
+  test(
+    "keeps its keys sealed, its DHT to itself, and can do without a root",
+    async () => {
+      const [env, other] = [{ PARLEY_PASSPHRASE: "one" }, { PARLEY_PASSPHRASE: "two" }]
+      const made = await sam.run(["init", "--network", "sealed", "--no-root"], { env })
+      expect(made.stdout).toContain("without a root")
+      const status = ["status", "--network", "sealed", "--json"]
+      expect((await sam.run(status, { env: other })).code).toBe(2)
+      const { identity, revoked } = JSON.parse((await sam.run(status, { env })).stdout)
+      expect(revoked).toBe(false)
+      const refused = await sam.run(["revoke", identity], { env })
+      expect([refused.code, refused.stderr.includes("has no root")]).toEqual([2, true])
+
+      // Beside a node of the same member, under a key of its own.
+      const serving = sam.start(
+        ["serve", "--network", "sealed", "--capability", "a.b@1.0.0", "--exec", "cat", "--port", "0"],
+        env
+      )
+      await serving.waitFor(/serving a\.b/)
+      const dht = sam.start(
+        ["dht", "--identity", "dht.json", "--network", "sealed", "--host", "127.0.0.1", "--port", "0", "--json"],
+        env
+      )
+      const [line] = await dht.waitFor(/^\{.*\}$/m)
+      const { addresses, udp } = JSON.parse(line)
+      expect(addresses).toEqual([`tcp://127.0.0.1:${udp}`])
+      const asked = ["doctor", "--no-listen", "--json", "--network", "sealed", "--dht", `127.0.0.1:${udp}`]
+      const { findings } = JSON.parse((await sam.run(asked, { env })).stdout)
+      expect(findings.map(({ code }: { readonly code: string }) => code)).toContain("Dht")
     },
     timeout
   )
@@ -108,10 +143,34 @@ describe("a private network", () => {
       [root, ["invite", request, "--expires", "soon"], "500ms"],
       [ada, ["invite", request], "only the root"],
       [ada, ["revoke", "ada"], "no NodeId"],
+      [
+        eve,
+        ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--map-port", "--no-listen"],
+        "--map-port would do"
+      ],
+      [eve, ["status", "tcp://127.0.0.1:1", "--watch"], "leave out the node"],
+      [
+        root,
+        [
+          "dht",
+          "--network",
+          "ward",
+          "--host",
+          "127.0.0.1",
+          "--port",
+          "0",
+          "--dht",
+          "203.0.113.1:1",
+          "--identity",
+          "dht"
+        ],
+        "outside of the perimeter"
+      ],
+      [eve, ["peers", "--dht", "nowhere"], '--dht "nowhere" is no DHT node'],
+      [ada, ["peers", "--network", "ward", "--registry", "http://127.0.0.1:1"], "this network is private"],
       [ada, ["peers", "--network", "ward", "--network-key", "x"], "leave out one"],
       [ada, ["peers", "--network", "ward", "--public-dht"], "private"],
       [root, ["dht", "--network", "ward", "--network-key", "x"], "leave out one"],
-      [root, ["tracker", "--network", "ward", "--identity", "x"], "leave out --identity"],
       [eve, ["revoke", "-"], "say --network NAME"],
       [root, ["revoke", "-"], "no list of revocations"],
       [root, ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--allow", "ada"], "names no node"]

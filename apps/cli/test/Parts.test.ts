@@ -5,6 +5,7 @@ import { join } from "node:path"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { Choosing, ExecProgram, Failure, Input, Names, Output } from "@parley/cli"
+import * as Lists from "../src/Lists.ts"
 import * as Identity from "@parley/core/Identity"
 import type { Task } from "@parley/core/Node"
 import type { NodeId } from "@parley/core/NodeId"
@@ -60,6 +61,29 @@ describe("Choosing", () => {
     expect(read("gpu absent")).toEqual({ key: "gpu", test: { exists: false } })
     for (const none of ["", "language", "size >=", "= 7", "fast >= true", "size ~ 7"])
       expect(read(none)).toBeUndefined()
+  })
+})
+
+describe("Lists", () => {
+  const [ada, bob] = [Identity.generate().nodeId, Identity.generate().nodeId]
+  const read = (allow: ReadonlyArray<string>, deny: ReadonlyArray<string>) =>
+    Effect.runPromise(Lists.read({ allow, deny }))
+
+  test("are about everything, one capability, or one version of it", async () => {
+    const lists = await read([ada, `a.b@2.0.0=${bob}`], [`a.b=${bob}`])
+    expect(lists.of("a.b@1.0.0")).toEqual({ allow: [ada], deny: [bob] })
+    expect(lists.of("a.b@2.0.0")).toEqual({ allow: [ada, bob], deny: [bob] })
+    expect(lists.of("a.bc@1.0.0")).toEqual({ allow: [ada] })
+    // Nobody named is everybody, and not nobody.
+    expect((await read([], [])).of("a.b@1.0.0")).toEqual({})
+  })
+
+  test("that are about nothing served are mistakes, and so are words that name nobody", async () => {
+    const lists = await read([ada], [`a.b=${bob}`])
+    expect(lists.unused(["a.b@1.0.0"])).toBeUndefined()
+    expect(lists.unused(["b.a@1.0.0"])?.message).toContain("a.b, which is not served here: b.a@1.0.0 is")
+    const error = await Effect.runPromise(Effect.flip(Lists.read({ allow: ["a.b=ada"], deny: [] })))
+    expect(error.message).toContain('--allow "a.b=ada" names no node')
   })
 })
 

@@ -2,6 +2,7 @@
  * A tracker: a node that introduces peers (rendezvous) and relays between those that cannot reach each other. It serves no
  * capability, believes nobody, and sees of what it relays ciphertext only.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -32,8 +33,8 @@ export interface Options {
   /** Path of the private network's key file. */
   readonly networkKey?: string
   /**
-   * Path of the folder of the private network that it is a member of (`NetworkFolder`), in place of `networkKey` and `identity`. It
-   * then keeps to the private ranges.
+   * Path of the folder of the private network that it is a member of (`NetworkFolder`), in place of `networkKey`. It then keeps to the
+   * private ranges. Without `identity` it is the member; another key acts for it.
    */
   readonly network?: string
 }
@@ -48,9 +49,14 @@ const identity = ({ identity, passphrase }: Options): Layer.Layer<Identity.Ident
 const member = (path: string, options: Options) =>
   Layer.unwrap(
     Effect.gen(function* () {
-      const { identity: _identity, network: _network, networkKey: _key, passphrase, ...tcp } = options
+      const { identity: file, network: _network, networkKey: _key, passphrase, ...tcp } = options
       const NetworkFolder = yield* Effect.promise(() => import("@parley/agent/NetworkFolder"))
-      const { identity, key, members, watch } = yield* NetworkFolder.open(path, undefined, sealedWith(passphrase))
+      const own =
+        file === undefined
+          ? undefined
+          : yield* Effect.scoped(Effect.map(Layer.build(identity(options)), Context.get(Identity.Identity)))
+      const opened = yield* NetworkFolder.open(path, own, sealedWith(passphrase))
+      const { key, members, watch } = opened
       const kept =
         members === undefined
           ? Layer.empty
@@ -63,7 +69,7 @@ const member = (path: string, options: Options) =>
       return Layer.mergeAll(TrackerServer.layer(), Relay.layer(), kept).pipe(
         Layer.provideMerge(Connections.layer),
         Layer.provide(transport),
-        Layer.provide(Layer.succeed(Identity.Identity, identity)),
+        Layer.provide(Layer.succeed(Identity.Identity, opened.identity)),
         Layer.provide(Perimeter.layerClosed)
       )
     })

@@ -1,6 +1,5 @@
 /** `parley id`, `pubkey` and `fingerprint`: who the key file, or a NodeId, is. */
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as Identity from "@parley/core/Identity"
 import * as KeyStore from "@parley/core/KeyStore"
 import * as NodeId from "@parley/core/NodeId"
@@ -12,16 +11,10 @@ import * as Settings from "../Settings.ts"
 /** The NodeId of the key file. */
 export const own = Effect.fnUntraced(function* (options: Flags.Key) {
   const path = KeyStore.expand(Settings.identityFile(options))
-  const secret = yield* Settings.passphrase(options)
-  const seed = yield* Effect.mapError(
-    KeyStore.load(path, secret === undefined ? {} : { passphrase: Redacted.make(secret) }),
-    (error) =>
-      error.reason._tag === "Io" && error.reason.code === "ENOENT"
-        ? usage(
-            "NoIdentity",
-            `there is no key file ${path}: make one with parley init, or name another with --identity`
-          )
-        : error
+  const seed = yield* Effect.mapError(KeyStore.load(path, yield* Settings.sealed(options)), (error) =>
+    error.reason._tag === "Io" && error.reason.code === "ENOENT"
+      ? usage("NoIdentity", `there is no key file ${path}: make one with parley init, or name another with --identity`)
+      : error
   )
   const { nodeId } = Identity.fromSeed(seed)
   seed.fill(0)

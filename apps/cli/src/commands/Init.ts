@@ -1,7 +1,6 @@
 /** `parley init`: makes a key file, a private network, or a network key. */
 import { existsSync } from "node:fs"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import * as NetworkKey from "@parley/agent/NetworkKey"
 import * as Identity from "@parley/core/Identity"
@@ -16,10 +15,9 @@ export const run = Effect.fnUntraced(function* (options: Flags.Init & Flags.Comm
   if (options.network !== undefined) {
     if (options.networkKey !== undefined || options.identity !== undefined)
       return yield* usage("TwoKinds", "--network makes keys of its own: leave out --network-key and --identity")
-    const sealed = yield* Settings.passphrase(options)
     const made = yield* NetworkFolder.init(Settings.networks(), options.network, {
       root: !options.noRoot,
-      ...(sealed === undefined ? {} : { passphrase: Redacted.make(sealed) })
+      ...(yield* Settings.sealed(options))
     })
     const root = made.root === undefined ? "without a root: nobody can be put out" : `root ${made.root}`
     return yield* Output.result(
@@ -39,9 +37,8 @@ export const run = Effect.fnUntraced(function* (options: Flags.Init & Flags.Comm
     )
   }
   const path = KeyStore.expand(Settings.identityFile(options))
-  const secret = yield* Settings.passphrase(options)
   const existed = existsSync(path)
-  const seed = yield* KeyStore.loadOrCreate(path, secret === undefined ? {} : { passphrase: Redacted.make(secret) })
+  const seed = yield* KeyStore.loadOrCreate(path, yield* Settings.sealed(options))
   const { nodeId } = Identity.fromSeed(seed)
   seed.fill(0)
   const fingerprint = NodeId.fingerprint(nodeId)

@@ -2,7 +2,6 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import { fingerprint } from "@parley/core/NodeId"
 import type * as Flags from "../Flags.ts"
@@ -13,10 +12,9 @@ import * as Settings from "../Settings.ts"
 
 export const run = Effect.fnUntraced(function* (options: Flags.Invite & Flags.Common) {
   const folder = yield* OneNetwork.folder(options)
-  const secret = yield* Settings.passphrase(options)
   const lifetime = yield* Settings.time("expires", options.expires)
   const { expiresAt, invitation, node } = yield* NetworkFolder.invite(folder, yield* Input.text(options.request), {
-    ...(secret === undefined ? {} : { passphrase: Redacted.make(secret) }),
+    ...(yield* Settings.sealed(options)),
     ...(lifetime === undefined ? {} : { lifetimeMs: Duration.toMillis(lifetime) })
   })
   const until = expiresAt === undefined ? "" : `, until ${DateTime.formatIso(DateTime.makeUnsafe(expiresAt))}`

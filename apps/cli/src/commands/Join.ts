@@ -1,6 +1,5 @@
 /** `parley join`: asks to be let into a private network, or joins it with the answer. */
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import { fingerprint } from "@parley/core/NodeId"
 import type * as Flags from "../Flags.ts"
@@ -9,8 +8,7 @@ import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
 export const run = Effect.fnUntraced(function* (options: Flags.Join & Flags.Common) {
-  const secret = yield* Settings.passphrase(options)
-  const sealed = secret === undefined ? {} : { passphrase: Redacted.make(secret) }
+  const sealed = yield* Settings.sealed(options)
   if (options.invitation === undefined) {
     const { node, request } = yield* NetworkFolder.ask(Settings.networks(), sealed)
     yield* Output.note(

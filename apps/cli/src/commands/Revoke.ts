@@ -1,7 +1,6 @@
 /** `parley revoke`: puts a member out of a private network, or takes over revocations that were carried here. */
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as NetworkFolder from "@parley/agent/NetworkFolder"
 import { parse } from "@parley/core/NodeId"
 import { usage } from "../Failure.ts"
@@ -28,12 +27,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Revoke & Flags.Co
       "BadNode",
       `${JSON.stringify(options.member)} is no NodeId: write z6Mk…, or @FILE or - for a list`
     )
-  const secret = yield* Settings.passphrase(options)
-  const list = yield* NetworkFolder.revoke(
-    folder,
-    node,
-    secret === undefined ? {} : { passphrase: Redacted.make(secret) }
-  )
+  const list = yield* NetworkFolder.revoke(folder, node, yield* Settings.sealed(options))
   yield* Output.result(
     options,
     { file, number: list.number, revoked: list.revoked.map((one) => one.node) },

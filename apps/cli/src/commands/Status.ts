@@ -1,7 +1,6 @@
 /** `parley status`: the configuration and who can be reached, or one node. */
 import { existsSync } from "node:fs"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import type * as Node from "@parley/core/Node"
 import { fingerprint, type NodeId, parse } from "@parley/core/NodeId"
 import type { Address } from "@parley/core/Transport"
@@ -60,9 +59,7 @@ const lookAt = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common
 /** Whether the network's root has put its member here out, as far as is known here. */
 const isPutOut = Effect.fnUntraced(function* (options: Flags.Status, folder: string) {
   const NetworkFolder = yield* Effect.promise(() => import("@parley/agent/NetworkFolder"))
-  const secret = yield* Settings.passphrase(options)
-  const sealed = secret === undefined ? {} : { passphrase: Redacted.make(secret) }
-  const { identity, members } = yield* NetworkFolder.open(folder, undefined, sealed)
+  const { identity, members } = yield* NetworkFolder.open(folder, undefined, yield* Settings.sealed(options))
   return members?.isOut(identity.nodeId) === true
 })
 
