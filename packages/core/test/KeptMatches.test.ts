@@ -156,3 +156,29 @@ test("whom trust tells apart is found among many alike", () => {
     expect(askedOfFew * 2).toBeLessThan(asked - askedOfFew)
   })
 })
+
+test("whoever is trusted most is found where everybody is told apart", () => {
+  const random = seeded(23)
+  const index = new CapabilityIndex(10_000, undefined)
+  const trusts = new Map<NodeId.NodeId, number>()
+  for (let i = 0; i < 3_000; i++) {
+    index.upsert(recordOf(nodeOf(i), [{ ...capabilityOf(random), features: [`${i}`] }]))
+    trusts.set(nodeOf(i), random.next() ** 4)
+  }
+  const asked = { few: 0, all: 0 }
+  forRounds(random, 40, () => {
+    const others = random.pick([0.2, 0.5, 0.9])
+    const tried = [...trusts].filter(([, value]) => value > others).map(([node]) => node)
+    const query: Query = { text: `${random.pick(vocabulary)} ${random.pick(vocabulary)}`, limit: 5 }
+    const match = (trust: TrustOf) => Matching.match(index, query, { ...context(), trust } satisfies MatchContext)
+    const of =
+      (who: keyof typeof asked) =>
+      (node: NodeId.NodeId): number => {
+        asked[who] += 1
+        return trusts.get(node)!
+      }
+    const few = match(Object.assign(of("few"), { tried: () => tried, atMost: { anybody: 1, others } }))
+    expect(few).toEqual([...match(of("all"))])
+  })
+  expect(asked.few).toBeLessThan(asked.all)
+})

@@ -205,9 +205,11 @@ describe("topics", () => {
             onMessage: (message, last) => void (heard[name] = last ? "the end" : Buffer.from(message).toString()),
             onClosed: (code) => void (heard[name] = `closed ${code}`)
           }
-          connection.open(Protocol.TOPICS, handler)?.send(Uint8Array.of(1, 97), undefined, false)
+          const stream = connection.open(Protocol.TOPICS, handler)
+          stream?.send(Uint8Array.of(1, 97), undefined, false)
+          return stream
         })
-        yield* subscribe
+        const first = yield* subscribe
         yield* until(
           "the first hears it",
           Effect.map(Effect.orDie(ada.publish("a", 1)), () => heard[0] !== "nothing yet")
@@ -218,6 +220,12 @@ describe("topics", () => {
           Effect.map(Effect.orDie(ada.publish("a", 2)), () => heard[1] !== "nothing yet")
         )
         expect(heard).toEqual(["the end", "\u00022"])
+        // What has ended is not begun anew.
+        first?.send(Uint8Array.of(1, 98), undefined, false)
+        yield* until(
+          "the first is refused",
+          Effect.sync(() => heard[0] === `closed ${ResetCode.Malformed}`)
+        )
       })
     ))
 
