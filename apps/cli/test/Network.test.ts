@@ -40,6 +40,8 @@ describe("a private network", () => {
         const invited = await root.run(["invite", "@request", "--expires", "30d"])
         expect([invited.code, invited.stderr.includes("nobody else, until 20")]).toEqual([0, true])
         writeFileSync(join(home.path, "invitation"), invited.stdout)
+        const { expiresAt } = await json(root, ["invite", "@request", "--expires", "30d"])
+        expect(Math.round((expiresAt - Date.now()) / 86_400_000)).toBe(30)
         const joined = await json(home, ["join", "@invitation"])
         expect(joined).toMatchObject({ network: "ward", root: made.root })
         out = joined.node

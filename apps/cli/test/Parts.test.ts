@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { Choosing, ExecProgram, Failure, Input, Names, Output } from "@parley/cli"
 import * as Lists from "../src/Lists.ts"
+import * as Settings from "../src/Settings.ts"
 import * as Identity from "@parley/core/Identity"
 import type { Task } from "@parley/core/Node"
 import type { NodeId } from "@parley/core/NodeId"
@@ -84,6 +85,48 @@ describe("Lists", () => {
     expect(lists.unused(["b.a@1.0.0"])?.message).toContain("a.b, which is not served here: b.a@1.0.0 is")
     const error = await Effect.runPromise(Effect.flip(Lists.read({ allow: ["a.b=ada"], deny: [] })))
     expect(error.message).toContain('--allow "a.b=ada" names no node')
+  })
+})
+
+describe("Settings", () => {
+  const joining: Parameters<typeof Settings.node>[0] = {
+    ...{ identity: undefined, passphraseFile: undefined, name: undefined, registry: undefined, networkKey: undefined },
+    ...{ network: undefined, trust: undefined, peer: [], tracker: [], dht: [], relay: [] },
+    ...{ publicDht: false, registryOfNetwork: false, noMdns: true, noGossip: false }
+  }
+  const run = <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromise(effect)
+
+  test("a node gossips unless told not to, and who asks once never does, nor listens", async () => {
+    const { PARLEY_NO_GOSSIP: before } = process.env
+    delete process.env["PARLEY_NO_GOSSIP"]
+    const gossips = async (more: object) => (await run(Settings.node({ ...joining, ...more }))).gossip
+    expect([await gossips({}), await gossips({ noGossip: true })]).toEqual([true, false])
+    process.env["PARLEY_NO_GOSSIP"] = "1"
+    expect(await gossips({})).toBe(false)
+    if (before === undefined) delete process.env["PARLEY_NO_GOSSIP"]
+    else process.env["PARLEY_NO_GOSSIP"] = before
+    expect(await run(Settings.asker(joining))).toMatchObject({ gossip: false, listen: false })
+  })
+
+  test("take addresses that can be dialled, and nothing else", async () => {
+    const node = Identity.generate().nodeId
+    const good = ["tcp://h:1", "tcp://[::1]:7878", `tcp://a.example:7878/${node}`, `relay://h:1/${node}/${node}`]
+    expect((await run(Settings.node({ ...joining, peer: good }))).peers).toEqual(good)
+    expect(await run(Settings.target(node))).toBe(node)
+    for (const bad of [
+      "h:1",
+      "tcp://h",
+      "tcp://h:1/ada",
+      "http://h:1",
+      "tcp://h:1 ",
+      "",
+      "tcp://:1",
+      `relay://h/${node}`
+    ]) {
+      const error = await run(Effect.flip(Settings.node({ ...joining, relay: [bad] })))
+      expect(error).toMatchObject({ code: "Malformed", detail: expect.stringContaining(JSON.stringify(bad)) })
+      expect(await run(Effect.flip(Settings.target(bad)))).toMatchObject({ code: "BadNode" })
+    }
   })
 })
 
