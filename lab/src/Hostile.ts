@@ -3,9 +3,11 @@ import { setTimeout as pause } from "node:timers/promises"
 import type { Runtime } from "../../scripts/setup.mjs"
 import { lines } from "../../bench/src/Charts.ts"
 import { Child } from "../../bench/src/Child.ts"
-import type { Sample } from "../../bench/src/SoakSample.ts"
 import { slopeOf } from "../../bench/src/Slope.ts"
+import type { Sample } from "../../bench/src/SoakSample.ts"
+import { quantile } from "../../bench/src/Spread.ts"
 import { short, table } from "../../bench/src/Table.ts"
+import { untilValue } from "../../test-support/Until.ts"
 import type { Counts } from "./hostile/Attack.ts"
 import { attacks } from "./hostile/Attacks.ts"
 import { type Seen, startFriend } from "./hostile/Friend.ts"
@@ -28,6 +30,9 @@ const MOST_P95_MS = 250
 interface Moment {
   readonly at: number
   readonly sample: Sample
+  /** Honest peers among the attacked node's neighbours in gossip, and all its neighbours. */
+  readonly honest: number
+  readonly neighbors: number
 }
 
 interface Trial {
@@ -43,8 +48,11 @@ interface Trial {
   readonly cpu: number
 }
 
-const quantile = (values: ReadonlyArray<number>, q: number): number =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))] ?? Number.NaN
+const ofLatencies = ({ latencies }: Seen, part: number): number =>
+  quantile(
+    [...latencies].sort((a, b) => a - b),
+    part
+  )
 
 /** How long what an honest peer has published may take to arrive, in ms. */
 const ARRIVAL_MS = 10_000
@@ -71,13 +79,20 @@ class World {
 
   static async start(runtime: Runtime): Promise<World> {
     const victim = new Child<VictimOrder>(runtime, "../../lab/src/hostile/VictimMain.ts")
+    let friend: World["friend"] | undefined
     try {
       const ready = await victim.read<VictimReady>()
-      const friend = await startFriend(ready.address, ready.node)
-      await pause(1_000)
+      friend = await startFriend(ready.address, ready.node)
+      const { nodeId } = friend
+      const quiet = await untilValue(
+        "the honest peer to be a neighbour",
+        () => victim.tell<VictimSample>({ _tag: "Sample" }),
+        ({ neighbors }) => neighbors.includes(nodeId)
+      )
       friend.take()
-      return new World(victim, ready, friend, await victim.tell<Sample>({ _tag: "Sample" }))
+      return new World(victim, ready, friend, quiet)
     } catch (error) {
+      await friend?.stop()
       victim.close()
       throw error
     }
@@ -88,8 +103,8 @@ class World {
     this.victim.close()
   }
 
-  async #heard(): Promise<number> {
-    return (await this.victim.tell<VictimSample>({ _tag: "Sample" })).heard
+  #missing(from: number, to: number): Promise<number> {
+    return this.victim.tell({ _tag: "Missing", from, to })
   }
 
   async trial(names: ReadonlyArray<string>, ms: number, everyMs: number, seed: number): Promise<Trial> {
@@ -101,28 +116,29 @@ class World {
       String(seed),
       ...names
     ])
+    await attackers.read<{ readonly attacking: ReadonlyArray<string> }>()
     this.friend.take()
-    const before = { published: this.friend.published(), heard: await this.#heard() }
+    const from = this.friend.published()
     const { micros } = await this.victim.used()
     const began = performance.now()
     const moments: Array<Moment> = []
     while (performance.now() - began < ms) {
       await pause(everyMs)
-      moments.push({
-        at: (performance.now() - began) / 1_000,
-        sample: await this.victim.tell<Sample>({ _tag: "Sample" })
-      })
+      const at = (performance.now() - began) / 1_000
+      const { neighbors, ...sample } = await this.victim.tell<VictimSample>({ _tag: "Sample" })
+      const honest = neighbors.filter((peer) => peer === this.friend.nodeId).length
+      moments.push({ at, sample, honest, neighbors: neighbors.length })
     }
     const used = (await this.victim.used()).micros - micros
     const seconds = (performance.now() - began) / 1_000
     const seen = this.friend.take()
-    const published = this.friend.published() - before.published
+    const to = this.friend.published()
     // The attack goes on until they have come, or should have.
     const arrived = performance.now() + ARRIVAL_MS
-    let missed = published
+    let missed = await this.#missing(from, to)
     while (missed > 0 && performance.now() < arrived) {
-      missed = Math.max(0, published - ((await this.#heard()) - before.heard))
-      if (missed > 0) await pause(200)
+      await pause(200)
+      missed = await this.#missing(from, to)
     }
     attackers.close()
     const counts = await attackers.read<{ readonly [name: string]: Counts }>()
@@ -139,7 +155,7 @@ class World {
             ),
       seen,
       moments,
-      published,
+      published: to - from,
       missed,
       cpu: used / 1e6 / seconds
     }
@@ -156,8 +172,8 @@ const rowsText = (trials: ReadonlyArray<Trial>, quiet: Sample): string =>
       trial.name,
       String(trial.seen.latencies.length + trial.seen.failed.length),
       String(trial.seen.failed.length),
-      short(quantile(trial.seen.latencies, 0.5)),
-      short(quantile(trial.seen.latencies, 0.95)),
+      short(ofLatencies(trial.seen, 0.5)),
+      short(ofLatencies(trial.seen, 0.95)),
       String(trial.seen.newcomers),
       String(trial.seen.turnedAway.length),
       String(Math.round((most(trial, ({ rss }) => rss) - quiet.rss) / MIB)),
@@ -223,6 +239,15 @@ const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
           all.reduce((sum, { published }) => sum + published, 0),
           seed
         ),
+        row(
+          "hostile-neighbours",
+          "Honest peers among the attacked node's neighbours in gossip, at the least, of one that is there (runs: looks)",
+          { atLeast: 1 },
+          "",
+          Math.min(...all.flatMap(({ moments }) => moments.map(({ honest }) => honest))),
+          all.reduce((sum, { moments }) => sum + moments.length, 0),
+          seed
+        ),
         ...(brief
           ? []
           : [
@@ -231,7 +256,7 @@ const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
                 "p95 of an honest call under the worst attack, on a processor shared with the attackers",
                 { atMost: MOST_P95_MS },
                 "ms",
-                Math.max(...all.map(({ seen }) => quantile(seen.latencies, 0.95))),
+                Math.max(...all.map(({ seen }) => ofLatencies(seen, 0.95))),
                 all.length,
                 seed
               ),
@@ -276,8 +301,8 @@ const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
           failed: seen.failed.slice(0, 5),
           newcomers: seen.newcomers,
           turnedAway: seen.turnedAway.slice(0, 5),
-          p50: quantile(seen.latencies, 0.5),
-          p95: quantile(seen.latencies, 0.95),
+          p50: ofLatencies(seen, 0.5),
+          p95: ofLatencies(seen, 0.95),
           moments: moments.length > 30 ? moments.filter((_, i) => i % 4 === 0) : moments
         }))
       },

@@ -24,7 +24,9 @@ export interface Attack {
 
 /** Waits, or until it is over. */
 export const rest = async (ms: number, over: AbortSignal): Promise<void> => {
-  await pause(ms, undefined, { signal: over }).catch(() => undefined)
+  await pause(ms, undefined, { signal: over }).catch((error: unknown) => {
+    if (!over.aborted) throw error
+  })
 }
 
 export const add = (counts: Counts, what: string, by = 1): void => {

@@ -11,7 +11,7 @@ export interface Seen {
   readonly turnedAway: ReadonlyArray<string>
 }
 
-/** The topic on which it publishes a message after each call. */
+/** The topic on which it publishes a number after each call: how many it has published before. */
 export const NEWS = "lab.news"
 
 const EVERY_MS = 20
@@ -23,6 +23,7 @@ export const startFriend = async (
   address: string,
   node: string
 ): Promise<{
+  readonly nodeId: string
   readonly take: () => Seen
   /** Messages published since the start. */
   readonly published: () => number
@@ -46,7 +47,7 @@ export const startFriend = async (
         const answer = await friend.call("text.echo@^1", { text: `call ${n}` }, { to: node, deadline: DEADLINE })
         if (answer.text !== `call ${n}`) throw new Error(`call ${n} was answered with ${JSON.stringify(answer)}`)
         seen.latencies.push(performance.now() - began)
-        await friend.publish(NEWS, n)
+        await friend.publish(NEWS, published)
         published++
       } catch (error) {
         seen.failed.push(String(error))
@@ -71,6 +72,7 @@ export const startFriend = async (
     }
   })()
   return {
+    nodeId: friend.nodeId,
     take: () => {
       const taken = seen
       seen = { latencies: [], failed: [], newcomers: 0, turnedAway: [] }

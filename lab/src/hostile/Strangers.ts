@@ -25,7 +25,7 @@ export interface Stranger {
 }
 
 /** Makes one. `onStream`: what it does with streams that the victim opens; by default it takes them and says nothing. */
-export const makeStranger = async (
+const makeStranger = async (
   onStream: (connection: Connection, protocol: number) => StreamHandler = () => deaf
 ): Promise<Stranger> => {
   const identity = Identity.generate()
