@@ -154,7 +154,7 @@ describe("a node that gets no port", () => {
   )
 
   skipTest(noNat)(
-    "publishes no private outer address, gives the port back, and survives what is no answer",
+    "publishes no private outer address, gives the port back, and takes no word from others nor what is no answer",
     async () => {
       const bad = startModule(site().router, router)
       try {
