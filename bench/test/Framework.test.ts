@@ -10,7 +10,7 @@ import { Load } from "../src/Load.ts"
 import { pace } from "../src/Pace.ts"
 import { type Goal, goal } from "../src/Part.ts"
 import { jsonText, resultsDirectory } from "../src/Results.ts"
-import { differenceOf, ratioOf, spreadOf } from "../src/Spread.ts"
+import { differenceOf, quantile, ratioOf, spreadOf } from "../src/Spread.ts"
 import { sharesOf } from "../src/Stages.ts"
 import { summaryOf, summaryText } from "../src/Summary.ts"
 import { markdownTable, short, table } from "../src/Table.ts"
@@ -37,6 +37,11 @@ describe("spreads", () => {
     expect(spreadOf([4, 1, 2, 3])).toEqual({ median: 2.5, min: 1, max: 4 })
     expect(spreadOf([7])).toEqual({ median: 7, min: 7, max: 7 })
     expect(spreadOf([])).toEqual({ median: Number.NaN, min: Number.NaN, max: Number.NaN })
+  })
+  test("a quantile is one of the values: that which so many of them do not exceed", () => {
+    const values = [10, 20, 30, 40]
+    expect([0, 0.25, 0.26, 0.5, 0.99, 1].map((part) => quantile(values, part))).toEqual([10, 10, 20, 20, 40, 40])
+    expect(quantile([], 0.5)).toBe(Number.NaN)
   })
   test("ratios and differences compare what was taken together", () => {
     expect(ratioOf([10, 100, 30], [100, 1_000, 100])).toEqual({ median: 0.1, min: 0.1, max: 0.3 })
