@@ -48,15 +48,12 @@ export interface Deps {
   readonly fork: (effect: Effect.Effect<void>) => void
 }
 
-interface Cancelled {
-  readonly message: Uint8Array
-}
-
 /** A peer whose connection broke. */
 class Lost {
   readonly peer: NodeId
   readonly waiting = new Set<Resumable>()
-  readonly cancelled: Array<Cancelled> = []
+  /** The messages that go on with cancelled tasks, to be cancelled there. */
+  readonly cancelled: Array<Uint8Array> = []
   /** Where it was dialled before. */
   address: Address | undefined
   /** Connected for its own sake until then, by `performance.now()`. */
@@ -112,7 +109,7 @@ export class Recovery {
     if (lost === undefined) return
     lost.waiting.delete(task)
     lost.wishedUntil = performance.now() + WISH_MS
-    if (lost.cancelled.length < MAX_CANCELLED) lost.cancelled.push({ message: Envelope.encodeResume(task, task.seen) })
+    if (lost.cancelled.length < MAX_CANCELLED) lost.cancelled.push(Envelope.encodeResume(task, task.seen))
   }
 
   /** Connects again for something that is no task, for a while, where it was this node that dialled. */
@@ -132,7 +129,7 @@ export class Recovery {
     const lost = this.#lost.get(connection.peer)
     // It may have broken again meanwhile.
     if (lost === undefined || connection.state() !== "open") return
-    for (const { message } of lost.cancelled.splice(0)) {
+    for (const message of lost.cancelled.splice(0)) {
       const stream = connection.open(Protocol.CALL, nobody)
       stream?.send(message, undefined, true)
       stream?.reset(ResetCode.Cancelled)
