@@ -165,7 +165,7 @@ test("whoever is trusted most is found where everybody is told apart", () => {
     index.upsert(recordOf(nodeOf(i), [{ ...capabilityOf(random), features: [`${i}`] }]))
     trusts.set(nodeOf(i), random.next() ** 4)
   }
-  const asked = { few: 0, all: 0 }
+  const asked = { few: 0, more: 0, all: 0 }
   forRounds(random, 40, () => {
     const others = random.pick([0.2, 0.5, 0.9])
     const tried = [...trusts].filter(([, value]) => value > others).map(([node]) => node)
@@ -177,8 +177,11 @@ test("whoever is trusted most is found where everybody is told apart", () => {
         asked[who] += 1
         return trusts.get(node)!
       }
-    const few = match(Object.assign(of("few"), { tried: () => tried, atMost: { anybody: 1, others } }))
-    expect(few).toEqual([...match(of("all"))])
+    const bounded = (who: keyof typeof asked, most: number) =>
+      match(Object.assign(of(who), { tried: () => tried, atMost: { anybody: 1, others: most } }))
+    const all = [...match(of("all"))]
+    expect([bounded("few", others), bounded("more", 1)]).toEqual([all, all])
   })
-  expect(asked.few).toBeLessThan(asked.all)
+  expect(asked.few * 1.5).toBeLessThan(asked.more)
+  expect(asked.more).toBeLessThan(asked.all)
 })
