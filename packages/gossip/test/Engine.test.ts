@@ -252,6 +252,24 @@ describe("what is said of a node", () => {
       })
     ))
 
+  test("by the node itself in an earlier run is known for old, however many records there are", () =>
+    run(
+      Effect.gen(function* () {
+        const heard: Array<string> = []
+        const { identity, made } = yield* engine((event) => {
+          if (event._tag === "Message" && event.message._tag === "Gossip") heard.push(event.message.id)
+          return []
+        })
+        const one = recordOf(Identity.generate(), 1)
+        for (let n = 0; n < MAX_RECORDS; n++) made.records.put({ ...one, node: `z${n}` as NodeId }, 10, now)
+        expect(made.advertise(recordOf(identity, 5))).toBe(undefined)
+        const [older, newer] = [4, 9].map((seq) => Payload.ofRecord(recordOf(identity, seq)))
+        const peer = speak(made)
+        for (const one of [older!, newer!]) peer.say(gossip(one.payload))
+        expect(heard).toEqual([newer!.id])
+      })
+    ))
+
   test("with a time of the future is not believed, nor held against who says it", () =>
     run(
       Effect.gen(function* () {
