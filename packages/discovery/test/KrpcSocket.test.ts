@@ -50,6 +50,19 @@ describe("the DHT's socket", () => {
       })
     ))
 
+  test("loses nothing that it sends to others because somebody has gone", () =>
+    run(
+      Effect.gen(function* () {
+        const socket = yield* opened
+        const gone = yield* Effect.scoped(puppet(() => undefined))
+        const live = yield* puppet(({ t }) => ({ t, y: "r", r: { id } }))
+        for (let round = 0; round < 20; round++) {
+          for (let i = 0; i < 3; i++) socket.query({ host, port: gone.port }, { q: "ping", a: { id } })
+          expect([round, yield* ask(socket, { host, port: live.port })]).toMatchObject([round, { y: "r" }])
+        }
+      })
+    ))
+
   test("asks so much at once, and says at once that there is no more room", () =>
     run(
       Effect.gen(function* () {

@@ -33,6 +33,12 @@ export const MAX_HOSTS = 10_000
 /** Nodes whose opinion of where we are is kept; most of them decide. */
 const MAX_WITNESSES = 8
 
+/**
+ * How often a datagram is sent again that was not sent at all: on Bun the next one, to whomever, fails with the ICMP answer of a port
+ * where nobody listens any more.
+ */
+const RESENDS = 3
+
 const TRANSACTION_BYTES = 8
 
 /** How the socket behaves. */
@@ -220,7 +226,13 @@ export class KrpcSocket extends EventEmitter {
   #send(host: string, port: number, message: Bencode.Encodable): void {
     if (this.#isClosed) return
     if (!this.#options.rules.allows(host)) return void this.dropped.outside++
-    this.#socket.send(this.#options.seal.seal(Bencode.encode(message)), port, host, nobody)
+    const packet = this.#options.seal.seal(Bencode.encode(message))
+    const send = (left: number): void =>
+      this.#socket.send(packet, port, host, (error) => {
+        const isOfBefore = (error as NodeJS.ErrnoException | null)?.code === "ECONNREFUSED"
+        if (isOfBefore && left > 0 && !this.#isClosed) send(left - 1)
+      })
+    send(RESENDS)
   }
 
   #receive(sealed: Buffer, host: string, port: number): void {

@@ -19,6 +19,12 @@ export const MAX_KNOWN_SENDERS = 1_024
 /** How long opening may take, in milliseconds. */
 const OPEN_MS = 1_000
 
+/**
+ * How often a packet is sent again that was not sent at all: on Bun it fails with the ICMP answer to an earlier one, as to a resolver that
+ * has asked and gone.
+ */
+const RESENDS = 3
+
 /** A DNS message to send. */
 export interface Message {
   readonly id?: number
@@ -111,8 +117,16 @@ export class MulticastLink {
 
   #sent(send: (done: (error: Error | null) => void) => void): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#closed) return resolve()
-      send((error) => (error ? reject(error) : resolve()))
+      const trySend = (left: number): void => {
+        if (this.#closed) return resolve()
+        send((error) => {
+          if (!error) return resolve()
+          const isOfBefore = (error as NodeJS.ErrnoException).code === "ECONNREFUSED"
+          if (!isOfBefore || left === 0) return reject(error)
+          trySend(left - 1)
+        })
+      }
+      trySend(RESENDS)
     })
   }
 }
