@@ -186,6 +186,7 @@ export type Revoke = Infer<typeof revoke>
 
 export const identity = {
   ...key,
+  network: text("network", "NAME", "Of its member here in this private network; also in PARLEY_NETWORK"),
   node: optionalArgument("node", "A NodeId or DID to tell of, instead of the key file's")
 }
 export type Identity = Infer<typeof identity>

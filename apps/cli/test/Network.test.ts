@@ -85,8 +85,8 @@ describe("a private network", () => {
   test(
     "a serving node takes and turns away whom its lists name",
     async () => {
-      const id = join(ada.path, "home/networks/ward/identity.json")
-      const member = (await json(ada, ["id", "--identity", id])).nodeId
+      const { nodeId: member, path } = await json(ada, ["id", "--network", "ward"])
+      expect(path).toBe(join(ada.path, "home/networks/ward/identity.json"))
       const choosy = await serve(root, ["--deny", `say.back=${member}`, "--identity", join(root.path, "choosy.json")])
       const ended = await ada.run([
         ...["call", "say.back", "{}", "--network", "ward", "--peer", choosy.address, "--to", choosy.node, "--json"]

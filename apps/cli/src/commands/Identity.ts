@@ -9,8 +9,8 @@ import * as Output from "../Output.ts"
 import * as Settings from "../Settings.ts"
 
 /** The NodeId of the key file. */
-export const own = Effect.fnUntraced(function* (options: Flags.Key) {
-  const path = KeyStore.expand(Settings.identityFile(options))
+export const own = Effect.fnUntraced(function* (options: Flags.Key & Pick<Flags.Joining, "network">) {
+  const path = yield* Settings.ownFile(options)
   const seed = yield* Effect.mapError(KeyStore.load(path, yield* Settings.sealed(options)), (error) =>
     error.reason._tag === "Io" && error.reason.code === "ENOENT"
       ? usage("NoIdentity", `there is no key file ${path}: make one with parley init, or name another with --identity`)
