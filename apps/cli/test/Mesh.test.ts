@@ -276,6 +276,35 @@ describe("ask and verify", () => {
 
 describe("serve", () => {
   test(
+    "a tracker that is not there is told once, by whoever would be found through it",
+    async () => {
+      const nowhere = ["--tracker", "tcp://127.0.0.1:1"]
+      const twice = ["--capability", "text.a@1.0.0", "--exec", "cat", "--capability", "text.b@1.0.0", "--exec", "cat"]
+      const alone = home.start([
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--name",
+        "alone",
+        "--identity",
+        join(home.path, "alone.json"),
+        ...twice,
+        ...nowhere
+      ])
+      await alone.waitFor(/serving text/)
+      await alone.waitFor(/WARN.*tracker tcp:\/\/127\.0\.0\.1:1: could not reach/)
+      alone.signal("SIGTERM")
+      expect((await alone.ended).stderr.match(/WARN/g)).toHaveLength(1)
+      const { stderr } = await home.run(["call", "text.none", "{}", ...nowhere])
+      expect(stderr).toContain("tracker tcp://127.0.0.1:1 (could not reach")
+      expect(stderr).not.toContain("WARN")
+    },
+    timeout
+  )
+
+  test(
     "a module's exports are served, also with a function that takes the agent",
     async () => {
       file(

@@ -180,12 +180,29 @@ const heard = <R>(
         name: discovery.name,
         join: (host) =>
           discovery.join(host).pipe(
+            Effect.map((membership) => aloud(membership, host)),
             Effect.map((membership) => (onFound === undefined ? membership : told(membership, onFound))),
             Effect.catch((error) => Effect.as(Effect.logWarning(error.message), idle(discovery.name, error)))
           )
       })
     )
   ).pipe(Layer.provide(layer))
+
+/** Warns once when a source does not take what the node serves, until it has: the source itself tries again. */
+const aloud = (membership: Discovery.Membership, { record }: Discovery.Host): Discovery.Membership => {
+  let isWarned = false
+  return {
+    ...membership,
+    advertise: membership.advertise.pipe(
+      Effect.tap(() => Effect.sync(() => void (isWarned = false))),
+      Effect.tapError((error) => {
+        if (isWarned || record().capabilities.length === 0) return Effect.void
+        isWarned = true
+        return Effect.logWarning(`${error.message} (it is tried again; until then nobody finds this node there)`)
+      })
+    )
+  }
+}
 
 const told = (membership: Discovery.Membership, onFound: NonNullable<Options["onFound"]>): Discovery.Membership => {
   const tell = (found: Discovery.Found) => Effect.sync(() => onFound(found))
