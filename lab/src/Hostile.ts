@@ -19,6 +19,8 @@ const MIB = 2 ** 20
 const ALONE_MS = { full: 10_000, brief: 1_500 }
 /** All attacks together, in ms. */
 const SOAK_MS = { full: 600_000, brief: 4_000 }
+/** Connections of the crowd: Deno accepts one or two a turn, and a small run begins and ends with all of them. */
+const CROWD = { full: 10_000, brief: 2_000 }
 const SAMPLE_MS = { full: 5_000, brief: 500 }
 /** The part of the soak that is warming up: what is kept up to a bound fills. */
 const WARM = 0.4
@@ -63,21 +65,24 @@ class World {
   readonly ready: VictimReady
   readonly friend: Awaited<ReturnType<typeof startFriend>>
   readonly quiet: Sample
+  readonly crowd: number
   readonly began = performance.now()
 
   private constructor(
     victim: Child<VictimOrder>,
     ready: VictimReady,
     friend: Awaited<ReturnType<typeof startFriend>>,
-    quiet: Sample
+    quiet: Sample,
+    crowd: number
   ) {
     this.victim = victim
     this.ready = ready
     this.friend = friend
     this.quiet = quiet
+    this.crowd = crowd
   }
 
-  static async start(runtime: Runtime): Promise<World> {
+  static async start(runtime: Runtime, crowd: number): Promise<World> {
     const victim = new Child<VictimOrder>(runtime, "../../lab/src/hostile/VictimMain.ts")
     let friend: World["friend"] | undefined
     try {
@@ -90,7 +95,7 @@ class World {
         ({ neighbors }) => neighbors.includes(nodeId)
       )
       friend.take()
-      return new World(victim, ready, friend, quiet)
+      return new World(victim, ready, friend, quiet, crowd)
     } catch (error) {
       await friend?.stop()
       victim.close()
@@ -113,6 +118,7 @@ class World {
       this.ready.node,
       at.hostname,
       at.port,
+      String(this.crowd),
       String(seed),
       ...names
     ])
@@ -193,7 +199,7 @@ const growth = (trial: Trial, of: (sample: Sample) => number): number => {
 const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
   const size = brief ? "brief" : "full"
   const runtime: Runtime = "Deno" in globalThis ? "deno" : "bun"
-  const world = await World.start(runtime)
+  const world = await World.start(runtime, CROWD[size])
   try {
     const trials: Array<Trial> = []
     for (const [i, name] of Object.keys(attacks).entries()) {

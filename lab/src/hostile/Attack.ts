@@ -10,6 +10,8 @@ export interface Victim {
   readonly node: NodeId
   readonly host: string
   readonly port: number
+  /** Connections that say nothing, in a crowd. */
+  readonly crowd: number
 }
 
 /** What an attack did, by name. */

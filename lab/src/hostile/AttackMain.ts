@@ -1,5 +1,5 @@
 /**
- * Attackers, in a process of their own: `AttackMain.ts NODE HOST PORT SEED NAME...`. A first
+ * Attackers, in a process of their own: `AttackMain.ts NODE HOST PORT CROWD SEED NAME...`. A first
  * line says that all have begun. They end with their input, and then say what they did.
  */
 import { fromSeed } from "@parley/core/testing/Seeded"
@@ -7,8 +7,8 @@ import * as NodeId from "@parley/core/NodeId"
 import { type Counts, rest } from "./Attack.ts"
 import { attacks } from "./Attacks.ts"
 
-const [node = "", host = "", port = "", seed = "", ...names] = process.argv.slice(2)
-const victim = { node: NodeId.parse(node)!, host, port: Number(port) }
+const [node = "", host = "", port = "", crowd = "", seed = "", ...names] = process.argv.slice(2)
+const victim = { node: NodeId.parse(node)!, host, port: Number(port), crowd: Number(crowd) }
 const over = new AbortController()
 process.stdin.on("end", () => over.abort())
 process.stdin.resume()

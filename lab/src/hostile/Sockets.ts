@@ -55,13 +55,13 @@ export const slowLoris: Attack = {
   }
 }
 
-/** Ten thousand connections that say nothing, from forty addresses. */
+/** Ten thousand connections that say nothing, or as many as are asked for, from forty addresses: all of them in four seconds. */
 export const crowd: Attack = {
-  what: "10,000 connections that say nothing, from 40 addresses",
+  what: "connections that say nothing, 10,000 in a whole run, from 40 addresses",
   run: async (victim, counts, _random, over) => {
     await keepOpen(
-      10_000,
-      250,
+      victim.crowd,
+      victim.crowd / 40,
       100,
       (which) => {
         add(counts, "sockets")
