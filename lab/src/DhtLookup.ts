@@ -22,7 +22,7 @@ const PROVIDERS = 10
 const SWEEPS = 5
 /** Longest wait until every node is found, in seconds. */
 const SETTLE_S = 60
-/** Goal of the time from the last node's joining until every node is found, in seconds: a check of the own item, and half as long again. */
+/** Goal of the time from the last node's joining until every node is found, in seconds. */
 const SETTLED_S = 5
 /** Goal of the 95th percentile, in ms. */
 const GOAL_MS = 250

@@ -19,8 +19,10 @@ const MIB = 2 ** 20
 const ALONE_MS = { full: 10_000, brief: 1_500 }
 /** All attacks together, in ms. */
 const SOAK_MS = { full: 600_000, brief: 4_000 }
-/** Connections of the crowd: Deno accepts one or two a turn, and a small run begins and ends with all of them. */
-const CROWD = { full: 10_000, brief: 2_000 }
+/** Connections of the crowd. */
+const CROWD = 10_000
+/** Those of a small run on Deno, which accepts one or two a turn of its loop: a small run begins and ends with all of them. */
+const CROWD_OF_DENO = 2_000
 const SAMPLE_MS = { full: 5_000, brief: 500 }
 /** The part of the soak that is warming up: what is kept up to a bound fills. */
 const WARM = 0.4
@@ -199,7 +201,7 @@ const growth = (trial: Trial, of: (sample: Sample) => number): number => {
 const run = async ({ brief, say, seed }: Terms): Promise<Report> => {
   const size = brief ? "brief" : "full"
   const runtime: Runtime = "Deno" in globalThis ? "deno" : "bun"
-  const world = await World.start(runtime, CROWD[size])
+  const world = await World.start(runtime, brief && runtime === "deno" ? CROWD_OF_DENO : CROWD)
   try {
     const trials: Array<Trial> = []
     for (const [i, name] of Object.keys(attacks).entries()) {
