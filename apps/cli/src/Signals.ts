@@ -1,19 +1,32 @@
 /**
  * Ctrl-C and SIGTERM: they interrupt what runs, unless a command that lives until then has asked to be told.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 
 type Signal = "SIGINT" | "SIGTERM" | "SIGHUP"
 
 let claimed: (() => void) | undefined
 
-/** Waits for the first signal, and takes it for its own: the command then ends in its own way, with exit code 0. */
-export const stop: Effect.Effect<void> = Effect.callback<void>((resume) => {
-  claimed = () => resume(Effect.void)
-  return Effect.sync(() => {
-    claimed = undefined
-  })
-})
+/**
+ * Takes the first signal from now on for its own, and gives what waits for it: the command then ends in its own way, with exit
+ * code 0. To be claimed before the command says that it serves, since whoever reads that may stop it.
+ */
+export const claim: Effect.Effect<Effect.Effect<void>, never, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const heard = Deferred.makeUnsafe<void>()
+      claimed = () => Deferred.doneUnsafe(heard, Effect.void)
+      return heard
+    }),
+    () =>
+      Effect.sync(() => {
+        claimed = undefined
+      })
+  ),
+  Deferred.await
+)
 
 /** Hears signals. `interrupt` is called for the first that nobody claimed, and the process ends at once with the next. */
 export const listen = (interrupt: (exitCode: number) => void): void => {

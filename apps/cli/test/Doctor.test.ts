@@ -163,10 +163,11 @@ describe("parley status --watch", () => {
       // A terminal that has no size says 0 columns. Of two signals that come together the second ends the process at once.
       const twice = `stty rows 0 cols 0; ${watch} & read line; for signal in STOP TERM HUP CONT; do kill -$signal $!; done; wait $!`
       for (const [run, ending, codes] of [
-        [watch, "\u0003", [0]],
+        [`exec ${watch}`, "\u0003", [0]],
         [twice, "\n", [0, 129, 143]]
       ] as const) {
-        const env = { ...process.env, PARLEY_HOME: home.path }
+        // The same shell everywhere: what one does with a Ctrl-C that its child has heard as well is its own affair.
+        const env = { ...process.env, SHELL: "/bin/sh", PARLEY_HOME: home.path }
         const child = spawn("script", ["-qec", run, "/dev/null"], { stdio: ["pipe", "pipe", "inherit"], env })
         let seen = ""
         child.stdout.setEncoding("utf8").on("data", (text: string) => {

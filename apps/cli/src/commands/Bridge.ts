@@ -115,7 +115,8 @@ export const run = Effect.fnUntraced(function* (options: Flags.Bridge & Flags.Co
     served: served()
   }
   const text = `${agent.nodeId} bridges ${options.url} as ${agentId}${endpoint === undefined ? "" : ` (${endpoint})`}, listening on ${agent.addresses.join(", ")}`
+  const stopped = yield* Signals.claim
   if (!options.quiet || options.json) yield* Output.result(options, json, text)
-  yield* Signals.stop
+  yield* stopped
   yield* Output.note(options, "stopping: no new tasks, running ones may end")
 }, Effect.scoped)

@@ -38,6 +38,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Dht & Flags.Commo
         ? undefined
         : yield* NetworkKey.load(path)
   const context = yield* Layer.build(Tracker.layer(settings))
+  const stopped = yield* Signals.claim
   yield* Effect.gen(function* () {
     const connections = yield* Connections
     const { address } = yield* Dht.serve({
@@ -49,5 +50,5 @@ export const run = Effect.fnUntraced(function* (options: Flags.Dht & Flags.Commo
     })
     yield* announce(options, connections, address.port)
   }).pipe(Effect.provide(context), folder === undefined ? (effect) => effect : Effect.provide(Perimeter.layerClosed))
-  yield* Signals.stop
+  yield* stopped
 }, Effect.scoped)

@@ -100,7 +100,8 @@ export const run = Effect.fnUntraced(function* (options: Flags.Registry & Flags.
   })
   const context = yield* Effect.mapError(Layer.build(registry), explain(options))
   const running = Context.get(context, RegistryServer)
+  const stopped = yield* Signals.claim
   yield* announce(options, running, isFile ? file : "PostgreSQL (DATABASE_URL)", isFile ? "sqlite" : "postgres")
-  yield* Signals.stop
+  yield* stopped
   yield* Output.note(options, "stopping: no new requests, those under way may end")
 }, Effect.scoped)

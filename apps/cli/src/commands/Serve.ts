@@ -208,8 +208,9 @@ export const run = Effect.fnUntraced(function* (options: Flags.Serve & Flags.Com
   }
   const idle = lists.unused(yield* Effect.map(agent.node.status, ({ serving }) => serving.map(({ id }) => id)))
   if (idle !== undefined) return yield* idle
+  const stopped = yield* Signals.claim
   yield* announce(options, agent, lines, ids, (yield* Settings.registry(options))?.at, yield* Settings.dht(options))
-  yield* Signals.stop
+  yield* stopped
   yield* Output.note(options, "stopping: no new tasks, running ones may end")
   yield* agent.node.drain
 }, Effect.scoped)

@@ -23,6 +23,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Tracker & Flags.C
   const settings = yield* Settings.tracker(options, "tracker.json")
   yield* Lock.hold(settings.identity)
   const context = yield* Layer.build(Tracker.layer(settings))
+  const stopped = yield* Signals.claim
   yield* Effect.provide(announce(options), context)
-  yield* Signals.stop
+  yield* stopped
 }, Effect.scoped)

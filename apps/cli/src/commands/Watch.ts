@@ -70,6 +70,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
   const watch = (node: Node.Node["Service"]) =>
     Effect.gen(function* () {
       const matcher = yield* Matcher
+      const stopped = yield* Signals.claim
       let before: MeshView.View = new Map()
       let drawn = ""
       const events: Array<string> = []
@@ -99,7 +100,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
         Effect.ignore(node.discover({ limit: 1_000 })).pipe(Effect.repeat(Schedule.spaced(SEARCH)))
       )
       yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced(LOOK)))
-      yield* Signals.stop
+      yield* stopped
     }).pipe(Effect.scoped)
   yield* isDrawn ? onScreen(Joined.asker(options, watch)) : Joined.asker(options, watch)
 })
