@@ -106,6 +106,30 @@ export const migrations: ReadonlyArray<Migration> = [
       ) ${d.clustered}`,
       "CREATE INDEX parley_memory_expires ON parley_memory (expires)"
     ]
+  },
+  {
+    id: 2,
+    name: "bytes of events, traces and verdicts, and whose verdicts are",
+    statements: (d) => [
+      // With the log's lock, so that they are counted in the transaction that writes or takes away: see `Kept`.
+      ...["events", "traces", "verdicts"].map(
+        (table) => `ALTER TABLE parley_log ADD COLUMN ${table} ${d.integer} NOT NULL DEFAULT 0`
+      ),
+      `UPDATE parley_log SET
+        events = (SELECT coalesce(sum(octet_length(fact) + 128), 0) FROM parley_events),
+        traces = (
+          SELECT coalesce(
+            sum(octet_length(trace) + 2 * (octet_length(task) + octet_length(sender) + octet_length(receiver)) + 256), 0
+          ) FROM parley_traces
+        ),
+        verdicts = (SELECT coalesce(sum(octet_length(verdict) + 2 * octet_length(task) + 256), 0) FROM parley_verdicts)`,
+      // Who published what stands from before is not known: it is one publisher's.
+      `ALTER TABLE parley_verdicts ADD COLUMN publisher ${d.key} NOT NULL DEFAULT ''`,
+      "CREATE INDEX parley_verdicts_publisher ON parley_verdicts (publisher, cursor)",
+      `CREATE TABLE parley_publishers (publisher ${d.key} PRIMARY KEY, bytes ${d.integer} NOT NULL) ${d.clustered}`,
+      "CREATE INDEX parley_publishers_bytes ON parley_publishers (bytes, publisher)",
+      "INSERT INTO parley_publishers SELECT '', verdicts FROM parley_log WHERE verdicts > 0"
+    ]
   }
 ]
 
