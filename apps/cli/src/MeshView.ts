@@ -69,17 +69,6 @@ export const json = ({ event, member }: Change, at: number): object => ({
 
 const branch: { readonly [S in Standing]: string } = { direct: "├──", relayed: "├╌╌", known: "╎  " }
 
-/** Cuts a line to the terminal's width. */
-const cut = (text: string, columns: number): string => {
-  if (Output.wide(text) <= columns) return text
-  let kept = ""
-  for (const letter of text) {
-    if (Output.wide(kept) + 2 > columns) break
-    kept += letter
-  }
-  return `${kept}…`
-}
-
 /** Lines that the events at the bottom take, at most a third of the screen. */
 const eventRows = (rows: number): number => Math.max(1, Math.min(8, Math.floor(rows / 3)))
 
@@ -103,9 +92,10 @@ export const draw = (
     shown.map((each) => [
       `${branch[each.standing]} ${nameOf(each)}`,
       each.standing,
-      Output.harmless(each.address).slice(0, 40),
+      Output.harmless(each.address),
       Output.harmless(each.capabilities.join(", "))
-    ])
+    ]),
+    columns
   )
   return [
     head,
@@ -115,5 +105,5 @@ export const draw = (
     ...shownEvents
   ]
     .slice(0, Math.max(1, rows - 1))
-    .map((text) => cut(text, columns))
+    .map((text) => Output.cut(text, columns))
 }

@@ -40,27 +40,54 @@ export const noteNow = (options: Common, text: string): void => {
 export const error = (text: string): Effect.Effect<void> =>
   Effect.suspend(() => write(process.stderr, `${harmless(text)}\n`))
 
-/** The columns that a text takes on a terminal: two for each wide character, none for a combining one. */
-export const wide = (text: string): number => {
-  let columns = 0
-  for (const { segment } of segments.segment(text)) columns += isWide.test(segment) ? 2 : isMark.test(segment) ? 0 : 1
-  return columns
-}
+/** The columns that a letter takes on a terminal: two where it is a wide one, none where it is a combining one. */
+const columnsOf = (letter: string): number => (isWide.test(letter) ? 2 : isMark.test(letter) ? 0 : 1)
 const segments = new Intl.Segmenter()
 const isWide =
   /^(?:\p{Emoji_Presentation}|\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}|[\u3000-\u303f\uff01-\uff60\uffe0-\uffe6])|\ufe0f/u
 const isMark = /^[\p{Mark}\p{Format}]+$/u
 
+/** The columns that a text takes on a terminal. */
+export const wide = (text: string): number => {
+  let columns = 0
+  for (const { segment } of segments.segment(text)) columns += columnsOf(segment)
+  return columns
+}
+
+/** A text in so many columns: what does not fit gives way to `…`. */
+export const cut = (text: string, columns: number): string => {
+  if (wide(text) <= columns) return text
+  let kept = ""
+  let left = columns - 1
+  for (const { segment } of segments.segment(text)) {
+    left -= columnsOf(segment)
+    if (left < 0) break
+    kept += segment
+  }
+  return `${kept}…`
+}
+
 /** Lines and their indents joined to one line. */
 export const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/g, " ")
 
-/** Columns, two spaces apart, the last one as long as it is. */
-export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+/** Below so many columns nothing is shortened: what is left would tell nothing. */
+const LEAST = 10
+
+/** How wide a table may be: as the terminal; without end in a pipe, a file, and on a terminal that does not know its size. */
+const room = (): number => (process.stdout.isTTY === true && process.stdout.columns) || Number.POSITIVE_INFINITY
+
+/** Columns, two spaces apart. On a terminal that is too narrow for them the widest are shortened, until all fit or are equal. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, columns = room()): string => {
   const widths: Array<number> = []
   for (const row of rows) row.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, wide(cell))))
+  let over = widths.reduce((sum, width) => sum + width + 2, -2) - columns
+  for (let widest = Math.max(...widths); over > 0 && widest > LEAST; over--, widest = Math.max(...widths)) {
+    widths[widths.lastIndexOf(widest)] = widest - 1
+  }
   return rows
     .map((row) =>
       row
+        .map((cell, at) => cut(cell, widths[at] ?? 0))
         .map((cell, at) => (at === row.length - 1 ? cell : `${cell}${" ".repeat((widths[at] ?? 0) - wide(cell))}`))
         .join("  ")
         .trimEnd()
