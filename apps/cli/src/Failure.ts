@@ -108,6 +108,12 @@ const tagOf = (value: unknown): string | undefined =>
     ? value._tag
     : undefined
 
+/** What the command line can do about an error that its own words, which know of none, leave open. */
+const hint = (tag: string, reason: string | undefined): string =>
+  tag === "KeyStoreError" && (reason === "PassphraseRequired" || reason === "WrongPassphrase")
+    ? "\n  it is read from PARLEY_PASSPHRASE, or from the first line of --passphrase-file FILE"
+    : ""
+
 /** What is told about an error. */
 export const tell = (error: unknown): Told => {
   if (error instanceof Named) return { ...tell(error.error), message: error.text }
@@ -120,7 +126,7 @@ export const tell = (error: unknown): Told => {
   return {
     exitCode: exitCodeOf(tag, reasonTag ?? (typeof own === "string" ? own : undefined)),
     code: reasonTag ?? (typeof own === "string" ? own : tag),
-    message,
+    message: `${message}${hint(tag, reasonTag)}`,
     ...(reason === undefined ? {} : { reason })
   }
 }

@@ -35,7 +35,13 @@ describe("keys", () => {
       const key = ["--identity", file]
       const init = await home.run(["init", ...key], { env: { PARLEY_PASSPHRASE: "correct horse" } })
       expect(init.code).toBe(0)
-      expect((await home.run(["id", ...key])).stderr).toContain("needs a passphrase")
+      for (const said of [
+        (await home.run(["id", ...key])).stderr,
+        (await home.run(["doctor", "--no-listen", ...key])).stdout
+      ]) {
+        expect(said).toContain("needs a passphrase")
+        expect(said).toContain("PARLEY_PASSPHRASE")
+      }
       const wrong = await home.run(["id", ...key, "--json"], { env: { PARLEY_PASSPHRASE: "battery staple" } })
       expect(wrong.code).toBe(2)
       expect(JSON.parse(wrong.stderr).error).toMatchObject({ code: "WrongPassphrase", exitCode: 2 })

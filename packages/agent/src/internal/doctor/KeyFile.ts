@@ -27,7 +27,9 @@ export const check = (
     const exit = yield* Effect.exit(KeyStore.load(file, secret === undefined ? {} : { passphrase: secret }))
     if (exit._tag === "Failure") {
       const detail = exit.cause.reasons.map((each) => (each._tag === "Fail" ? each.error.message : "")).join("; ")
-      return [find("fail", "KeyFileUnusable", detail, "correct the passphrase, restore the file, or make a new key")]
+      const advice =
+        "correct the passphrase (PARLEY_PASSPHRASE, --passphrase-file), restore the file, or make a new key"
+      return [find("fail", "KeyFileUnusable", detail, advice)]
     }
     const { nodeId } = Identity.fromSeed(exit.value)
     exit.value.fill(0)
