@@ -78,6 +78,25 @@ describe("a private network", () => {
       await bob.run(["revoke", "-"], { stdin: readFileSync(join(made.folder, "revocations.json"), "utf8") })
       expect((await json(bob, ["status", "--network", "ward"])).revoked).toBe(true)
       expect((await root.run(["status", "--network", "ward"])).stdout).toContain(`network private, in ${made.folder}`)
+
+      // Its node may go on running there. The doctor knows it for what it is, and strangers for what they are.
+      const left = await serve(bob, [])
+      const doctor = async (home: Home, of: string, ...args: ReadonlyArray<string>) => {
+        const port = ["--host", "127.0.0.1", "--port", String(new URL(of).port)]
+        const { findings } = JSON.parse((await home.run(["doctor", ...port, ...args, "--json"])).stdout)
+        return findings.find(({ check }: { readonly check: string }) => check === "port")
+      }
+      expect(await doctor(bob, left.address, "--network", "ward")).toMatchObject({ verdict: "ok", code: "OwnNodeRuns" })
+      const taken = [
+        await doctor(ada, left.address, "--network", "ward"),
+        await doctor(ada, first.address, "--network", "ward"),
+        await doctor(ada, first.address)
+      ]
+      expect(taken.map(({ code, found }) => `${code}: ${found.replace(/^.*taken by /, "")}`)).toEqual([
+        `PortTaken: another node, ${left.node}`,
+        `PortTaken: another node, ${first.node}`,
+        "PortTaken: a node of another network"
+      ])
     },
     timeout
   )

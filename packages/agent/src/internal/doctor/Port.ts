@@ -1,9 +1,11 @@
 /** The port that the node listens on: whether it is free, or who has it. */
 import { createServer } from "node:net"
 import * as Effect from "effect/Effect"
+import type { Members } from "@parley/core/Network"
 import * as NodeId from "@parley/core/NodeId"
 import { type Finding, of } from "./Finding.ts"
 import type { Ground } from "./Ground.ts"
+import * as Reach from "./Reach.ts"
 
 /** A free port can be listened on by the examination; one that a node has is looked at through that node. */
 export interface Port {
@@ -40,18 +42,45 @@ export const check = (ground: Ground, port: number, own: string | undefined): Ef
       return { findings: [find("fail", "NoSuchHost", found, "correct --host, or leave it out")], isFree: false }
     }
     const at = `tcp://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host}:${port}`
-    const exit = yield* Effect.exit(
-      Effect.scoped(
-        Effect.flatMap(ground.connections({ listen: false, limits: { handshakeTimeoutMs: OWN_MS } }), (connections) =>
-          connections.connect({ addresses: [at] })
-        )
-      )
-    )
-    if (exit._tag === "Success" && exit.value.peer === own) {
+    const { cause, node } = yield* meet(ground, at)
+    if (node !== undefined && node === own)
       return { findings: [find("ok", "OwnNodeRuns", `this node runs, and listens on port ${port}`)], isFree: false }
-    }
-    const who =
-      exit._tag === "Success" ? `another node, ${NodeId.parse(exit.value.peer) ?? "unknown"}` : "another program"
+    const who = node !== undefined ? `another node, ${node}` : (strangers[cause ?? ""] ?? "another program")
     const advice = `stop it, or choose another port: --port (0 takes any free one)`
     return { findings: [find("fail", "PortTaken", `port ${port} is taken by ${who}`, advice)], isFree: false }
   })
+
+/** Nodes that do not say who they are. */
+const strangers: { readonly [cause: string]: string } = {
+  WrongNetworkKey: "a node of another network",
+  NotAMember: "a node that is not in one network with this one",
+  Busy: "a node that takes no more connections now"
+}
+
+/** Who proves to be there, also where that one is let in no more, or lets nobody in; else the cause (`Reach`) why nobody did. */
+const meet = (
+  ground: Ground,
+  at: string
+): Effect.Effect<{ readonly node?: NodeId.NodeId; readonly cause?: string }> => {
+  const { members } = ground
+  let node: NodeId.NodeId | undefined
+  const admitting: Pick<Members, "admit" | "certificate"> | undefined = members && {
+    certificate: members.certificate,
+    admit: (peer, certificate, now) => {
+      node = NodeId.fromPublicKey(peer)
+      return members.admit(peer, certificate, now)
+    }
+  }
+  const tcp = {
+    listen: false,
+    limits: { handshakeTimeoutMs: OWN_MS },
+    ...(admitting === undefined ? {} : { members: admitting })
+  }
+  return Effect.flatMap(ground.connections(tcp), (connections) => connections.connect({ addresses: [at] })).pipe(
+    Effect.scoped,
+    Effect.match({
+      onSuccess: ({ peer }) => ({ node: peer }),
+      onFailure: ({ reason }) => (node === undefined ? { cause: Reach.explain(at, reason, undefined).code } : { node })
+    })
+  )
+}
