@@ -30,6 +30,7 @@ import * as Gossip from "@parley/gossip/Gossip"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import type { FileError } from "./FileError.ts"
 import type { Parts } from "./internal/Registry.ts"
+import * as RelaysAloud from "./internal/RelaysAloud.ts"
 import type { NetworkError } from "./Invitation.ts"
 import type { Opened } from "./NetworkFolder.ts"
 import * as NetworkKey from "./NetworkKey.ts"
@@ -271,21 +272,27 @@ const discovery = (
 }
 
 const transport = (options: Options, networkKey: Uint8Array | undefined) =>
-  TransportTcp.layer({
-    port: options.port ?? 0,
-    ...(options.host === undefined ? {} : { host: options.host }),
-    ...(options.listen === undefined ? {} : { listen: options.listen }),
-    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
-    ...(options.portMapping === undefined ? {} : { portMapping: options.portMapping }),
-    ...(options.punch === undefined ? {} : { punch: options.punch }),
-    relays: options.relays ?? [
-      ...(options.trackers ?? []),
-      // Who runs `parley dht` relays at the same port; a bootstrap node that does not is asked in vain.
-      ...(dhtOf(options)?.bootstrap ?? []).map((at) => `tcp://${at}`)
-    ],
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-    ...(networkKey === undefined ? {} : { networkKey })
-  })
+  Layer.unwrap(
+    Effect.map(Effect.context(), (context) =>
+      TransportTcp.layer({
+        port: options.port ?? 0,
+        ...(options.host === undefined ? {} : { host: options.host }),
+        ...(options.listen === undefined ? {} : { listen: options.listen }),
+        ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+        ...(options.portMapping === undefined ? {} : { portMapping: options.portMapping }),
+        ...(options.punch === undefined ? {} : { punch: options.punch }),
+        relays: options.relays ?? [
+          ...(options.trackers ?? []),
+          // Who runs `parley dht` relays at the same port; a bootstrap node that does not is asked in vain.
+          ...(dhtOf(options)?.bootstrap ?? []).map((at) => `tcp://${at}`)
+        ],
+        // A tracker or a DHT that does not answer is told of as such.
+        ...(options.relays === undefined ? {} : { onRelays: RelaysAloud.make(Effect.runForkWith(context)) }),
+        ...(options.limits === undefined ? {} : { limits: options.limits }),
+        ...(networkKey === undefined ? {} : { networkKey })
+      })
+    )
+  )
 
 /** A registry outside of the perimeter would be asked over HTTP, and redirect wherever it likes. */
 const beyond = (url: string): Discovery.DiscoveryError | undefined => {
