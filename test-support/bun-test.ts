@@ -3,14 +3,12 @@
  * loaded. Use `skipTest` of `Skip.ts` to skip a test with a reason.
  */
 import * as nodeTest from "node:test"
+import { TEST_MS } from "./Patience.ts"
 
 export { expect } from "expect"
 
 type Body = () => unknown
 type Options = { readonly skip?: boolean }
-
-/** As in Bun: a test without a timeout of its own fails after this time. */
-const defaultTimeoutMillis = 5_000
 
 // Deno's node:test loses what a test file throws while it loads, after its first test. Bun reports it, and so does this.
 let testsRunning = 0
@@ -21,7 +19,7 @@ addEventListener("unhandledrejection", (event) => {
 })
 
 const declare = (options: Options) => (name: string, body?: Body, timeout?: number) =>
-  void nodeTest.test(name, { timeout: timeout ?? defaultTimeoutMillis, ...options }, async () => {
+  void nodeTest.test(name, { timeout: timeout ?? TEST_MS, ...options }, async () => {
     testsRunning++
     try {
       await body?.()
