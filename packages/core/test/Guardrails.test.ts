@@ -189,15 +189,22 @@ describe("guardrails", () => {
         const { ada, bob, mesh } = yield* pair({ ratePerSecond: 3 })
         const cal = yield* mesh.node("cal")
         yield* ada.serve(Work, () => Effect.succeed("ok"))
-        for (let n = 0; n < 3; n++) yield* bob.call(Work, n)
-        const reason = yield* reasonOf(bob.call(Work, 3))
-        if (reason._tag !== "Overloaded") throw new Error(reason._tag)
+        const asked = bob.call(Work, 1).pipe(
+          Effect.as(undefined),
+          Effect.catch(({ reason }) => Effect.succeed(reason))
+        )
+        // Three, and more where these alone take a good part of a second.
+        let served = 0
+        let reason = yield* asked
+        for (; reason === undefined && served < 100; reason = yield* asked) served += 1
+        expect(served).toBeGreaterThanOrEqual(3)
+        if (reason?._tag !== "Overloaded") throw new Error(reason?._tag)
         expect(reason.peer).toBe(ada.nodeId)
         expect(reason.retryAfterMs).toBeGreaterThan(0)
         expect(reason.retryAfterMs).toBeLessThanOrEqual(334)
         expect(yield* cal.call(Work, 1)).toBe("ok")
         // The peer did nothing wrong in protecting itself.
-        expect((yield* bob.status).trust).toMatchObject([{ samples: 3 }])
+        expect((yield* bob.status).trust).toMatchObject([{ samples: served }])
       })
     ))
 

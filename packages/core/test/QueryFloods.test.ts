@@ -91,6 +91,9 @@ const makeDirectory = Effect.fnUntraced(function* (
   }
 })
 
+/** What a query takes that takes long. */
+const SLOW_MS = 20
+
 describe("a stranger's queries", () => {
   test("are passed on at a tenth of what this node may ask its peers itself", () =>
     run(
@@ -98,14 +101,17 @@ describe("a stranger's queries", () => {
         const friend = fakePeer()
         const tell = yield* makeDirectory(friend.connection, Matcher.make())
         let n = 0
+        const began = performance.now()
+        // What a bucket holds at first, and what has come into it since: a machine that is slow gives more of it time.
+        const bucket = (perSecond: number) => perSecond * (1 + (performance.now() - began) / 1_000)
         const flood = (from: Connection, queries: number) => {
           for (let i = 0; i < queries; i++) tell(from, queryMessage((n += 1), 2), true).close()
         }
         flood(fakePeer().connection, 50)
         expect(friend.seen.opened).toBeGreaterThan(0)
-        expect(friend.seen.opened).toBeLessThanOrEqual(Directory.PASSED_ON_PER_SECOND.ofOne + 2)
+        expect(friend.seen.opened).toBeLessThanOrEqual(bucket(Directory.PASSED_ON_PER_SECOND.ofOne))
         for (let key = 0; key < 20; key++) flood(fakePeer().connection, 20)
-        expect(friend.seen.opened).toBeLessThanOrEqual(Directory.PASSED_ON_PER_SECOND.ofAll + 10)
+        expect(friend.seen.opened).toBeLessThanOrEqual(bucket(Directory.PASSED_ON_PER_SECOND.ofAll))
         expect(Directory.PASSED_ON_PER_SECOND.ofAll).toBeLessThan(Guardrails.defaults.queriesPerSecond)
       })
     ))
@@ -116,7 +122,7 @@ describe("a stranger's queries", () => {
         const slow: Matcher.Matcher["Service"] = {
           ...Matcher.make(),
           match: () => {
-            for (const until = performance.now() + 20; performance.now() < until;);
+            for (const until = performance.now() + SLOW_MS; performance.now() < until;);
             return []
           }
         }
@@ -124,6 +130,7 @@ describe("a stranger's queries", () => {
         const stranger = fakePeer().connection
         const tell = yield* makeDirectory(friend.connection, slow)
         let answered = 0
+        const began = performance.now()
         for (let n = 1; n <= 30; n++) {
           const asked = tell(stranger, queryMessage(n), true)
           asked.close()
@@ -131,7 +138,8 @@ describe("a stranger's queries", () => {
           else expect(asked.reset).toBe(ResetCode.Overloaded)
         }
         expect(answered).toBeGreaterThan(0)
-        expect(answered).toBeLessThan(9)
+        const comeSince = (Directory.MATCHING_MS_PER_SECOND.ofOne * (performance.now() - began)) / 1_000
+        expect(answered).toBeLessThanOrEqual(1 + (Directory.MATCHING_MS_AT_ONCE.ofOne + comeSince) / SLOW_MS)
         expect(tell(friend.connection, queryMessage(31), true).reset).toBe(undefined)
       })
     ))

@@ -122,12 +122,15 @@ export const makeEndless = () => {
   return { began, interrupted, run }
 }
 
+/** How long a wait lasts before it says what did not come, in ms: it judges nothing but whether that comes. */
+const PATIENCE_MS = 15_000
+
 /** Waits until a condition holds, looking at it again as often as other fibres and events have had their turn. */
 export const until = (what: string, condition: Effect.Effect<boolean>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const began = performance.now()
     while (!(yield* condition)) {
-      if (performance.now() - began > 4_000) return yield* Effect.die(new Error(`still not so: ${what}`))
+      if (performance.now() - began > PATIENCE_MS) return yield* Effect.die(new Error(`still not so: ${what}`))
       yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
     }
   })
