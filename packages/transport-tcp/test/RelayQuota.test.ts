@@ -165,15 +165,15 @@ describe("a slot", () => {
     return { heard, handler }
   }
 
-  test("that is not renewed is given up, and one that is stays", async () => {
-    const server = new RelayServer({ ...limits, leaseMs: 500 })
+  const leasing = (own: typeof limits, now: () => number) => new RelayServer(own, () => true, now)
+
+  test("that is not renewed is given up, and one that is stays", () => {
+    let now = 0
+    const server = leasing({ ...limits, leaseMs: 500 }, () => now)
     const [idle, eager] = [fakePeer("tcp://203.0.113.1:1"), fakePeer("tcp://203.0.113.2:1")]
     const forgotten = lease(server, idle.connection)
     const renewed = lease(server, eager.connection)
-    for (const began = performance.now(); performance.now() - began < 900;) {
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      renewed.handler.onMessage(Uint8Array.of(4), false)
-    }
+    for (; now < 900; now += 450) renewed.handler.onMessage(Uint8Array.of(4), false)
     const dialler = fakePeer("tcp://203.0.113.3:1")
     expect(ask(server, dialler.connection, idle.peer).answer).toEqual(no(1))
     expect(forgotten.heard.reset).toBe(4)
@@ -185,12 +185,14 @@ describe("a slot", () => {
     expect(ask(server, dialler.connection, idle.peer).answer).toEqual(no(1))
   })
 
-  test("whose lease is over makes room", async () => {
-    const server = new RelayServer({ ...limits, maxReservations: 1, leaseMs: 30 })
+  test("whose lease is over makes room", () => {
+    let now = 0
+    const server = leasing({ ...limits, maxReservations: 1, leaseMs: 30 }, () => now)
     lease(server, fakePeer("tcp://203.0.113.1:1").connection)
     const next = fakePeer("tcp://203.0.113.2:1")
+    now = 29
     expect(lease(server, next.connection).heard.sent).toEqual(no(3))
-    await new Promise((resolve) => setTimeout(resolve, 40))
+    now = 30
     expect(lease(server, next.connection).heard.sent[0]).toBe(granted)
   })
 
@@ -264,12 +266,13 @@ describe("a slot", () => {
     ])
   })
 
-  test("of a node from before leases lasts as long as its stream", async () => {
-    const server = new RelayServer({ ...limits, leaseMs: 10 })
+  test("of a node from before leases lasts as long as its stream", () => {
+    let now = 0
+    const server = leasing({ ...limits, leaseMs: 10 }, () => now)
     const old = fakePeer("tcp://203.0.113.1:1")
     const { answer, handler } = ask(server, old.connection)
     expect(answer).toEqual(yes)
-    await new Promise((resolve) => setTimeout(resolve, 30))
+    now = 1e9
     const dialler = fakePeer("tcp://203.0.113.3:1")
     expect(ask(server, dialler.connection, old.peer).answer).toEqual(yes)
     handler.onClosed(6)

@@ -41,7 +41,7 @@ interface Account {
 interface Slot {
   readonly connection: Connection
   readonly stream: Stream
-  /** When its lease ends, on the clock of `performance.now`; never where the node asked for none. */
+  /** When its lease ends, on the server's clock; never where the node asked for none. */
   until: number
 }
 
@@ -118,10 +118,13 @@ export class RelayServer {
   readonly #hosts = new Map<string, Account>()
 
   readonly #mayDial: (host: string) => boolean
+  readonly #now: () => number
 
-  constructor(limits: RelayLimits, mayDial: (host: string) => boolean = () => true) {
+  /** `now` is what leases end by: ms of a clock that never goes back. */
+  constructor(limits: RelayLimits, mayDial: (host: string) => boolean = () => true, now = () => performance.now()) {
     this.limits = limits
     this.#mayDial = mayDial
+    this.#now = now
   }
 
   /** Takes a RELAY stream, whose first message says what is wanted. */
@@ -178,7 +181,7 @@ export class RelayServer {
     }
     const grant = (): void => {
       if (!leased) return void stream.send(Wire.yes, undefined, false)
-      slot.until = performance.now() + leaseMs
+      slot.until = this.#now() + leaseMs
       stream.send(Wire.grant({ leaseMs, ...this.#left(peer) }), undefined, false)
     }
     grant()
@@ -218,7 +221,7 @@ export class RelayServer {
   /** The slot of a node whose lease runs and whose connection stands. */
   #slotOf(node: NodeId): Slot | undefined {
     const slot = this.#slots.get(node)
-    if (slot === undefined || (performance.now() < slot.until && slot.connection.state() === "open")) return slot
+    if (slot === undefined || (this.#now() < slot.until && slot.connection.state() === "open")) return slot
     this.#slots.delete(node)
     slot.stream.reset(ResetCode.TooSlow)
     return undefined
