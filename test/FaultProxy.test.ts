@@ -238,7 +238,7 @@ describe("until", () => {
       () => (looks += looks < 9 ? 1 : 0),
       (count) => count === 100,
       {
-        withinMs: 300,
+        withinMs: 1_500,
         diagnose: () => ({ cause: "it stops at nine" })
       }
     )
@@ -246,7 +246,7 @@ describe("until", () => {
       () => "nothing",
       (error: Error) => error.message
     )
-    expect(said).toContain("waited 300 ms for a hundred")
+    expect(said).toContain("waited 1500 ms for a hundred")
     expect(said).toContain(" ms: 1\n")
     expect(said).toContain("changes more")
     expect(said).toContain(" ms: 9\n")

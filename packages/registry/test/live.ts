@@ -247,7 +247,9 @@ export const open = (
         got,
         send: (frame) => ws.send(typeof frame === "string" ? frame : JSON.stringify(frame)),
         next,
-        closed: within("the socket to close", closed, 10_000),
+        get closed() {
+          return within("the socket to close", closed)
+        },
         close: () => ws.close()
       })
     )
