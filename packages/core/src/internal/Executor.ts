@@ -271,7 +271,7 @@ export class Executor implements Desk {
         return waiter.refuse("countered", terms)
       }
     }
-    const queued = served.running >= served.concurrency
+    const queued = !served.hasPlace(waiter.peer)
     const before = queued ? served.waiting.before(waiter.peer) : 0
     const waitMs = queued ? Math.ceil((before + 1) / served.concurrency) * served.averageMs : 0
     const needMs = Math.ceil(waitMs + served.averageMs)
@@ -328,6 +328,7 @@ export class Executor implements Desk {
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.#finish(work, exit)
     work.fiber = fiber
+    served.waiting.took(work.caller)
     fiber.addObserver((ended) => {
       try {
         this.#finish(work, ended)
@@ -363,6 +364,8 @@ export class Executor implements Desk {
     const { served } = work
     const now = this.#deps.now()
     served.running -= 1
+    // What ended as it began had no place that anybody could have had.
+    if (work.fiber !== undefined) served.waiting.gaveBack(work.caller)
     served.averageMs += AVERAGE_RATE * (now - work.startedAt - served.averageMs)
     if (served.waiting.length > 0) this.#next(served)
     if (!this.#forget(work)) return
@@ -462,9 +465,7 @@ export class Executor implements Desk {
     if (served.advancing) return
     served.advancing = true
     try {
-      while (served.running < served.concurrency) {
-        const next = served.waiting.shift()
-        if (next === undefined) break
+      for (let next = served.waiting.shift(served.free); next !== undefined; next = served.waiting.shift(served.free)) {
         this.#start(next, this.#deps.now())
       }
     } finally {

@@ -12,7 +12,7 @@ import type { Decision, ServeOptions, Task } from "../Node.ts"
 import type { NodeId } from "../NodeId.ts"
 import { isBytes } from "./Bytes.ts"
 import type * as Envelope from "./Envelope.ts"
-import { FairQueue } from "./FairQueue.ts"
+import { FairQueue, PLACES_PER_FREE } from "./FairQueue.ts"
 import * as JsonCodec from "./JsonCodec.ts"
 import type { CounteredBody } from "./Refusal.ts"
 import * as VersionRange from "./VersionRange.ts"
@@ -78,6 +78,18 @@ export class Served {
     this.averageMs = capability.record.latencyMs ?? 0
   }
 
+  /** Places that nobody has. */
+  get free(): number {
+    return this.concurrency - this.running
+  }
+
+  /** Whether one more task of a caller may begin at once. */
+  hasPlace(caller: NodeId): boolean {
+    const { free } = this
+    // Mostly so many are free that it does not matter whose the others are.
+    return free * PLACES_PER_FREE > this.running || this.waiting.lets(caller, free)
+  }
+
   /** Whether a caller may have it, given whom it acts for. */
   lets(caller: NodeId, member: NodeId): boolean {
     if (this.#deny.has(caller) || this.#deny.has(member)) return false
@@ -136,7 +148,9 @@ export const bestInRange = (id: string, all: Iterable<Served>): Served | undefin
 /** What a caller is told when there is no place for its task. */
 export const full = (served: Served, needMs: number): CounteredBody => {
   const retryAfterMs = Math.ceil(served.averageMs) || RETRY_AFTER_MS
-  const places = served.concurrency === 1 ? "its one place is" : `all ${served.concurrency} places are`
-  const detail = `${places} taken and ${served.waiting.length} tasks wait`
+  const { concurrency, free, running, waiting } = served
+  const all = concurrency === 1 ? "its one place is" : `all ${concurrency} places are`
+  const places = free > 0 ? `${running} of ${concurrency} places are` : all
+  const detail = `${places} taken and ${waiting.length} tasks wait`
   return { deadlineMs: Math.max(needMs, retryAfterMs), retryAfterMs, detail }
 }
