@@ -34,6 +34,6 @@ describe("bench compare", () => {
       }
       expect(git("worktree", "list").stdout).not.toContain("parley-compare-")
     },
-    60_000
+    120_000
   )
 })

@@ -17,4 +17,4 @@ test("every goal of the part has a figure", async () => {
     `registry-memory-${current}`
   ])
   for (const { id, measured } of goals) expect([id, (measured ?? 0) > 0]).toEqual([id, true])
-}, 60_000)
+}, 120_000)

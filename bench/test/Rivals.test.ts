@@ -34,7 +34,7 @@ describe("rivals", () => {
         const { calls } = JSON.parse(await start(name, "ask", address)) as { readonly calls: number }
         expect(calls).toBeGreaterThanOrEqual(300)
       },
-      60_000
+      120_000
     )
   }
 })

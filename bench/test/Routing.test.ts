@@ -53,7 +53,7 @@ describe("bench routing", () => {
       if (row.path === "call") expect(parleyTimes).toEqual({ median: 1, min: 1, max: 1 })
       else expect(parleyTimes.min).toBeGreaterThan(0)
     }
-  }, 60_000)
+  }, 120_000)
 
   skipTest(rivals.nats.unavailable(current))(
     "sends calls by the clock, beside NATS",
@@ -69,7 +69,7 @@ describe("bench routing", () => {
         expect(p999.median).toBeGreaterThanOrEqual(p50.median)
       }
     },
-    60_000
+    120_000
   )
 
   test("compares nodes that know few and many, and says where a call's time goes", async () => {
@@ -90,7 +90,7 @@ describe("bench routing", () => {
       const file = join(directory, "profiles", `${current}-call-8-${end}.cpuprofile`)
       expect(JSON.parse(readFileSync(file, "utf8"))).toHaveProperty("nodes")
     }
-  }, 60_000)
+  }, 120_000)
 
   test("fails where a goal is required and missed", async () => {
     const args = ["routing", "--brief", "--only", "rivals", "--paths", "call", "--runtime", current, "--inflight", "64"]
@@ -99,7 +99,7 @@ describe("bench routing", () => {
     expect(err).toContain(`routed-call-${current}-nats is missed: not measured`)
     expect(out).toMatch(new RegExp(`^routed-call-${current}-nats .* NO$`, "m"))
     expect(code).toBe(1)
-  }, 60_000)
+  }, 120_000)
 
   test("a part that cannot be measured fails, with 1", async () => {
     const tooLarge = String(8 * 1024 * 1024)
@@ -118,7 +118,7 @@ describe("bench routing", () => {
     const { code, err } = await bench(...args)
     expect(err).toContain("bench: routing failed")
     expect(code).toBe(1)
-  }, 60_000)
+  }, 120_000)
 
   test("says what is wrong with a command line, and ends with 2", async () => {
     for (const [args, words] of [
@@ -141,7 +141,7 @@ describe("bench routing", () => {
     const help = await bench("routing", "--help")
     expect(help.code).toBe(0)
     expect(help.out).toContain("--inflight")
-  }, 60_000)
+  }, 120_000)
 })
 
 describe("rows", () => {

@@ -46,7 +46,7 @@ describe("parley doctor", () => {
     for (const found of ["ok KeyFile", "ok PortFree", "ok Relay", "ok NoNat", "ok Clock", "ok MulticastOff"]) {
       expect(codes).toContain(found)
     }
-  }, 30_000)
+  }, 90_000)
 
   test("says what fails, what to do about it, and ends with 1", async () => {
     await home.run(["init"])
@@ -68,7 +68,7 @@ describe("parley doctor", () => {
     } finally {
       taken.close()
     }
-  }, 30_000)
+  }, 90_000)
 
   test("knows a peer by its address, and why another one is none", async () => {
     const serving = home.start([
@@ -87,7 +87,7 @@ describe("parley doctor", () => {
     expect(found.codes).toContain("ok PeerDirect")
     const nobody = await doctor("--no-listen", "tcp://127.0.0.1:1")
     expect([nobody.code, nobody.codes.includes("fail PeerNothingListens")]).toEqual([1, true])
-  }, 30_000)
+  }, 90_000)
 })
 
 describe("parley status --watch", () => {
@@ -115,7 +115,7 @@ describe("parley status --watch", () => {
         .split("\n")
         .every((line) => JSON.parse(line).event !== undefined)
     ).toBe(true)
-  }, 60_000)
+  }, 120_000)
 
   const member = (node: string, standing: MeshView.Standing, name = ""): MeshView.Member => ({
     node: node as NodeId,
@@ -183,6 +183,6 @@ describe("parley status --watch", () => {
         )
       }
     },
-    30_000
+    90_000
   )
 })

@@ -15,7 +15,7 @@ const parley = (args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): strin
 describe("parley --help", () => {
   test("is kept as it is: if not, apps/cli/test/KeepHelp.ts writes it anew", () => {
     expect(HelpText.coloured).toBe(rendered())
-  }, 20_000)
+  }, 90_000)
 
   test("is the same by every way to ask for it, and plain where it does not go to a terminal", () => {
     const long = parley(["--help", "--quiet"])
@@ -23,9 +23,9 @@ describe("parley --help", () => {
     for (const args of [["--help"], ["-h"], []]) expect(parley(args)).toBe(long)
     expect(parley(["--help"], { TERM: "dumb" })).toBe(long)
     expect(parley(["-h"], { FORCE_COLOR: "1" })).toBe(`${HelpText.coloured}\n`)
-  }, 20_000)
+  }, 90_000)
 
   test("of a command comes from the command", () => {
     expect(parley(["id", "--help"])).toContain("Print the NodeId")
-  }, 20_000)
+  }, 90_000)
 })

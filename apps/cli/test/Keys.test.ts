@@ -5,7 +5,7 @@ import { Home } from "./Parley.ts"
 
 const home = new Home()
 afterAll(() => home.close())
-const timeout = 30_000
+const timeout = 90_000
 
 describe("keys", () => {
   test(
@@ -138,5 +138,5 @@ describe("the command line", () => {
     }
     const json = await home.run(["call", "--json"])
     expect(JSON.parse(json.stderr).error).toMatchObject({ code: "MissingArgument", exitCode: 2 })
-  }, 60_000)
+  }, 120_000)
 })

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { Home } from "./Parley.ts"
 
 const home = new Home()
-const timeout = 30_000
+const timeout = 90_000
 const file = (name: string, text: string, mode = 0o644): string => {
   const path = join(home.path, name)
   writeFileSync(path, text)
@@ -250,7 +250,7 @@ describe("ask and verify", () => {
     const streamed = await home.run(["stream", "math.sum", "{}", ...peers])
     expect(streamed.code).toBe(3)
     expect(streamed.stderr).toContain("math.sum@1.0.0 answers at once: try parley call")
-  }, 60_000)
+  }, 120_000)
 
   test(
     "no agreement is exit code 1, an unknown strategy 2",

@@ -9,7 +9,7 @@ const [root, ada, bob, eve, sam] = [new Home(), new Home(), new Home(), new Home
 afterAll(async () => {
   for (const home of [root, ada, bob, eve, sam]) await home.close()
 })
-const timeout = 60_000
+const timeout = 120_000
 const json = async (home: Home, args: ReadonlyArray<string>) => {
   const ended = await home.run([...args, "--json"])
   expect({ args, code: ended.code, stderr: ended.stderr }).toEqual({ args, code: 0, stderr: "" })
@@ -213,5 +213,5 @@ describe("a private network", () => {
     const file = join(root.path, "home/networks/ward/network.json")
     chmodSync(file, 0o644)
     expect((await root.run(["peers", "--network", "ward"])).stderr).toContain(`chmod 600 ${file}`)
-  }, 60_000)
+  }, 120_000)
 })

@@ -8,7 +8,7 @@ import { Home, type Running } from "./Parley.ts"
 
 const home = new Home()
 afterAll(() => home.close())
-const timeout = 30_000
+const timeout = 90_000
 
 const own = { DATABASE_URL: "", REDIS_URL: "", AGENT_SECRET: "" }
 

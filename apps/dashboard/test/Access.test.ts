@@ -12,7 +12,7 @@ import * as Seed from "./Seed.ts"
 // The page is the same whatever runtime drives the browser, and axe takes its time.
 const test = skipTest(Chromium.absent ?? (current === "deno" ? "tried on Bun alone: the page is the same" : undefined))
 const SEED = 20_261_122
-const TIMEOUT = 60_000
+const TIMEOUT = 120_000
 
 /** Words that break pages which trust them. */
 const HOSTILE = `<img src=x onerror="window.broken=1"><script>window.broken=2</script>'"\`\${1}&lt;\u202Eabc`

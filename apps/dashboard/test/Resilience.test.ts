@@ -8,7 +8,7 @@ import * as Seed from "./Seed.ts"
 
 const test = skipTest(Chromium.absent)
 const SEED = 20_261_123
-const TIMEOUT = 60_000
+const TIMEOUT = 120_000
 const TOKEN = "an-operator-token-of-this-test-alone"
 const MANY = 2_000
 /** Frames that are waited for while a mesh of thousands works: the page goes on drawing, however slow the machine. */

@@ -8,7 +8,7 @@ import * as Seed from "./Seed.ts"
 
 const test = skipTest(Chromium.absent)
 const SEED = 20_261_125
-const TIMEOUT = 30_000
+const TIMEOUT = 90_000
 const AGENTS = 8
 
 let registry: RunningRegistry.RunningRegistry

@@ -115,7 +115,7 @@ describe("the demo", () => {
     })
     expect(relayed).toBeGreaterThanOrEqual(1)
     expect(demo.left()).toEqual([])
-  }, 40_000)
+  }, 120_000)
 
   test("has a registry beside it that saw all of it, and trusts the liar least; then everything ends", async () => {
     const demo = start(["--registry", "--json"])
@@ -133,7 +133,7 @@ describe("the demo", () => {
     expect(standings.at(-1)?.name).toBe("carol")
     expect(standings.at(-1)?.score).toBeLessThan(0.5)
     expect(demo.left()).toEqual([])
-  }, 40_000)
+  }, 120_000)
 
   test("keeps the registry's page and its agents up until it is interrupted, where that is asked for", async () => {
     const demo = start(["--registry", "--keep"])
@@ -151,7 +151,7 @@ describe("the demo", () => {
     expect(stdout).toContain("Every process has ended.")
     expect(pids.some(isAlive)).toBe(false)
     expect(demo.left()).toEqual([])
-  }, 40_000)
+  }, 120_000)
 
   test("tells of a table that nobody here wrote, with other agents in the roles", async () => {
     const demo = start(["--csv", file("odd.csv", odd), "--seed", "7"])
@@ -175,7 +175,7 @@ describe("the demo", () => {
       expect(stdout).toMatch(part)
     }
     expect(demo.left()).toEqual([])
-  }, 40_000)
+  }, 120_000)
 
   test("runs on two runtimes at once", async () => {
     const { code, stderr, stdout } = await start(["--mixed"]).ended
@@ -183,7 +183,7 @@ describe("the demo", () => {
     expect(code).toBe(0)
     expect(stdout).toMatch(/ada +process \d+ on (bun|deno), one pass/)
     expect(stdout).toMatch(/bob +process \d+ on (bun|deno), two passes/)
-  }, 40_000)
+  }, 120_000)
 
   test("needs neither awk nor Python", async () => {
     // The shell is found by its path, and so is the runtime.
@@ -192,7 +192,7 @@ describe("the demo", () => {
     expect(ended.stderr).toContain("compensated sums")
     expect(ended.code).toBe(0)
     expect(last(ended).verdict.status).toBe("reached")
-  }, 40_000)
+  }, 120_000)
 
   for (const [role, what, json] of [
     ["liar", "nobody was outvoted as the one liar", { liars: [] }],
@@ -207,7 +207,7 @@ describe("the demo", () => {
       expect(ended.stderr).toContain(`did not happen: ${what}`)
       expect(ended.code).toBe(1)
       expect(last(ended)).toMatchObject(json)
-    }, 40_000)
+    }, 120_000)
   }
 
   for (const signal of ["SIGKILL", "SIGINT"] as const) {
@@ -225,7 +225,7 @@ describe("the demo", () => {
         () => !pids.some(isAlive) && demo.left().length === 0,
         () => `left: processes ${pids.filter(isAlive).join()}, files ${demo.left().join()}`
       )
-    }, 40_000)
+    }, 120_000)
   }
 
   test("says what is wrong with a file or the command line, and starts nothing", async () => {
@@ -250,5 +250,5 @@ describe("the demo", () => {
     const help = await start(["--help"]).ended
     expect(help.code).toBe(0)
     expect(help.stdout).toContain("Usage: npm run demo")
-  }, 40_000)
+  }, 120_000)
 })

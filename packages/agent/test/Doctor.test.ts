@@ -49,14 +49,14 @@ describe("the doctor, of a peer", () => {
     expect(codes).toEqual(["ok Record", "ok PeerDirect"])
     expect(record?.found).toMatch(/: 1 capabilities, 1 addresses, good for (?:59|60) min/)
     expect((await examine(await peer(0))).codes).toEqual(["ok Record", "ok PeerDirect"])
-  }, 20_000)
+  }, 30_000)
 
   test("whose clock is a minute ahead, warns of it: it is believed still", async () => {
     const { codes, record } = await examine(await peer(60_000, "serve"))
     expect(codes).toEqual(["warn PeerClock", "ok PeerDirect"])
     expect(record?.found).toMatch(/^made (?:5\d|60) s in the future/)
     expect(record?.advice).toContain("NTP")
-  }, 20_000)
+  }, 30_000)
 
   test("whose clock is an hour ahead, or hours behind, says that nobody believes it", async () => {
     const ahead = await examine(await peer(3_600_000, "serve"))
@@ -66,7 +66,7 @@ describe("the doctor, of a peer", () => {
     expect(behind.codes).toEqual(["fail RecordExpired", "ok PeerDirect"])
     expect(behind.record?.found).toMatch(/ended 36\d\d s ago/)
     expect(behind.record?.advice).toContain("NTP")
-  }, 20_000)
+  }, 30_000)
 })
 
 describe("the doctor, of IPv6", () => {

@@ -46,7 +46,7 @@ describe("an agent with a registry", () => {
     await Promise.all([ada.close(), carol.close()])
     const left: ReadonlyArray<{ readonly name: string }> = await (await fetch(`${url}/nodes?active=true`)).json()
     expect(left.map(({ name }) => name)).toEqual([])
-  }, 20_000)
+  }, 30_000)
 
   test("goes on without one that is not there", async () => {
     const ada = await start({ registry: "http://127.0.0.1:1" })
@@ -54,5 +54,5 @@ describe("an agent with a registry", () => {
     await ada.serve("text.echo@1.0.0", ({ text }) => ({ text }))
     expect(await bob.call("text.echo", { text: "hello" })).toEqual({ text: "hello" })
     await Promise.all([ada.close(), bob.close()])
-  }, 20_000)
+  }, 30_000)
 })

@@ -71,4 +71,4 @@ test("a relayed connection gives way to a direct one under topics and tasks", as
     await bob.close()
     await Effect.runPromise(Scope.close(scope, Exit.void))
   }
-}, 20_000)
+}, 30_000)

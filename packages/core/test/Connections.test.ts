@@ -112,7 +112,7 @@ describe("Connections", () => {
         }
       })
     )
-  }, 20_000)
+  }, 30_000)
 
   test("a peer that connects anew takes the place of its old connection, and observers hear both", () =>
     run(

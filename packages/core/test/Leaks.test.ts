@@ -62,5 +62,5 @@ describe("leaks", () => {
         expect(yield* bob.call(Work, "last")).toBe("last")
       })
     )
-  }, 20_000)
+  }, 30_000)
 })

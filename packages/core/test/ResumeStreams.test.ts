@@ -31,7 +31,7 @@ describe("a stream whose connection breaks", () => {
           expect(cuts).toBeGreaterThan(10)
         })
       ),
-    20_000
+    30_000
   )
 
   test(
@@ -52,7 +52,7 @@ describe("a stream whose connection breaks", () => {
           }
         })
       ),
-    20_000
+    30_000
   )
 
   test("of bytes gives what they were, though their maker writes into them again", () =>

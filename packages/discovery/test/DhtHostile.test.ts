@@ -389,7 +389,7 @@ describe("a private network", () => {
           expect([stranger.heard(), hub.dropped.malformed > 1]).toEqual([0, true])
         })
       ),
-    15_000
+    30_000
   )
 
   test("does not join a DHT without its key, nor the public one", () =>

@@ -185,7 +185,7 @@ describe("tracker", () => {
           }
         })
       ),
-    20_000
+    30_000
   )
 
   test(
@@ -211,7 +211,7 @@ describe("tracker", () => {
           expect(found[0]?.record).toEqual(a.record())
         })
       ),
-    10_000
+    30_000
   )
 
   test(
@@ -236,7 +236,7 @@ describe("tracker", () => {
           expect((yield* Stream.runCollect(searcher.find({ node: a.nodeId }))).length).toBe(1)
         })
       ),
-    10_000
+    30_000
   )
 
   test(
@@ -268,7 +268,7 @@ describe("tracker", () => {
           expect(layer.code).toBe("Malformed")
         })
       ),
-    10_000
+    30_000
   )
 
   test("one peer watches a few times, and takes nobody's place among the watchers", () =>

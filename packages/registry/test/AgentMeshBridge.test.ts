@@ -289,7 +289,7 @@ describe("the registration", () => {
           expect((yield* client(url).get(`/agents/${bridge.agentId}`)).status).toBe(200)
         })
       ),
-    20_000
+    30_000
   )
 
   test("waits for an id that is taken, and takes it when it is free", () =>

@@ -155,7 +155,7 @@ for (const [kind, what] of kinds) {
             )
           })
         ),
-      25_000
+      30_000
     )
 
     test(
@@ -199,7 +199,7 @@ for (const [kind, what] of kinds) {
             expect(missing).toContain("No agents found for capability 'nothing'")
           })
         ),
-      25_000
+      30_000
     )
 
     test(
@@ -245,7 +245,7 @@ for (const [kind, what] of kinds) {
             expect(events.some(({ _tag }) => _tag === "TaskEnded")).toBe(true)
           })
         ),
-      25_000
+      30_000
     )
 
     test(
@@ -278,7 +278,7 @@ for (const [kind, what] of kinds) {
             expect((yield* api.get(`/agents/${agent.id}`)).status).toBe(404)
           })
         ),
-      25_000
+      30_000
     )
   })
 }

@@ -96,7 +96,7 @@ describe("a registry's client", () => {
           expect(traces.map(({ from_agent, task_id }) => [from_agent, task_id])).toEqual([[client.nodeId, "4"]])
         })
       ),
-    15_000
+    30_000
   )
 
   test(
@@ -125,7 +125,7 @@ describe("a registry's client", () => {
           expect(next?.data).toMatchObject({ agent_id: bob.nodeId })
         })
       ),
-    15_000
+    30_000
   )
 
   test(
@@ -148,6 +148,6 @@ describe("a registry's client", () => {
           expect(traces.length).toBe(20)
         })
       ),
-    15_000
+    30_000
   )
 })

@@ -225,7 +225,7 @@ describe("slow readers, and many", () => {
     } finally {
       await world.close()
     }
-  }, 20_000)
+  }, 30_000)
 
   test("a slow reader that has fallen behind the ring is served from the store, and misses nothing", async () => {
     const world = await live({ ringEvents: 20 })
@@ -239,7 +239,7 @@ describe("slow readers, and many", () => {
     } finally {
       await world.close()
     }
-  }, 20_000)
+  }, 30_000)
 
   test("a thousand subscribers hear everything in bounded memory", async () => {
     const world = await live()
@@ -302,7 +302,7 @@ describe("slow readers, and many", () => {
     } finally {
       await world.close()
     }
-  }, 20_000)
+  }, 30_000)
 
   test("a registry that stops says goodbye with 1001", async () => {
     const world = await live()

@@ -216,7 +216,7 @@ describe("the heartbeat socket", () => {
     for (let n = 0; n < 100; n++) await socketOf(world.port, handshake(good), random.bytes(1 + random.int(64)), true)
     await until("their leases have ended", () => !world.presence.view("g").online)
     await settled()
-  }, 15_000)
+  }, 30_000)
 
   test("tells a flood to wait, and closes it when it goes on, while others are served", async () => {
     const flood = await open(`${world.url}/ws/heartbeat/f`)
@@ -226,7 +226,7 @@ describe("the heartbeat socket", () => {
     expect(flood.got.filter((frame) => frame === ack).length >= FRAMES.burst).toBe(true)
     expect(flood.got.filter((frame) => frame.includes("Too many frames")).length > MAX_REFUSED_FRAMES / 2).toBe(true)
     await settled()
-  }, 15_000)
+  }, 30_000)
 })
 
 describe("the heartbeat socket where a secret is asked for", () => {

@@ -37,7 +37,7 @@ afterAll(async () => {
   await helper.end()
   await at.stop()
   rmSync(pages, { recursive: true, force: true })
-}, 15_000)
+}, 30_000)
 
 /** All tokens, signatures and secrets of these tests: nothing of it may be printed. */
 const secrets: Array<string> = []

@@ -31,11 +31,11 @@ beforeAll(async () => {
   })
   tokens.agent = (await agent(at, "steady")).token
   tokens.node = (await node(at)).token
-}, 30_000)
+}, 60_000)
 afterAll(async () => {
   await at.stop()
   trap.close()
-}, 15_000)
+}, 60_000)
 
 /** Runs `attack`; a friend must be served all the while, and soon. */
 const withFriend = async <A>(attack: () => Promise<A>, p95 = 2_500): Promise<A> => {
@@ -259,7 +259,7 @@ describe("malformed requests", () => {
     })
     expect(statuses[400] ?? 0).toBeGreaterThan(100)
     expect((await ask(at, "GET", "/health")).status).toBe(200)
-  }, 30_000)
+  }, 60_000)
 })
 
 describe("requests that are too large", () => {
@@ -276,7 +276,7 @@ describe("requests that are too large", () => {
         expect([path, tooDeep.status >= 400 && tooDeep.status < 500]).toEqual([path, true])
       }
     })
-  }, 20_000)
+  }, 60_000)
 
   test("and so are fields, lists and values that are", async () => {
     const manifest = { agent_id: "big", name: "big", endpoint: "ws://localhost:1" }
@@ -325,7 +325,7 @@ describe("clients that are too slow", () => {
     )
     expect(ends.every(({ closed }) => closed)).toBe(true)
     for (const { text } of ends) expect([0, 400, 408].includes(statusOf(text))).toBe(true)
-  }, 20_000)
+  }, 60_000)
 })
 
 describe("clients that are too many, or ask too often", () => {
@@ -344,13 +344,13 @@ describe("clients that are too many, or ask too often", () => {
       expect(refused[0]!.type).toContain("application/problem+json")
       expect((await ask(at, "GET", "/memory", { token: modest })).status).toBe(200)
     }, 1_500)
-  }, 20_000)
+  }, 60_000)
 
   test("many connections that say nothing keep nobody out", async () => {
     await withFriend(async () => {
       await Promise.all(Array.from({ length: 1_000 }, () => raw(at.port, "", { waitMs: 1_000 })))
     }, 1_000)
-  }, 20_000)
+  }, 60_000)
 })
 
 describe("sockets", () => {
@@ -399,7 +399,7 @@ describe("sockets", () => {
       }
     })
     socket.close()
-  }, 15_000)
+  }, 60_000)
 
   test("a frame that is too large, and a flood, end that socket alone", async () => {
     const other = await open("/ws/heartbeat/steady", tokens.agent)
@@ -417,7 +417,7 @@ describe("sockets", () => {
     other.send('{"type":"heartbeat"}')
     expect(await acknowledged).toContain("heartbeat_ack")
     other.close()
-  }, 20_000)
+  }, 60_000)
 })
 
 test("an endpoint that an agent names is never visited by the registry", async () => {

@@ -94,7 +94,7 @@ describe("limits over Redis", () => {
           })
         )
       ),
-    20_000
+    30_000
   )
 
   skipTest(Redis.unavailable)(

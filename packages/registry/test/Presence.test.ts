@@ -77,7 +77,7 @@ describe("presence in memory", () => {
           expect(got.length < PresenceMemory.MAX_UNTOLD + 200).toBe(true)
         })
       ),
-    20_000
+    30_000
   )
 
   test(
@@ -93,7 +93,7 @@ describe("presence in memory", () => {
           expect(presence.online()).toBe(100_000)
         })
       ),
-    20_000
+    30_000
   )
 })
 

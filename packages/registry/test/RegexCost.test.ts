@@ -72,5 +72,5 @@ describe("the cost of a pattern", () => {
       }
     }
     expect(tried).toBeGreaterThan(1_000)
-  }, 20_000)
+  }, 30_000)
 })

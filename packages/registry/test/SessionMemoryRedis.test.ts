@@ -74,6 +74,6 @@ describe("session memory in Redis", () => {
           })
         )
       ),
-    20_000
+    30_000
   )
 })

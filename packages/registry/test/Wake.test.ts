@@ -65,7 +65,7 @@ describe("waking one another over Redis", () => {
           })
         )
       ),
-    20_000
+    30_000
   )
 
   onRedis(
@@ -87,6 +87,6 @@ describe("waking one another over Redis", () => {
           })
         )
       ),
-    20_000
+    30_000
   )
 })

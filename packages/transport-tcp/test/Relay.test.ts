@@ -390,6 +390,6 @@ describe("relay", () => {
         for (let n = 0; n < 100_000; n++)
           parseAddress(Buffer.from(mutate(random, Buffer.from(good))).toString("latin1"))
       }),
-    20_000
+    30_000
   )
 })

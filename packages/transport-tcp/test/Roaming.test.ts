@@ -140,7 +140,7 @@ describe("a stream over TCP", () => {
       proxy.loss(0)
       expect(await result).toEqual({ seen: 20_000, wrong: undefined, error: undefined })
       expect(proxy.counters.broken).toBeGreaterThan(2)
-    }, 30_000)
+    }, 90_000)
   }
 
   test("goes on after its agent was stopped for longer than it may be silent", async () => {
@@ -154,7 +154,7 @@ describe("a stream over TCP", () => {
     await until("it is given up", () => node.connections.list().length === 0)
     process.kill(agent.child.pid!, "SIGCONT")
     expect(await result).toEqual({ seen: 3_000, wrong: undefined, error: undefined })
-  }, 30_000)
+  }, 90_000)
 
   test("that nobody reads for a while is held back across breaks", async () => {
     const { proxy } = await setup(current)
@@ -167,7 +167,7 @@ describe("a stream over TCP", () => {
     // 3,000 of 2 KB: some megabytes, as fast as they come.
     const result = await Effect.runPromise(readNumbers(node, proxy.address, input(3_000, 100, 0, 1_000), pace))
     expect([result, at]).toEqual([{ seen: 3_000, wrong: undefined, error: undefined }, 2_999])
-  }, 30_000)
+  }, 90_000)
 })
 
 describe("calls over TCP", () => {
@@ -186,7 +186,7 @@ describe("calls over TCP", () => {
     expect(answers).toEqual(names.map((name) => ({ name, runs: 1 })))
     expect(new Set(Object.values(await agent.runs()))).toEqual(new Set([1]))
     expect(proxy.counters.broken).toBeGreaterThan(5)
-  }, 30_000)
+  }, 90_000)
 
   test("fail soon when their agent is killed, and say so", async () => {
     const { agent, node: peer, proxy } = await setup(other)
@@ -199,7 +199,7 @@ describe("calls over TCP", () => {
     await proxy.refuse()
     proxy.reset()
     expect({ ...(await failure).reason }).toEqual({ _tag: "Disconnected", peer: peer as NodeId })
-  }, 30_000)
+  }, 90_000)
 
   test("fail soon when their agent was killed and another took its place", async () => {
     const port = await freePort()
@@ -215,7 +215,7 @@ describe("calls over TCP", () => {
     await next.next("its start", (line) => line.node)
     // It has another key: whoever answers there is not the agent that has the task.
     expect((await failure).reason._tag).toBe("Disconnected")
-  }, 30_000)
+  }, 90_000)
 })
 
 describe("a machine that moves", () => {
@@ -247,6 +247,6 @@ describe("a machine that moves", () => {
       const { result } = await mover.next<{ result: object }>((line) => line.result !== undefined, 25_000)
       expect(result).toEqual({ seen: 6_000 })
     },
-    45_000
+    90_000
   )
 })

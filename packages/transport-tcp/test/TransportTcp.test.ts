@@ -245,7 +245,7 @@ describe("strangers on a socket", () => {
     expect([connection.state(), (await call(connection, "still served")).length]).toEqual(["open", 60_000])
     await Promise.all([friend.stop(), greedy.stop(), node.stop()])
     middle.close()
-  }, 15_000)
+  }, 30_000)
 })
 
 describe("network keys", () => {
