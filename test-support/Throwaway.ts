@@ -1,6 +1,6 @@
 /** Servers of others that a test starts for itself: in a temporary folder, on a free port of loopback, gone when it ends. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { delimiter, join } from "node:path"
 
@@ -13,18 +13,40 @@ export const find = (program: string, folders: ReadonlyArray<string> = []): stri
     .map((folder) => join(folder, program))
     .find((path) => existsSync(path))
 
-/** A port of loopback that was free a moment ago. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
+/** Where ports lie that the kernel gives to nobody who names none, and to no connection that goes out: [first, last]. */
+const ownPorts = ((): readonly [number, number] => {
+  try {
+    const [low = 0, high = 0] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").split(/\s+/).map(Number)
+    // What is below is often larger; neither is there where all ports are given away.
+    if (low - 10_000 > 1_000) return [10_000, low - 1]
+    if (65_535 - high > 1_000) return [high + 1, 65_535]
+  } catch {
+    // No Linux: IANA's dynamic ports are above these.
+    return [10_000, 49_151]
+  }
+  return [1_025, 65_535]
+})()
+
+/** Whether nobody listens at a port of loopback. */
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
     const server = createServer()
-    server.once("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() =>
-        typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no free port"))
-      )
-    })
+    server.once("error", () => resolve(false))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
   })
+
+/**
+ * A free port of loopback, for a server that is told where to listen, or that starts again at the same place. It stays free until then:
+ * nobody gets it by chance.
+ */
+export const freePort = async (): Promise<number> => {
+  const [first, last] = ownPorts
+  for (let tries = 0; tries < 1_000; tries++) {
+    const port = first + Math.floor(Math.random() * (last + 1 - first))
+    if (await isFree(port)) return port
+  }
+  throw new Error(`no port of loopback is free between ${first} and ${last}`)
+}
 
 const running = new Map<ChildProcess, NodeJS.Signals>()
 process.on("exit", () => {

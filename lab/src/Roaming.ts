@@ -19,6 +19,7 @@ import { Job, layerOf, readNumbers, type Settings } from "../../packages/transpo
 import { root, runCommand, type Runtime } from "../../scripts/setup.mjs"
 import { FaultProxy } from "../../test-support/FaultProxy.ts"
 import { linked, startModule, unavailable } from "../../test-support/Namespace.ts"
+import { freePort } from "../../test-support/Throwaway.ts"
 import { until } from "../../test-support/Until.ts"
 import { type Experiment, type Report, row, type Terms } from "./Experiment.ts"
 
@@ -39,10 +40,7 @@ class World {
   async place(runtime: Runtime, random: Seeded): Promise<Place> {
     const proxy = await FaultProxy.to({ port: 1 }, { random: random.next })
     this.#closers.push(() => proxy.close())
-    // A port that was free a moment ago.
-    const probe = await FaultProxy.to({ port: 1 })
-    const { port } = probe
-    await probe.close()
+    const port = await freePort()
     const settings: Settings = { port, advertise: [proxy.address], limits }
     const [file, ...args] = runCommand(runtime, `${root}/packages/transport-tcp/test/roaming-agent.ts`)
     const child = spawn(file, [...args, JSON.stringify(settings)], { stdio: ["pipe", "pipe", "inherit"] })

@@ -2,8 +2,8 @@
 import { afterAll, describe, expect, test } from "bun:test"
 import { createHash } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
 import { join } from "node:path"
+import { freePort } from "../../../test-support/Throwaway.ts"
 import { Home, type Running } from "./Parley.ts"
 
 const home = new Home()
@@ -159,14 +159,7 @@ describe("registry", () => {
   test(
     "has its agents back within 5 s of a restart, with what they have earned",
     async () => {
-      const probe = createServer()
-      const port = await new Promise<string>((resolve) =>
-        probe.listen(0, "127.0.0.1", () => {
-          const address = probe.address()
-          const free = typeof address === "object" && address !== null ? String(address.port) : ""
-          probe.close(() => resolve(free))
-        })
-      )
+      const port = String(await freePort())
       const first = await registry(["--keys"], "restart.db", port)
       const agents = await Promise.all(
         ["erin", "frank", "grace"].map((name) => home.serve(name, [...echo, "--registry", first.url]))

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { command, repository } from "../../../test-support/Runtime.ts"
+import { freePort } from "../../../test-support/Throwaway.ts"
 
 export interface RunningRegistry {
   readonly url: string
@@ -59,7 +60,8 @@ const begin = (
 export const start = async (token?: string): Promise<RunningRegistry> => {
   const directory = mkdtempSync(join(tmpdir(), "parley-dashboard-"))
   const file = join(directory, "registry.db")
-  let { child, url } = await begin(file, 0, token)
+  const port = await freePort()
+  let { child, url } = await begin(file, port, token)
   const kill = async (): Promise<void> => {
     child.kill("SIGKILL")
     await ended(child)
@@ -68,7 +70,7 @@ export const start = async (token?: string): Promise<RunningRegistry> => {
     url,
     kill,
     restart: async () => {
-      ;({ child, url } = await begin(file, Number(new URL(url).port), token))
+      ;({ child, url } = await begin(file, port, token))
     },
     close: async () => {
       await kill()

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test"
-import { createServer } from "node:net"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -9,19 +8,10 @@ import * as Identity from "@parley/core/Identity"
 import * as Client from "../src/Client.ts"
 import { Outbox } from "../src/internal/Outbox.ts"
 import * as Reporter from "../src/Reporter.ts"
+import { freePort } from "../../../test-support/Throwaway.ts"
 
 const run = <A>(effect: Effect.Effect<A, unknown, Scope.Scope>): Promise<A> =>
   Effect.runPromise(Effect.scoped(Effect.provideService(effect, References.MinimumLogLevel, "None")))
-
-/** A port of this machine that nobody listens on. */
-const closedPort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 const trace = (task: number): Reporter.Trace => ({
   task_id: String(task),
@@ -75,7 +65,7 @@ describe("a reporter whose registry is away", () => {
     () =>
       run(
         Effect.gen(function* () {
-          const port = yield* closedPort
+          const port = yield* Effect.promise(freePort)
           const layer = Reporter.layer.pipe(
             Layer.provide(Client.layer({ at: `http://127.0.0.1:${port}` })),
             Layer.provide(Identity.layerEphemeral)

@@ -1,10 +1,10 @@
 /** AgentMesh agents in Python processes: with AgentMesh's own SDK, and with its wire protocol alone. */
 import { execFileSync, spawn } from "node:child_process"
-import { createServer, type AddressInfo } from "node:net"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { freePort } from "../../../test-support/Throwaway.ts"
 
 /** How an agent is made. */
 export type Kind = "sdk" | "wire"
@@ -41,17 +41,6 @@ export const absent = (kind: Kind): string | undefined => {
     : "no python3 (PARLEY_PYTHON) has pydantic, httpx and websockets for AgentMesh's SDK"
 }
 
-const freePort = Effect.promise(
-  () =>
-    new Promise<number>((resolve) => {
-      const server = createServer()
-      server.listen(0, "127.0.0.1", () => {
-        const { port } = server.address() as AddressInfo
-        server.close(() => resolve(port))
-      })
-    })
-)
-
 /** What an agent may be told besides its name. */
 export interface Options {
   readonly registry_url: string
@@ -79,7 +68,7 @@ export interface PythonAgent {
 /** Starts an agent; it is registered and listens when this returns. Fails with what `start()` raised. */
 export const start = (kind: Kind, options: Options): Effect.Effect<PythonAgent, string, Scope.Scope> =>
   Effect.gen(function* () {
-    const port = yield* freePort
+    const port = yield* Effect.promise(freePort)
     const programs = join(import.meta.dirname, "programs")
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>

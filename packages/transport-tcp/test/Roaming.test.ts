@@ -16,6 +16,7 @@ import { FaultProxy } from "../../../test-support/FaultProxy.ts"
 import { linked, startModule, unavailable } from "../../../test-support/Namespace.ts"
 import { command, current, type Runtime } from "../../../test-support/Runtime.ts"
 import { skipTest } from "../../../test-support/Skip.ts"
+import { freePort } from "../../../test-support/Throwaway.ts"
 import { until } from "../../../test-support/Until.ts"
 import { Job, layerOf, readNumbers, type Settings } from "./roaming-agent.ts"
 
@@ -84,13 +85,6 @@ const behindProxy = async (runtime: Runtime, settings: Settings = {}) => {
   const node = await agent.next("its start", (line) => line.node)
   // Where it listens is not what it advertises: the kernel knows.
   return { agent, proxy, node }
-}
-
-const freePort = async (): Promise<number> => {
-  const probe = await FaultProxy.to({ port: 1 })
-  const { port } = probe
-  await probe.close()
-  return port
 }
 
 const setup = async (runtime: Runtime, settings: Settings = {}) => {
