@@ -35,7 +35,32 @@ const law = (name: string, body: (url: string) => Effect.Effect<void, unknown, S
     30_000
   )
 
-/** A wire to the server that can be cut: what a client sends goes through `send`, which passes it on, or not. */
+/** Codes of what a client sends before it says who it is: asking for TLS, and for GSS. */
+const ASKS_FOR_CIPHER = new Set([80_877_103, 80_877_104])
+
+/** Puts together again what a client sends as whole requests: whatever the network made of it, each ends with what asks for an answer. */
+const byRequest = (take: (request: Buffer) => void) => {
+  let [rest, request, isStarted] = [Buffer.alloc(0), Buffer.alloc(0), false]
+  return (data: Buffer): void => {
+    rest = Buffer.concat([rest, data])
+    for (;;) {
+      // All but the first messages have a letter before their length.
+      const letter = isStarted ? 1 : 0
+      if (rest.length < letter + 4) return
+      const end = letter + rest.readInt32BE(letter)
+      if (rest.length < end) return
+      const [message, type] = [rest.subarray(0, end), String.fromCharCode(rest[0]!)]
+      rest = rest.subarray(end)
+      request = Buffer.concat([request, message])
+      if (isStarted && !"SQXp".includes(type)) continue
+      isStarted ||= !ASKS_FOR_CIPHER.has(message.readInt32BE(4))
+      take(request)
+      request = Buffer.alloc(0)
+    }
+  }
+}
+
+/** A wire to the server that can be cut: each request of a client goes through `send`, which passes it on, or not. */
 const wire = (url: string, send: (data: Buffer, pass: (data: Buffer) => void, cut: () => void) => void) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
@@ -47,7 +72,10 @@ const wire = (url: string, send: (data: Buffer, pass: (data: Buffer) => void, cu
           upstream.end()
         }
         for (const socket of [client, upstream]) sockets.add(socket.on("error", cut).on("close", cut))
-        client.on("data", (data: Buffer) => send(data, (passed) => void upstream.write(passed), cut))
+        client.on(
+          "data",
+          byRequest((request) => send(request, (passed) => void upstream.write(passed), cut))
+        )
         upstream.on("data", (data) => void (client.destroyed || client.write(data)))
       })
       await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve))
