@@ -108,7 +108,7 @@ const makeProgram = (child: ChildProcessByStdio<Writable, Readable, Readable>): 
   child.stdin.on("error", () => undefined)
   const exit = once(child, "close")
   return {
-    next: async <A>(satisfies: (line: A) => boolean, timeoutMs = 15_000) => {
+    next: async <A>(satisfies: (line: A) => boolean, timeoutMs = 20_000) => {
       const seen: Array<unknown> = []
       const deadline = Date.now() + timeoutMs
       while (true) {

@@ -28,7 +28,7 @@ const get = async (url: string): Promise<any> => {
 }
 
 /** Asks again and again, gently, until it holds: a registry is told in the background. */
-const until = async <A>(what: string, look: () => Promise<A | undefined>, withinMs = 10_000): Promise<A> => {
+const until = async <A>(what: string, look: () => Promise<A | undefined>, withinMs = 20_000): Promise<A> => {
   const began = performance.now()
   for (;;) {
     const found = await look().catch(() => undefined)

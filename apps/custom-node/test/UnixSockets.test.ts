@@ -46,7 +46,7 @@ const party = Effect.fnUntraced(function* (path: string, identity = Identity.gen
     Effect.callback<void>((resume) => {
       wake = () => (holds() ? resume(Effect.void) : undefined)
       wake()
-    }).pipe(Effect.timeout("5 seconds"))
+    }).pipe(Effect.timeout("20 seconds"))
   return { address: addresses[0]!, closed, connections, identity, refused, transport, until }
 })
 type Party = Effect.Success<ReturnType<typeof party>>

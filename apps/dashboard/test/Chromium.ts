@@ -40,7 +40,7 @@ export const open = async (browser: Browser, options: BrowserContextOptions = {}
     ...options
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(8_000)
+  page.setDefaultTimeout(20_000)
   const errors: Array<string> = []
   page.on("pageerror", (error) => errors.push(`${error.name}: ${error.message}`))
   page.on("console", (message) => {

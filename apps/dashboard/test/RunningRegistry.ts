@@ -18,7 +18,7 @@ export interface RunningRegistry {
 
 const program = join(repository, "apps/dashboard/test/programs/Registry.ts")
 /** Longest wait for a registry to serve, in milliseconds. */
-const START_MS = 15_000
+const START_MS = 30_000
 
 const ended = (child: ChildProcess): Promise<void> =>
   child.exitCode !== null || child.signalCode !== null

@@ -130,7 +130,7 @@ export const run = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Promise<A> 
   Effect.runPromise(Effect.scoped(effect))
 
 /** Waits until something is so. */
-export const until = (what: string, condition: () => Effect.Effect<boolean>, withinMs = 10_000): Effect.Effect<void> =>
+export const until = (what: string, condition: () => Effect.Effect<boolean>, withinMs = 15_000): Effect.Effect<void> =>
   Effect.gen(function* () {
     const began = performance.now()
     while (!(yield* condition())) {

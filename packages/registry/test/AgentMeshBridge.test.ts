@@ -15,7 +15,7 @@ import { makeMesh, type Member, reasonOf } from "../../core/test/mesh.ts"
 import { client, described, manifest, type Row, serving, until } from "./agentmesh.ts"
 
 const run = <A>(effect: Effect.Effect<A, unknown, Scope.Scope>): Promise<A> =>
-  Effect.runPromise(Effect.scoped(effect).pipe(Effect.timeout("15 seconds")))
+  Effect.runPromise(Effect.scoped(effect).pipe(Effect.timeout("25 seconds")))
 
 const bridged = (node: Member, options: AgentMeshBridge.Options) =>
   Effect.map(

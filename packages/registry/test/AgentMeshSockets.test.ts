@@ -15,7 +15,7 @@ import { answer, dial } from "../src/internal/WebSocketHandshake.ts"
 import type { WebSocketLink } from "../src/internal/WebSocketLink.ts"
 
 const run = <A>(effect: Effect.Effect<A, unknown, Scope.Scope>): Promise<A> =>
-  Effect.runPromise(Effect.scoped(effect).pipe(Effect.timeout("10 seconds")))
+  Effect.runPromise(Effect.scoped(effect).pipe(Effect.timeout("25 seconds")))
 
 const completed = (output: { readonly [key: string]: string | number }): Listener.Outcome => ({
   _tag: "Completed",
@@ -29,7 +29,7 @@ const guest = (port: number, headers: { readonly [name: string]: string } = {}) 
       const link = await dial(
         { host: "127.0.0.1", port, secure: false, path: "/", addresses: ["127.0.0.1"], headers },
         8 * MAX_FRAME_BYTES,
-        AbortSignal.timeout(5_000)
+        AbortSignal.timeout(20_000)
       )
       const frames: Array<string> = []
       const waiting: Array<(frame: string) => void> = []

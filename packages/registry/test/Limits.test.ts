@@ -108,7 +108,7 @@ describe("limits over Redis", () => {
             const state = (isUp: boolean) =>
               Effect.gen(function* () {
                 while (one.link.state().isUp !== isUp || two.link.state().isUp !== isUp) yield* Effect.sleep(10)
-              }).pipe(Effect.timeout("10 seconds"))
+              }).pipe(Effect.timeout("20 seconds"))
             yield* state(true)
             expect(yield* one.limits.take("k", slow, 2)).toBe(0)
             expect((yield* two.limits.take("k", slow)) > 0).toBe(true)

@@ -46,7 +46,7 @@ describe("waking one another over Redis", () => {
         if (events.length > 0) return events.map((event) => event.cursor)
         yield* store.news
       }
-    }).pipe(Effect.timeout("5 seconds"))
+    }).pipe(Effect.timeout("20 seconds"))
 
   onRedis(
     "an instance hears at once of what another one commits, again and again",

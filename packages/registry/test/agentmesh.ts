@@ -78,7 +78,7 @@ export const client = (url: string, token?: string) => {
               addresses: [hostname === "localhost" ? "127.0.0.1" : hostname],
               headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
             }
-            return talk(await dial(target, 1_048_576, AbortSignal.timeout(5_000)))
+            return talk(await dial(target, 1_048_576, AbortSignal.timeout(20_000)))
           },
           catch: (fault) => fault as { readonly status?: number }
         }),
@@ -117,7 +117,7 @@ const talk = (link: WebSocketLink) => {
 export const until = <A>(look: Effect.Effect<A>, holds: (value: A) => boolean, what: string): Effect.Effect<A> =>
   Effect.gen(function* () {
     let last: A | undefined
-    for (let round = 0; round < 250; round++) {
+    for (const began = performance.now(); performance.now() - began < 15_000;) {
       last = yield* look
       if (holds(last)) return last
       yield* Effect.sleep("20 millis")
@@ -180,7 +180,7 @@ export const contract = () => {
     },
     close: () => Effect.runPromise(Scope.close(scope, Exit.void)),
     run: <A>(effect: Effect.Effect<A, unknown, Scope.Scope>): Promise<A> =>
-      Effect.runPromise(Effect.scoped(effect).pipe(Effect.timeout("10 seconds"))),
+      Effect.runPromise(Effect.scoped(effect).pipe(Effect.timeout("25 seconds"))),
     get api() {
       return api()
     },

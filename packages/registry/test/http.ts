@@ -43,11 +43,15 @@ export const serve = async (
   }
 }
 
-/** Sends bytes, then `more` each 100 ms; gives all that came back when the other side closes, or after `waitMs`. */
+/** Sends bytes, then `more` each 100 ms; gives all that came back when it is `enough`, the other side closes, or after `waitMs`. */
 export const raw = (
   port: number,
   first: string | Uint8Array,
-  options: { readonly more?: string | Uint8Array; readonly waitMs?: number } = {}
+  options: {
+    readonly more?: string | Uint8Array
+    readonly waitMs?: number
+    readonly enough?: (text: string) => boolean
+  } = {}
 ): Promise<{ readonly text: string; readonly closed: boolean; readonly ms: number }> =>
   new Promise((resolve) => {
     const started = performance.now()
@@ -66,6 +70,7 @@ export const raw = (
     socket.on("error", () => undefined)
     socket.on("data", (bytes) => {
       text += bytes.toString("latin1")
+      if (options.enough?.(text) === true) end(false)
     })
     socket.on("close", () => end(true))
     socket.write(first)

@@ -59,7 +59,7 @@ export const proofFor = (identity: Identity.Identity["Service"], at: string, cha
 })
 
 /** Looks until an answer is as wished for; gives how long that took, in milliseconds. */
-export const eventually = async (what: string, holds: () => Promise<boolean>, ms = 10_000): Promise<number> => {
+export const eventually = async (what: string, holds: () => Promise<boolean>, ms = 15_000): Promise<number> => {
   const began = performance.now()
   while (!(await holds().catch(() => false))) {
     if (performance.now() - began > ms) throw new Error(`Waited ${ms} ms in vain until ${what}`)

@@ -78,7 +78,7 @@ export const call = (connection: Connection, text: string): Promise<string> =>
 
 /** Waits for something, and says what did not come. */
 export const until = async (what: string, condition: () => boolean): Promise<void> => {
-  const end = performance.now() + 5_000
+  const end = performance.now() + 15_000
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not so in time: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))

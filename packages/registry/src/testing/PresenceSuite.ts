@@ -22,7 +22,7 @@ export interface Harness {
 const SHORT_MS = 400
 
 /** Waits until it holds; dies with what was waited for. */
-export const until = (what: string, holds: () => boolean, ms = 8_000): Effect.Effect<void> =>
+export const until = (what: string, holds: () => boolean, ms = 15_000): Effect.Effect<void> =>
   Effect.gen(function* () {
     while (!holds()) yield* Effect.sleep(5)
   }).pipe(
