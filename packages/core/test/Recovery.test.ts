@@ -4,13 +4,24 @@ import type { Connections } from "@parley/core/Connections"
 import * as Identity from "@parley/core/Identity"
 import { type Connection, TransportError } from "@parley/core/Transport"
 import * as Effect from "effect/Effect"
-import { Recovery, REFUSED_MS, type Resumable } from "../src/internal/Recovery.ts"
+import { ANEW, Recovery, REFUSED_MS, type Resumable } from "../src/internal/Recovery.ts"
 import { makeSignal, run, until } from "./mesh.ts"
 import { requestOf } from "./wire.ts"
 
 const own = Identity.generate().nodeId
 const peer = Identity.generate().nodeId
 const broken = { peer, direction: "outbound", address: "mem://gone", state: () => "closed" } as Connection
+
+/** Recovery where this comes of each dial. */
+const recoveryOf = Effect.fnUntraced(function* (connect: Effect.Effect<Connection, TransportError>) {
+  const scope = yield* Effect.scope
+  const context = yield* Effect.context()
+  return new Recovery({
+    connections: { nodeId: own, connect: () => connect } as unknown as Connections["Service"],
+    addresses: () => [],
+    fork: (effect) => void Effect.runForkWith(context)(Effect.forkIn(effect, scope))
+  })
+})
 
 /** Recovery on a network where no dial succeeds. */
 const failing = Effect.fnUntraced(function* (refused: boolean) {
@@ -21,14 +32,7 @@ const failing = Effect.fnUntraced(function* (refused: boolean) {
       new TransportError({ reason: { _tag: "DialFailed", address: "mem://gone", detail: "for the test", refused } })
     )
   })
-  const scope = yield* Effect.scope
-  const context = yield* Effect.context()
-  const recovery = new Recovery({
-    connections: { nodeId: own, connect: () => connect } as unknown as Connections["Service"],
-    addresses: () => [],
-    fork: (effect) => void Effect.runForkWith(context)(Effect.forkIn(effect, scope))
-  })
-  return { recovery, dials: () => dials }
+  return { recovery: yield* recoveryOf(connect), dials: () => dials }
 })
 
 const makeTask = (isPatient: boolean) => {
@@ -94,4 +98,29 @@ describe("a task whose agent cannot be reached", () => {
         expect(dials()).toBe(1)
       })
     ))
+
+  test(
+    "is dialled soon again as long as many tasks go on each time",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const again = { ...broken, state: () => "open" } as Connection
+          const recovery = yield* recoveryOf(Effect.succeed(again))
+          let breaks = 0
+          const enough = makeSignal()
+          const { task } = makeTask(true)
+          const resumeOn = (): void => {
+            for (let others = 1; others < ANEW.tasks; others++) recovery.progressed(peer)
+            recovery.progressed(peer)
+            if (++breaks > ANEW.atOnce + 100) enough.tell()
+            else setImmediate(() => recovery.wait({ ...task, resumeOn }, broken))
+          }
+          recovery.wait({ ...task, resumeOn }, broken)
+          // Pauses that double would take minutes.
+          yield* enough.wait
+          recovery.stop()
+        })
+      ),
+    30_000
+  )
 })

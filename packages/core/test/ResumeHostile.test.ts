@@ -6,6 +6,7 @@ import { type Connection, ResetCode, type Stream as PeerStream } from "@parley/c
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Envelope from "../src/internal/Envelope.ts"
+import { ANEW } from "../src/internal/Recovery.ts"
 import { TaskId } from "../src/internal/TaskId.ts"
 import { addressOf, meet, reasonOf, run, until } from "./mesh.ts"
 import { Count, resumingPair, Work } from "./resuming.ts"
@@ -277,4 +278,30 @@ describe("an agent that breaks its connections", () => {
         })
       ))
   }
+
+  test("is dialled ever more seldom after a while, though it gives a chunk on each", () =>
+    run(
+      Effect.gen(function* () {
+        const { bob, mesh } = yield* resumingPair()
+        const agent = yield* mesh.stranger()
+        let dials = 0
+        yield* agent.connections.handle(Protocol.CALL, (connection, stream) => ({
+          ...ignore,
+          onMessage: (message) => {
+            dials += 1
+            const next = message[0] === Envelope.Kind.Resume ? Envelope.decodeResume(message)?.next : 0
+            stream.send(Envelope.heads.chunk, String(next), false)
+            // What it says arrives before the connection breaks.
+            setImmediate(() => connection.close("on purpose"))
+          }
+        }))
+        const seen: Array<number> = []
+        const stream = bob.stream(Count, 1_000, { to: addressOf(agent.identity.nodeId), deadline: "4 seconds" })
+        const exit = yield* Effect.exit(Stream.runForEach(stream, (n) => Effect.sync(() => void seen.push(n))))
+        expect(exit._tag).toBe("Failure")
+        expect(seen.length).toBeGreaterThan(3)
+        expect(seen).toEqual(Array.from(seen, (_, n) => n))
+        expect(dials).toBeLessThan(2 * ANEW.atOnce)
+      })
+    ))
 })

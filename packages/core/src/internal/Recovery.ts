@@ -10,11 +10,17 @@ import * as Result from "effect/Result"
 import type { Connections } from "../Connections.ts"
 import type { NodeId } from "../NodeId.ts"
 import * as Protocol from "../Protocol.ts"
+import { RateLimit } from "../RateLimit.ts"
 import { type Address, type Connection, isRefusal, ResetCode, type StreamHandler } from "../Transport.ts"
 import * as Envelope from "./Envelope.ts"
 
 /** First and longest pause between attempts to connect again, in ms; each doubles, with up to a half taken off at random. */
 export const AGAIN_MS = { first: 20, longest: 5_000 }
+/**
+ * How often pauses begin anew since a task got further: so often in a row, and once more as time goes by, or for so many tasks that
+ * did. A network that breaks all connections lets a node go on at once; a peer that breaks each after one chunk is dialled seldom.
+ */
+export const ANEW = { atOnce: 64, perSecond: 0.2, tasks: 8 }
 /** A peer whose address refuses connections has gone: so long it may take to come back there, in ms. */
 export const REFUSED_MS = 1_000
 /** How long a task that was cancelled, or a topic, is worth connecting again for, in ms. */
@@ -78,6 +84,7 @@ export class Recovery {
   readonly #lost = new Map<NodeId, Lost>()
   /** When a peer's tasks went on last, and the pause before that. */
   readonly #lately = new Map<NodeId, { readonly at: number; pause: number }>()
+  readonly #anew = new RateLimit(ANEW.perSecond, ANEW.atOnce)
   #stopped = false
 
   constructor(deps: Deps) {
@@ -118,10 +125,16 @@ export class Recovery {
     this.#lostOne(broken).wishedUntil = performance.now() + WISH_MS
   }
 
-  /** A task got further than before: pauses begin anew. A peer that only says that it has the task is dialled ever more seldom. */
+  /**
+   * A task got further than before, since there is a connection again: pauses begin anew, unless that happens all the time. A peer that only
+   * says that it has the task is dialled ever more seldom.
+   */
   progressed(peer: NodeId): void {
     const lately = this.#lately.get(peer)
-    if (lately !== undefined) lately.pause = 0
+    if (lately === undefined) return
+    const now = performance.now()
+    this.#anew.charge(peer, -1 / ANEW.tasks, now)
+    if (lately.pause > 0 && this.#anew.take(peer, now) === 0) lately.pause = 0
   }
 
   /** A connection stands, whoever made it. */
