@@ -9,6 +9,8 @@
  * - cursors count up by one, over all instances; `eventsAfter` never shows a cursor before all lower ones;
  * - what `append` has acknowledged is there after `kill -9` and a restart;
  * - a claim is taken once, whoever comes first, over all instances;
+ * - what is not state (`Bytes`) stays within its budget with every commit, however much is written: the oldest events and traces
+ *   go, and the oldest verdict of the publisher who has most bytes of them. A single commit that is larger stands alone;
  * - migrations run by themselves, once, also when two instances start together.
  */
 import * as Context from "effect/Context"
@@ -78,6 +80,25 @@ export interface Retention {
   readonly events: number
 }
 
+/** How many bytes there are, or may be, of what is not state, with its share of indexes. */
+export interface Bytes {
+  readonly events: number
+  readonly traces: number
+  readonly verdicts: number
+}
+
+/**
+ * How many bytes a store keeps where nothing else is said, 5 GiB in all: what a small machine's disk can spare. Two GiB of events are
+ * a week with three reports in each second; a GiB of verdicts is a thousand of the largest that HTTP takes.
+ */
+export const BUDGET: Bytes = { events: 2 * 1_073_741_824, traces: 2 * 1_073_741_824, verdicts: 1_073_741_824 }
+
+/** What a store may be told where it is opened. All instances of one database are told the same. */
+export interface Options {
+  /** Default `BUDGET`. */
+  readonly budget?: Partial<Bytes>
+}
+
 /** What a registry must not forget. */
 export class Store extends Context.Service<
   Store,
@@ -130,8 +151,10 @@ export class Store extends Context.Service<
     readonly getSecret: (name: string) => Effect.Effect<string | undefined, StoreError>
     /** Stores it unless one stands; gives what stands now. */
     readonly putSecret: (name: string, value: string, replace?: boolean) => Effect.Effect<string, StoreError>
-    /** Takes out what retention no longer keeps: traces and events, never agents, reports, claims or the chain. */
+    /** Takes out what retention no longer keeps: events, traces and verdicts, never agents, reports, claims or the chain. */
     readonly trim: (retention: Retention) => Effect.Effect<void, StoreError>
+    /** How many bytes are kept now. */
+    readonly kept: Effect.Effect<Bytes, StoreError>
     /** Wakes when another instance may have committed; never fails, may wake for nothing. SQLite: never. */
     readonly news: Effect.Effect<void>
   }

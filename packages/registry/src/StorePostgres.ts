@@ -6,7 +6,6 @@
  * a dozen statements. Where the database goes away, everything fails as `Unavailable` until it is back.
  */
 import * as Context from "effect/Context"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
@@ -14,23 +13,30 @@ import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { Buffer } from "node:buffer"
 import { randomUUID } from "node:crypto"
+import * as Kept from "./internal/Kept.ts"
 import * as Keys from "./internal/Keys.ts"
 import * as MemoryPostgres from "./internal/MemoryPostgres.ts"
 import * as Postgres from "./internal/Postgres.ts"
 import * as Queries from "./internal/Queries.ts"
 import * as Rows from "./internal/Rows.ts"
 import { SessionMemory } from "./SessionMemory.ts"
-import { type Snapshot, Store, type StoreError } from "./Store.ts"
+import { BUDGET, type Bytes, type Options, type Snapshot, Store, type StoreError } from "./Store.ts"
 
 /** Longest time without `news`, in milliseconds: a notification may be lost with its connection. */
 export const NEWS_MS = 1_000
 /** The channel of LISTEN and NOTIFY; the payload is the instance that committed. */
 const CHANNEL = "parley_news"
 
-const head = (row: Rows.Row | undefined): { readonly cursor: number; readonly trimmed: number } => ({
-  cursor: Number(row?.["cursor"]),
-  trimmed: Number(row?.["trimmed"])
-})
+/** The log's row with its lock: nothing else is committed until this transaction ends. */
+const LOCKED = `${Kept.HEAD} FOR UPDATE`
+
+/** Takes steps. */
+const walk = <A>(run: Postgres.Run, steps: Kept.Steps<A>): Effect.Effect<A, StoreError> =>
+  Effect.gen(function* () {
+    let at = steps.next()
+    while (at.done !== true) at = steps.next(yield* run(at.value.sql, ...at.value.parameters))
+    return at.value
+  })
 
 /** Tables, their columns with the type that text becomes, and what else is to be said about an insertion. */
 const insertions: ReadonlyArray<{
@@ -67,7 +73,17 @@ const insertions: ReadonlyArray<{
     "cursor:bigint at:bigint time:bigint task:text sender:text receiver:text type:text trace:text",
     ({ traces }) => traces
   ),
-  insertion("parley_verdicts", "cursor:bigint at:bigint task:text verdict:text", ({ verdicts }) => verdicts)
+  insertion(
+    "parley_verdicts",
+    "cursor:bigint at:bigint task:text publisher:text verdict:text",
+    ({ verdicts }) => verdicts
+  ),
+  insertion(
+    "parley_publishers",
+    "publisher:text bytes:bigint",
+    ({ publishers }) => publishers,
+    "ON CONFLICT (publisher) DO UPDATE SET bytes = parley_publishers.bytes + excluded.bytes"
+  )
 ]
 
 function insertion(
@@ -101,7 +117,7 @@ const insert = (run: Postgres.Run, rows: Rows.Rows): Effect.Effect<void, StoreEr
 const load = (database: Postgres.Postgres): Effect.Effect<Snapshot, StoreError> =>
   database.snapshot("load", (run) =>
     Effect.gen(function* () {
-      const [log] = yield* run("SELECT cursor, trimmed FROM parley_log")
+      const [log] = yield* run(Kept.HEAD)
       const [last] = yield* run("SELECT seq, hash FROM parley_reports ORDER BY seq DESC LIMIT 1")
       const pages = (sql: string, columns: ReadonlyArray<string>, take: (rows: ReadonlyArray<Rows.Row>) => void) =>
         Effect.gen(function* () {
@@ -118,7 +134,7 @@ const load = (database: Postgres.Postgres): Effect.Effect<Snapshot, StoreError> 
       yield* pages(Queries.AGENTS_PAGE, ["id"], all.takeAgents)
       yield* pages(Queries.EDGES_PAGE, ["agent", "capability", "reviewer"], all.takeEdges)
       return {
-        cursor: head(log).cursor,
+        cursor: Kept.headOf(log).cursor,
         agents: all.agents,
         departed: all.departed(),
         edges: all.edges,
@@ -147,7 +163,7 @@ const listen = (url: Redacted.Redacted, me: string): Effect.Effect<Queue.Dequeue
     return news
   })
 
-const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>): Store["Service"] => {
+const make = (database: Postgres.Postgres, budget: Bytes, me: string, news: Queue.Dequeue<void>): Store["Service"] => {
   /** The last event that this instance has seen, by loading, missing or committing it. */
   let seen = 0
   const missed = (run: Postgres.Run, seen: number, cursor: number) =>
@@ -171,27 +187,16 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
       )
       return new Set(rows.map(({ digest }) => byDigest.get(String(digest)) ?? ""))
     })
-  const trimTable = (table: "parley_events" | "parley_traces", before: number) =>
+  const trimTable = (table: keyof Bytes, since: number) =>
     Effect.gen(function* () {
-      const keep = Queries.firstKept(table, before, (yield* Clock.currentTimeMillis) + Queries.MAX_SKEW_MS)
-      for (;;) {
-        const more = yield* database.write("trim", (run) =>
-          Effect.gen(function* () {
-            // The log's lock, as for a commit: nothing comes in between.
-            const [log] = yield* run("SELECT cursor, trimmed FROM parley_log FOR UPDATE")
-            const [kept] = yield* run(keep.sql, ...keep.parameters)
-            const [from] = yield* run(`SELECT cursor FROM ${table} ORDER BY cursor LIMIT 1`)
-            const end = Number(kept?.["cursor"] ?? head(log).cursor + 1)
-            const first = Number(from?.["cursor"] ?? end)
-            if (first >= end) return false
-            const to = Math.min(first + Queries.TRIM_SLICE, end) - 1
-            yield* run(`DELETE FROM ${table} WHERE cursor <= ?`, to)
-            if (table === "parley_events") yield* run("UPDATE parley_log SET trimmed = ?", to)
-            return true
-          })
-        )
-        if (!more) return
-      }
+      const slice = database.write("trim", (run, now) =>
+        Effect.gen(function* () {
+          // The log's lock, as for a commit: nothing comes in between.
+          const [log] = yield* run(LOCKED)
+          return yield* walk(run, Kept.trim(table, Kept.headOf(log), budget, since, now))
+        })
+      )
+      while (yield* slice);
     })
   return {
     kind: "postgres",
@@ -200,8 +205,9 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
       Effect.map(
         database.write("append", (run, now) =>
           Effect.gen(function* () {
-            const [log] = yield* run("SELECT cursor, trimmed FROM parley_log FOR UPDATE")
-            const { cursor } = head(log)
+            const [log] = yield* run(LOCKED)
+            const before = Kept.headOf(log)
+            const { cursor } = before
             const news = yield* missed(run, from, cursor)
             const used = yield* taken(run, claims)
             const decided = yield* Postgres.attempt("append", () => decide(news, used))
@@ -212,8 +218,11 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
               )
             const { facts } = decided
             if (facts.length === 0) return { events: [], cursor }
-            yield* insert(run, yield* Postgres.attempt("append", () => Rows.rows(facts, cursor, now)))
-            yield* run("UPDATE parley_log SET cursor = ?", cursor + facts.length)
+            const rows = yield* Postgres.attempt("append", () => Rows.rows(facts, cursor, now))
+            yield* walk(run, Kept.makeRoom(budget, before, rows.bytes))
+            yield* insert(run, rows)
+            const { parameters, sql } = Kept.written(cursor + facts.length, rows.bytes)
+            yield* run(sql, ...parameters)
             yield* run("SELECT pg_notify(?, ?)", CHANNEL, me)
             return { events: Rows.events(facts, cursor, now), cursor: cursor + facts.length }
           })
@@ -234,13 +243,13 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
               Rows.event
             )
             // After the rows were read: what was trimmed meanwhile is not missing in silence.
-            const [log] = yield* database.query("read events", "SELECT cursor, trimmed FROM parley_log")
-            const { trimmed } = head(log)
+            const [log] = yield* database.query("read events", Kept.HEAD)
+            const { trimmed } = Kept.headOf(log)
             if (after < trimmed) return yield* Rows.gap(after, trimmed)
             return events
           }),
-    bounds: Effect.map(database.query("read the log's bounds", "SELECT cursor, trimmed FROM parley_log"), ([log]) => {
-      const { cursor, trimmed } = head(log)
+    bounds: Effect.map(database.query("read the log's bounds", Kept.HEAD), ([log]) => {
+      const { cursor, trimmed } = Kept.headOf(log)
       return { first: trimmed + 1, last: cursor }
     }),
     traces: (query) => database.read("search traces", () => Queries.traces(query), Rows.trace),
@@ -273,9 +282,11 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
           return yield* Postgres.attempt("keep a secret", () => Rows.secret(row ?? {}))
         })
       ),
+    kept: Effect.map(database.query("count what is kept", Kept.HEAD), ([log]) => Kept.bytesOf(Kept.headOf(log))),
     trim: ({ events, traces }) =>
-      trimTable("parley_events", events).pipe(
-        Effect.andThen(trimTable("parley_traces", traces)),
+      trimTable("events", events).pipe(
+        Effect.andThen(trimTable("traces", traces)),
+        Effect.andThen(trimTable("verdicts", 0)),
         Effect.andThen(MemoryPostgres.sweep(database))
       ),
     news: Effect.timeoutOrElse(Queue.take(news), { duration: NEWS_MS, orElse: () => Effect.void })
@@ -286,13 +297,13 @@ const make = (database: Postgres.Postgres, me: string, news: Queue.Dequeue<void>
  * Store and SessionMemory in a PostgreSQL database: `postgres://USER:PASSWORD@HOST/DATABASE`. Waits for a database that is still
  * starting; fails where there is none, or it was written by a newer version.
  */
-export const layer = (url: Redacted.Redacted): Layer.Layer<Store | SessionMemory, StoreError> =>
+export const layer = (url: Redacted.Redacted, options: Options = {}): Layer.Layer<Store | SessionMemory, StoreError> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const database = yield* Postgres.open(url)
       const me = randomUUID()
       const news = yield* listen(url, me)
-      return Context.make(Store, make(database, me, news)).pipe(
+      return Context.make(Store, make(database, { ...BUDGET, ...options.budget }, me, news)).pipe(
         Context.add(SessionMemory, MemoryPostgres.make(database))
       )
     })

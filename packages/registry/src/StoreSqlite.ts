@@ -5,9 +5,9 @@
  * served correctly, one commit after the other, but not told of news.
  */
 import * as Context from "effect/Context"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Kept from "./internal/Kept.ts"
 import * as Keys from "./internal/Keys.ts"
 import * as Memory from "./internal/Memory.ts"
 import * as MemorySqlite from "./internal/MemorySqlite.ts"
@@ -15,12 +15,16 @@ import * as Queries from "./internal/Queries.ts"
 import * as Rows from "./internal/Rows.ts"
 import * as Sqlite from "./internal/Sqlite.ts"
 import { SessionMemory } from "./SessionMemory.ts"
-import { type Snapshot, Store, type StoreError } from "./Store.ts"
+import { BUDGET, type Bytes, type Options, type Snapshot, Store, type StoreError } from "./Store.ts"
 
 /** Where a file's log stands. */
-const head = (database: Sqlite.Sqlite): { readonly cursor: number; readonly trimmed: number } => {
-  const row = database.get("SELECT cursor, trimmed FROM parley_log")
-  return { cursor: Number(row?.["cursor"]), trimmed: Number(row?.["trimmed"]) }
+const head = (database: Sqlite.Sqlite): Kept.Head => Kept.headOf(database.get(Kept.HEAD))
+
+/** Takes steps. */
+const walk = <A>(database: Sqlite.Sqlite, steps: Kept.Steps<A>): A => {
+  let at = steps.next()
+  while (at.done !== true) at = steps.next(database.all(at.value.sql, ...at.value.parameters))
+  return at.value
 }
 
 const insert = (database: Sqlite.Sqlite, rows: Rows.Rows): void => {
@@ -46,7 +50,14 @@ const insert = (database: Sqlite.Sqlite, rows: Rows.Rows): void => {
     "INSERT INTO parley_traces (cursor, at, time, task, sender, receiver, type, trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     rows.traces
   )
-  database.each("INSERT INTO parley_verdicts (cursor, at, task, verdict) VALUES (?, ?, ?, ?)", rows.verdicts)
+  database.each(
+    "INSERT INTO parley_verdicts (cursor, at, task, publisher, verdict) VALUES (?, ?, ?, ?, ?)",
+    rows.verdicts
+  )
+  database.each(
+    "INSERT INTO parley_publishers (publisher, bytes) VALUES (?, ?) ON CONFLICT (publisher) DO UPDATE SET bytes = bytes + excluded.bytes",
+    rows.publishers
+  )
 }
 
 const load = (database: Sqlite.Sqlite): Effect.Effect<Snapshot, StoreError> =>
@@ -86,7 +97,7 @@ const load = (database: Sqlite.Sqlite): Effect.Effect<Snapshot, StoreError> =>
     })
   )
 
-const make = (database: Sqlite.Sqlite): Store["Service"] => {
+const make = (database: Sqlite.Sqlite, budget: Bytes): Store["Service"] => {
   /** The last event that this instance has seen, by loading, missing or committing it. */
   let seen = 0
   const missed = (seen: number, cursor: number) => {
@@ -98,22 +109,11 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
     )
     return Rows.missed(found, seen, cursor)
   }
-  const trimTable = (table: "parley_events" | "parley_traces", before: number) =>
+  const trimTable = (table: keyof Bytes, since: number) =>
     Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      const keep = Queries.firstKept(table, before, now + Queries.MAX_SKEW_MS)
-      for (;;) {
-        const more = yield* database.write("trim", () => {
-          const end = Number(database.get(keep.sql, ...keep.parameters)?.["cursor"] ?? head(database).cursor + 1)
-          const from = database.get(`SELECT cursor FROM ${table} ORDER BY cursor LIMIT 1`)
-          const first = Number(from?.["cursor"] ?? end)
-          if (first >= end) return false
-          const to = Math.min(first + Queries.TRIM_SLICE, end) - 1
-          database.run(`DELETE FROM ${table} WHERE cursor <= ?`, to)
-          if (table === "parley_events") database.run("UPDATE parley_log SET trimmed = ?", to)
-          return true
-        })
-        if (!more) return
+      while (
+        yield* database.write("trim", (now) => walk(database, Kept.trim(table, head(database), budget, since, now)))
+      ) {
         yield* Effect.yieldNow
       }
     })
@@ -123,7 +123,8 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
     append: (claims, decide, from = seen) =>
       Effect.map(
         database.write("append", (now) => {
-          const { cursor } = head(database)
+          const before = head(database)
+          const { cursor } = before
           const digests = new Map(claims.map((claim) => [claim, Keys.claim(claim)]))
           const taken = new Set<string>()
           for (const [claim, digest] of digests)
@@ -132,8 +133,11 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
           for (const claim of decided.claims)
             database.run("INSERT INTO parley_claims (digest) VALUES (?)", digests.get(claim) ?? Keys.claim(claim))
           if (decided.facts.length === 0) return { events: [], cursor }
-          insert(database, Rows.rows(decided.facts, cursor, now))
-          database.run("UPDATE parley_log SET cursor = ?", cursor + decided.facts.length)
+          const rows = Rows.rows(decided.facts, cursor, now)
+          walk(database, Kept.makeRoom(budget, before, rows.bytes))
+          insert(database, rows)
+          const { parameters, sql } = Kept.written(cursor + decided.facts.length, rows.bytes)
+          database.run(sql, ...parameters)
           return { events: Rows.events(decided.facts, cursor, now), cursor: cursor + decided.facts.length }
         }),
         ({ cursor, events }) => {
@@ -182,10 +186,12 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
         )
         return Rows.secret(database.get("SELECT value FROM parley_secrets WHERE name = ?", Keys.key(name)) ?? {})
       }),
+    kept: database.attempt("count what is kept", () => Kept.bytesOf(head(database))),
     trim: ({ events, traces }) =>
       Effect.gen(function* () {
-        yield* trimTable("parley_events", events)
-        yield* trimTable("parley_traces", traces)
+        yield* trimTable("events", events)
+        yield* trimTable("traces", traces)
+        yield* trimTable("verdicts", 0)
         yield* database.write("trim", (now) => {
           for (const sql of Memory.SWEEP) database.run(sql.text, ...(sql.now ? [now] : []))
         })
@@ -198,9 +204,11 @@ const make = (database: Sqlite.Sqlite): Store["Service"] => {
  * Store and SessionMemory in one file, which is made where there is none; `:memory:` is forgotten with the scope. Fails where it
  * cannot be opened, or was written by a newer version.
  */
-export const layer = (file: string): Layer.Layer<Store | SessionMemory, StoreError> =>
+export const layer = (file: string, options: Options = {}): Layer.Layer<Store | SessionMemory, StoreError> =>
   Layer.effectContext(
     Effect.map(Sqlite.open(file), (database) =>
-      Context.make(Store, make(database)).pipe(Context.add(SessionMemory, MemorySqlite.make(database)))
+      Context.make(Store, make(database, { ...BUDGET, ...options.budget })).pipe(
+        Context.add(SessionMemory, MemorySqlite.make(database))
+      )
     )
   )

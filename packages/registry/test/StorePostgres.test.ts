@@ -19,8 +19,10 @@ afterAll(async () => {
   if (Postgres.unavailable === undefined) await server.stop()
 })
 
-const open = (url: string) =>
-  Effect.map(Layer.build(StorePostgres.layer(Redacted.make(url))), (context) => Context.get(context, Store.Store))
+const open = (url: string, budget: Partial<Store.Bytes> = {}) =>
+  Effect.map(Layer.build(StorePostgres.layer(Redacted.make(url), { budget })), (context) =>
+    Context.get(context, Store.Store)
+  )
 
 suite(
   { describe, test: skipTest(Postgres.unavailable), expect },
@@ -30,7 +32,7 @@ suite(
     effort: 0.6,
     place: Effect.map(
       Effect.promise(() => server.database()),
-      (url) => ({ open: open(url) })
+      (url) => ({ open: open(url), openWith: (budget) => open(url, budget) })
     )
   }
 )

@@ -15,20 +15,27 @@ import { DatabaseSync } from "node:sqlite"
 const folder = mkdtempSync(join(tmpdir(), "parley-store-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 let files = 0
-const open = (file: string) =>
-  Effect.map(Layer.build(StoreSqlite.layer(file)), (context) => Context.get(context, Store.Store))
+const open = (file: string, budget: Partial<Store.Bytes> = {}) =>
+  Effect.map(Layer.build(StoreSqlite.layer(file, { budget })), (context) => Context.get(context, Store.Store))
 
 suite(
   { describe, test, expect },
   {
     name: "SQLite, in a file",
     isShared: true,
-    place: Effect.sync(() => ({ open: open(join(folder, `${++files}`, "registry.db")) }))
+    place: Effect.sync(() => {
+      const file = join(folder, `${++files}`, "registry.db")
+      return { open: open(file), openWith: (budget) => open(file, budget) }
+    })
   }
 )
 suite(
   { describe, test, expect },
-  { name: "SQLite, in memory", isShared: false, place: Effect.succeed({ open: open(":memory:") }) }
+  {
+    name: "SQLite, in memory",
+    isShared: false,
+    place: Effect.succeed({ open: open(":memory:"), openWith: (budget) => open(":memory:", budget) })
+  }
 )
 
 const openMemory = (file: string) =>

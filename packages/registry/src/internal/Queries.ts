@@ -107,13 +107,3 @@ export const EDGES_PAGE =
   "SELECT agent, capability, reviewer, edge FROM parley_edges WHERE (agent, capability, reviewer) > (?, ?, ?) ORDER BY agent, capability, reviewer LIMIT ?"
 /** Rows of a page of a snapshot. */
 export const PAGE = 2_000
-
-/** The first cursor of a table that retention keeps: see `Store.trim`. */
-export const firstKept = (table: "parley_events" | "parley_traces", since: number, until: number): Query => ({
-  sql: `SELECT cursor FROM ${table} WHERE at >= ? AND at <= ? ORDER BY cursor LIMIT 1`,
-  parameters: [cursorOf(since), cursorOf(until)]
-})
-/** Rows that one transaction of `trim` takes out, so that commits come in between. */
-export const TRIM_SLICE = 2_000
-/** Events dated further in the future than this, in milliseconds, do not hold up retention: some clock was wrong. */
-export const MAX_SKEW_MS = 86_400_000

@@ -2,7 +2,8 @@
 import type * as Schema from "effect/Schema"
 import type { Event, Fact, PublishedVerdict, Report, StoredAgent } from "../Event.ts"
 import type { TraceEvent } from "../Model.ts"
-import { type HistoryPoint, type Snapshot, StoreError } from "../Store.ts"
+import { type Bytes, type HistoryPoint, type Snapshot, StoreError } from "../Store.ts"
+import { sizeOf } from "./Kept.ts"
 import { key, text } from "./Keys.ts"
 
 /** Largest fact, in UTF-16 units of its JSON: a certificate of 8 MiB and its question, with room. */
@@ -29,8 +30,12 @@ export interface Rows {
   readonly reports: ReadonlyArray<ReadonlyArray<Cell>>
   /** cursor, at, time, task, sender, receiver, type, trace */
   readonly traces: ReadonlyArray<ReadonlyArray<Cell>>
-  /** cursor, at, task, verdict */
+  /** cursor, at, task, publisher, verdict */
   readonly verdicts: ReadonlyArray<ReadonlyArray<Cell>>
+  /** publisher, bytes: to be added */
+  readonly publishers: ReadonlyArray<ReadonlyArray<Cell>>
+  /** What they take of the budget. */
+  readonly bytes: Bytes
 }
 
 const bounded = (written: string): string => {
@@ -60,10 +65,16 @@ export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Row
     traces: [] as Array<Array<Cell>>,
     verdicts: [] as Array<Array<Cell>>
   }
+  const publishers = new Map<string, number>()
+  const bytes = { events: 0, traces: 0, verdicts: 0 }
   let cursor = after
+  const happened = (type: Fact["type"], fact: string): void => {
+    made.events.push([cursor, at, type, fact])
+    bytes.events += sizeOf.event(fact)
+  }
   for (const fact of facts) {
     cursor++
-    if (fact.type !== "trust.changed") made.events.push([cursor, at, fact.type, json(fact)])
+    if (fact.type !== "trust.changed") happened(fact.type, json(fact))
     switch (fact.type) {
       case "agent.registered":
         agents.set(key(fact.agent.manifest.agent_id), json(fact.agent))
@@ -74,7 +85,7 @@ export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Row
       case "trust.changed": {
         const { edge, ema, link, report, score } = fact
         const [reportText, edgeText] = [json(report), json(edge)]
-        made.events.push([cursor, at, fact.type, reported(fact, reportText, edgeText)])
+        happened(fact.type, reported(fact, reportText, edgeText))
         const [agent, capability, reviewer] = [key(report.agent), key(report.capability), key(report.reviewer)]
         const count = counts.get(agent) ?? [0, 0]
         count[report.success ? 0 : 1]++
@@ -85,24 +96,27 @@ export const rows = (facts: ReadonlyArray<Fact>, after: number, at: number): Row
       }
       case "trace": {
         const { trace } = fact
-        made.traces.push([
-          cursor,
-          at,
-          Math.floor(Date.parse(trace.timestamp)) || at,
-          key(trace.task_id),
-          key(trace.from_agent),
-          key(trace.to_agent),
-          trace.event_type,
-          json(trace)
-        ])
+        const [task, sender, receiver] = [key(trace.task_id), key(trace.from_agent), key(trace.to_agent)]
+        const written = json(trace)
+        const time = Math.floor(Date.parse(trace.timestamp)) || at
+        made.traces.push([cursor, at, time, task, sender, receiver, trace.event_type, written])
+        bytes.traces += sizeOf.trace(written, task, sender, receiver)
         break
       }
-      case "verdict":
-        made.verdicts.push([cursor, at, key(fact.verdict.task), json(fact.verdict)])
+      case "verdict": {
+        const [task, publisher] = [key(fact.verdict.task), key(fact.verdict.publishedBy)]
+        const written = json(fact.verdict)
+        const size = sizeOf.verdict(written, task, publisher)
+        made.verdicts.push([cursor, at, task, publisher, written])
+        publishers.set(publisher, (publishers.get(publisher) ?? 0) + size)
+        bytes.verdicts += size
+      }
     }
   }
   return {
     ...made,
+    publishers: [...publishers],
+    bytes,
     agents: [...agents].flatMap(([id, agent]) => (agent === undefined ? [] : [[id, agent]])),
     left: [...agents].flatMap(([id, agent]) => (agent === undefined ? [id] : [])),
     counts: [...counts].map(([agent, [completed, failed]]) => [agent, completed, failed]),

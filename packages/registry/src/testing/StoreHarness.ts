@@ -3,7 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Event, Fact } from "../Event.ts"
-import type { Decided, Store, StoreError } from "../Store.ts"
+import type { Bytes, Decided, Store, StoreError } from "../Store.ts"
 
 /** A store. */
 export type Service = Store["Service"]
@@ -14,6 +14,8 @@ export type Law = Effect.Effect<void, unknown, Scope.Scope>
 export interface Place {
   /** One more instance on it, which ends with the scope. */
   readonly open: Effect.Effect<Service, StoreError, Scope.Scope>
+  /** One with a budget of its own. */
+  readonly openWith: (budget: Partial<Bytes>) => Effect.Effect<Service, StoreError, Scope.Scope>
 }
 
 /** One implementation under test. */

@@ -25,6 +25,7 @@ import {
   write
 } from "./StoreHarness.ts"
 import { comparable, randomFacts, randomTraceQuery, registered, StoreModel, traced, trusted } from "./StoreModel.ts"
+import { budgetLaws } from "./StoreBudgetSuite.ts"
 import { sharedLaws } from "./StoreSharedSuite.ts"
 
 export type { Harness, Place } from "./StoreHarness.ts"
@@ -372,5 +373,6 @@ export const suite = (api: TestApi, harness: Harness): void => {
     )
   })
 
+  budgetLaws(api, harness)
   if (harness.isShared) sharedLaws(api, harness)
 }
