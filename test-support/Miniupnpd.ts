@@ -6,9 +6,9 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { setTimeout } from "node:timers/promises"
 import { exec } from "./Namespace.ts"
 import type { Site } from "./Nat.ts"
+import { untilValue } from "./Until.ts"
 
 const binary = ["/usr/sbin/miniupnpd", "/usr/local/sbin/miniupnpd"].find((path) => existsSync(path))
 
@@ -78,11 +78,12 @@ export const start = async (site: Site, speaks: { natPmp: boolean; upnp: boolean
     daemon = spawn("ip", args, { stdio: ["ignore", "pipe", "pipe"] })
     for (const stream of [daemon.stdout, daemon.stderr]) stream?.on("data", (chunk: Buffer) => (said += String(chunk)))
     const ready = [...(speaks.upnp ? ["HTTP listening"] : []), ...(speaks.natPmp ? ["Listening for NAT-PMP"] : [])]
-    for (let left = 250; !ready.every((words) => said.includes(words)); left--) {
-      if (left === 0 || daemon.exitCode !== null)
-        throw new Error(`miniupnpd did not start; it said ${said.slice(-2_000)}`)
-      await setTimeout(20)
-    }
+    const { exitCode } = await untilValue(
+      "miniupnpd's start",
+      () => ({ exitCode: daemon!.exitCode, said: said.slice(-2_000) }),
+      (now) => now.exitCode !== null || ready.every((words) => said.includes(words))
+    )
+    if (exitCode !== null) throw new Error(`miniupnpd ended with ${exitCode}; it said ${said.slice(-2_000)}`)
   } catch (cause) {
     stop()
     throw cause

@@ -7,6 +7,7 @@ import { once } from "node:events"
 import { createInterface } from "node:readline"
 import type { Readable, Writable } from "node:stream"
 import { setTimeout } from "node:timers/promises"
+import { until } from "./Until.ts"
 
 const ip = (...args: ReadonlyArray<string>): void => void execFileSync("ip", [...args], { stdio: "pipe" })
 
@@ -67,7 +68,7 @@ export const linked = async (): Promise<readonly [Namespace, Namespace]> => {
   // The kernel calls a new cable ready up to a second later; until then runtimes do not list the interface.
   const isReady = ({ name }: Namespace): boolean =>
     execFileSync("ip", ["-n", name, "link", "show", "wire0"], { encoding: "utf8" }).includes("state UP")
-  for (let left = 200; left > 0 && !(isReady(a) && isReady(b)); left--) await setTimeout(20)
+  await until("both ends of the cable are up", () => isReady(a) && isReady(b))
   return [a, b]
 }
 

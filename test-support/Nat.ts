@@ -12,8 +12,8 @@
  * that runs in them, and what a process that was killed has left behind goes when the next network is built.
  */
 import { execFileSync } from "node:child_process"
-import { setTimeout } from "node:timers/promises"
 import { add, exec, type Namespace, unavailable as noNamespaces } from "./Namespace.ts"
+import { until } from "./Until.ts"
 
 /**
  * How a router translates (RFC 4787). All but `open` drop what nobody asked for without a word.
@@ -206,15 +206,13 @@ const remove = (name: string): void => {
 /** The kernel calls a cable ready up to a second after it is up; until then runtimes do not list it. */
 const settled = async (spaces: ReadonlyArray<Namespace>): Promise<void> => {
   let waiting = [...spaces]
-  for (let left = 250; left > 0; left--) {
+  await until("all links are up", () => {
     waiting = waiting.filter(({ name }) => {
       const links = ip(["-n", name, "-o", "link", "show", "type", "veth"])
       return links.split("\n").some((link) => link !== "" && !link.includes("state UP"))
     })
-    if (waiting.length === 0) return
-    await setTimeout(20)
-  }
-  throw new Error(`the links of ${waiting.map(({ name }) => name).join(", ")} did not come up within 5 s`)
+    return waiting.length === 0 || `not yet those of ${waiting.map(({ name }) => name).join(", ")}`
+  })
 }
 
 /** Builds a network; some 60 ms for each site. Removes what it made when it cannot. */

@@ -261,7 +261,7 @@ describe("negotiation", () => {
         }))
         yield* announce(mute, bob, [Work])
         const answer = yield* bob.request("work.do", 1, {
-          deadline: 400,
+          deadline: 2_000,
           where: { preferPeers: [mute.identity.nodeId] }
         })
         expect(heard.happened()).toBe(true)

@@ -36,9 +36,9 @@ const findsEventually = (peer: Peer, whom: Peer) =>
   nodesFound(peer, "test.ability").pipe(
     Effect.repeat({
       schedule: Schedule.spaced("20 millis"),
-      until: (nodes) => nodes.includes(whom.identity.nodeId),
-      times: 50
-    })
+      until: (nodes) => nodes.includes(whom.identity.nodeId)
+    }),
+    Effect.timeout("20 seconds")
   )
 
 /** A stranger who has met a node: pinged, and answered its ping, so that it is in its routing table. */
@@ -318,7 +318,8 @@ describe("what strangers send", () => {
         const open = yield* puppet((query) => answerTo(query, {}, Buffer.alloc(20, 3)))
         yield* befriend(open, node.address.port, Buffer.alloc(20, 3))
         yield* Effect.sync(() => node.known()).pipe(
-          Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (known) => known > 0, times: 200 })
+          Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (known) => known > 0 }),
+          Effect.timeout("20 seconds")
         )
         expect(node.known()).toBe(1)
       })

@@ -4,12 +4,12 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { execFileSync } from "node:child_process"
-import { setTimeout } from "node:timers/promises"
 import { isPublic } from "@parley/transport-tcp/PortMapping"
 import * as Miniupnpd from "../../../test-support/Miniupnpd.ts"
 import { type Program, startModule } from "../../../test-support/Namespace.ts"
 import * as Nat from "../../../test-support/Nat.ts"
 import { skipTest } from "../../../test-support/Skip.ts"
+import { until } from "../../../test-support/Until.ts"
 import { defaultRoutes } from "../src/internal/Gateway.ts"
 import { locationIn } from "../src/internal/Upnp.ts"
 
@@ -106,7 +106,7 @@ describe("a node behind a router that maps ports", () => {
           expect(daemon.mappings()).toEqual([])
           link("add")
           await program.next<Line>((line) => line.addresses?.includes("tcp://192.168.1.77:7878") === true)
-          for (let left = 250; daemon.mappings().length === 0 && left > 0; left--) await setTimeout(20)
+          await until("it has asked the new router", () => daemon.mappings().length > 0)
           expect(daemon.mappings()).toEqual(["7878 to 192.168.1.2:7878"])
           expect(await program.end()).toBe(0)
         })

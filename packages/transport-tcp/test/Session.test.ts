@@ -22,7 +22,7 @@ const open = (end: End): { readonly stream: Stream; readonly heard: Heard } => {
 
 /** Waits for something that timers bring about. */
 const until = async (what: string, condition: () => boolean): Promise<void> => {
-  const end = performance.now() + 4_000
+  const end = performance.now() + 15_000
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not so in time: ${what}`)
     await settle()

@@ -83,7 +83,7 @@ const LOOK = "10 millis"
 
 /** Declares the laws for one implementation. */
 export const suite = ({ describe, expect, test }: TestApi, harness: Harness): void => {
-  const withinMs = harness.withinMs ?? 8_000
+  const withinMs = harness.withinMs ?? 15_000
   const law = (name: string, body: (world: World) => Effect.Effect<void, unknown, Scope.Scope>): void =>
     test(name, () => Effect.runPromise(Effect.scoped(Effect.flatMap(harness.world, body))), LAW_TIMEOUT_MS)
   const until = (what: string, done: () => boolean) =>

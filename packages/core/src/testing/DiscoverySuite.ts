@@ -135,8 +135,8 @@ const until = (
   who
     .search(query)
     .pipe(
-      Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: satisfied, times: 100 }),
-      Effect.timeoutOrElse({ duration: "8 seconds", orElse: () => who.search(query) })
+      Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: satisfied }),
+      Effect.timeoutOrElse({ duration: "15 seconds", orElse: () => who.search(query) })
     )
 
 const about = (found: ReadonlyArray<Found>, whom: Actor): ReadonlyArray<Found> =>
