@@ -19,11 +19,14 @@ export interface Running {
   readonly pid: number
   /** Everything printed so far, on both. */
   readonly output: () => string
-  /** The first match of what it prints; rejects when it ends before. */
+  /** The first match of what it prints; rejects when it ends before, or is silent about it for long. */
   readonly waitFor: (pattern: RegExp) => Promise<RegExpExecArray>
   readonly signal: (signal: NodeJS.Signals) => void
   readonly ended: Promise<Ended>
 }
+
+/** How long to wait for what a command prints, in ms: so that a test says what was printed before it is cut off. */
+const PATIENCE_MS = 45_000
 
 const [program, ...first] = command(join(repository, "apps/cli/src/main.ts"))
 
@@ -81,16 +84,21 @@ export class Home {
     const { child, ended, listeners, written } = this.#spawn(args, env)
     const waitFor = (pattern: RegExp) =>
       new Promise<RegExpExecArray>((resolve, reject) => {
+        const fail = (why: string) =>
+          reject(new Error(`parley ${args.join(" ")} ${why} ${pattern}; it printed\n${written.all}`))
+        const patience = setTimeout(() => fail(`has not said within ${PATIENCE_MS / 1_000} s`), PATIENCE_MS)
         const look = () => {
           const found = pattern.exec(written.all)
           if (found === null) return
+          clearTimeout(patience)
           listeners.delete(look)
           resolve(found)
         }
         listeners.add(look)
-        void ended.then(({ code }) =>
-          reject(new Error(`parley ${args.join(" ")} ended with ${code} before ${pattern}; it printed\n${written.all}`))
-        )
+        void ended.then(({ code }) => {
+          clearTimeout(patience)
+          fail(`ended with ${code} before`)
+        })
         look()
       })
     return {
