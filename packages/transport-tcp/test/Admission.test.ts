@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test"
 import { connect as connectSocket } from "node:net"
 import type { Socket } from "node:net"
 import { Admission, type Guest } from "../src/internal/Admission.ts"
+import { forRounds, seeded } from "@parley/core/testing/Seeded"
 import { acceptDefaults, HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND } from "../src/Limits.ts"
 import { call, start, until } from "./nodes.ts"
 
@@ -44,6 +45,71 @@ describe("admission", () => {
     const answers = Array.from({ length: 6 }, (_, n) => admission.admit(`2001:db8::${n + 1}`, 0, () => {}))
     expect(answers.map(isGuest)).toEqual([true, true, true, false, false, false])
     expect(isGuest(admission.admit("2001:db8:0:1::1", 0, () => {}))).toBe(true)
+  })
+
+  test("all networks of an IPv6 site together are worth one address where places are taken", () => {
+    for (const [limits, givesUpItsOwn] of [
+      [{ ...wide, maxPendingHandshakes: 1_024 }, true],
+      [{ ...wide, maxPendingHandshakes: 1_024 }, false],
+      [{ ...wide, maxPendingHandshakes: 2_000, maxConnections: 1_024 }, false]
+    ] as const) {
+      const admission = new Admission(limits, givesUpItsOwn)
+      const evicted: Array<string> = []
+      const come = (host: string) => isGuest(admission.admit(host, 0, () => void evicted.push(host)))
+      const greedy = (n: number) => `2001:db8:1:${n.toString(16)}::1`
+      for (let n = 0; n < 1_024; n++) expect(come(greedy(Math.max(0, n - 3)))).toBe(true)
+      // Within the site, the network that has most gives up: four of them, one each at last.
+      expect([1_100, 1_101, 1_102, 1_103].map((n) => come(greedy(n)))).toEqual([true, true, true, false])
+      expect(evicted).toEqual([greedy(0), greedy(0), greedy(0)])
+      expect(["192.0.2.1", "2001:db8:2::1", "2001:db8:2:1::1"].map(come)).toEqual([true, true, true])
+      expect(evicted.length).toBe(6)
+      expect(evicted.every((host) => host.startsWith("2001:db8:1:"))).toBe(true)
+    }
+  })
+
+  test("counts stay right, whoever comes and goes", () => {
+    const random = seeded(5)
+    forRounds(random, 40, () => {
+      const admission = new Admission({ ...wide, maxConnections: 24, maxPendingHandshakes: 8 }, random.int(2) === 0)
+      const inside = new Map<Guest, { readonly site: number; pending: boolean }>()
+      const count = (site: number, pending: boolean): number =>
+        [...inside.values()].filter((each) => each.site === site && (!pending || each.pending)).length
+      for (let step = 0; step < 300; step++) {
+        const some = [...inside.keys()]
+        const guest = random.pick(some)
+        const what = random.int(3)
+        if (what === 0 || guest === undefined) {
+          const site = random.int(4)
+          let own: Guest | undefined
+          const host = `2001:db8:${site}:${random.int(3)}::1`
+          const answer = admission.admit(host, 0, () => {
+            const from = inside.get(own!)!.site
+            const isMost = [false, true].some((pending) =>
+              [0, 1, 2, 3].every((other) => count(other, pending) <= count(from, pending))
+            )
+            if (!isMost) throw new Error(`site ${from} gives a place up, and another one has more`)
+            inside.delete(own!)
+          })
+          if (isGuest(answer)) {
+            own = answer
+            inside.set(answer, { site, pending: true })
+          } else {
+            // Refused only where no other site has two more of what is full.
+            const counts = [0, 1, 2, 3].map((each) => count(each, answer[0] === "maxPendingHandshakes"))
+            const isFair = Math.max(...counts) <= counts[site]! + 1
+            if (!isFair) throw new Error(`${answer[0]}: ${counts.join(" ")}, and site ${site} is refused`)
+          }
+        } else if (what === 1) {
+          guest.proven()
+          inside.get(guest)!.pending = false
+        } else {
+          guest.left()
+          inside.delete(guest)
+        }
+        const all = [...inside.values()]
+        if (all.length > 24 || all.filter(({ pending }) => pending).length > 8) throw new Error("more than may")
+      }
+    })
   })
 
   test("sockets that come and go are let in at a bounded rate", () => {

@@ -29,7 +29,13 @@ export const remote = (host: string | undefined): string =>
   host === undefined ? "unknown" : host.startsWith("::ffff:") ? host.slice(7) : host
 
 /** What is counted as one place: an IPv4 address, or the 64 bits that one IPv6 subscriber has of an address. */
-export const network = (host: string): string => {
+export const network = (host: string): string => prefix(host, 4)
+
+/** Whose places are counted together: one IPv4 address, or the 48 bits of IPv6 that one site has at most (RFC 6177). */
+export const site = (host: string): string => prefix(host, 3)
+
+/** So many groups of an IPv6 address; anything else as it is. */
+const prefix = (host: string, count: number): string => {
   if (isIP(host) !== 6) return host
   const [head = "", tail] = host.split("%")[0]!.split("::")
   const left = head === "" ? [] : head.split(":")
@@ -38,9 +44,9 @@ export const network = (host: string): string => {
   const groups = left.length + right.length + (host.includes(".") ? 1 : 0)
   const all = tail === undefined ? left : [...left, ...Array.from({ length: 8 - groups }, () => "0"), ...right]
   return `${all
-    .slice(0, 4)
+    .slice(0, count)
     .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":")}::/64`
+    .join(":")}::/${count * 16}`
 }
 
 /** Why a host is not dialled, or not let in. */

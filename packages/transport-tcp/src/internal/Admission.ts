@@ -2,7 +2,7 @@
  * Admission: which strangers' sockets are let in, in all and by network address.
  *
  * Where all places are taken, the address that has most of them gives one up to an address that has fewer: who comes with many
- * sockets stands in nobody's way but its own.
+ * sockets stands in nobody's way but its own. The IPv6 addresses of one site are counted together there, since it has 65,536 networks.
  */
 import type { AcceptLimits } from "../Limits.ts"
 import * as Addresses from "./Addresses.ts"
@@ -25,14 +25,24 @@ interface Held {
   readonly evict: () => void
 }
 
+/** Places of one site, which are counted together where all are taken. */
+interface Site {
+  readonly key: string
+  places: number
+  accepted: number
+  pending: number
+}
+
 class Place {
+  readonly site: Site
   /** In the order in which they came. */
   readonly accepted = new Set<Held>()
   readonly pending = new Set<Held>()
   tokens: number
   at: number
 
-  constructor(tokens: number, now: number) {
+  constructor(site: Site, tokens: number, now: number) {
+    this.site = site
     this.tokens = tokens
     this.at = now
   }
@@ -50,6 +60,7 @@ export class Admission {
   readonly #limits: AcceptLimits
   readonly #givesUpItsOwn: boolean
   readonly #places = new Map<string, Place>()
+  readonly #sites = new Map<string, Site>()
   #accepted = 0
   #pending = 0
 
@@ -62,7 +73,7 @@ export class Admission {
   /** Lets a socket in, or says which limit it would pass. `evict` closes it, when its place goes to somebody else. */
   admit(host: string, now: number, evict: () => void): Guest | Refused {
     const limits = this.#limits
-    const place = this.#place(Addresses.network(host), now)
+    const place = this.#place(host, now)
     if (place.accepted.size >= limits.maxConnectionsPerAddress) {
       return ["maxConnectionsPerAddress", limits.maxConnectionsPerAddress]
     }
@@ -76,11 +87,15 @@ export class Admission {
       return ["maxPendingHandshakes", limits.maxPendingHandshakes]
     }
     const proven = (): void => {
-      if (place.pending.delete(held)) this.#pending--
+      if (!place.pending.delete(held)) return
+      place.site.pending--
+      this.#pending--
     }
     const left = (): void => {
       proven()
-      if (place.accepted.delete(held)) this.#accepted--
+      if (!place.accepted.delete(held)) return
+      place.site.accepted--
+      this.#accepted--
     }
     const held: Held = {
       evict: () => {
@@ -90,33 +105,53 @@ export class Admission {
     }
     place.accepted.add(held)
     place.pending.add(held)
+    place.site.accepted++
+    place.site.pending++
     this.#accepted++
     this.#pending++
     return { proven, left }
   }
 
-  /** Takes a place from the address that has most of them, if that has at least two more than the newcomer's. */
+  /** Takes a place from the site that has most of them, if that has at least two more than the newcomer's; or within that site alike. */
   #makeRoom(
     newcomer: Place,
     of: "accepted" | "pending",
     choose: (held: ReadonlySet<Held>) => Held | undefined
   ): boolean {
     let most = newcomer
-    for (const place of this.#places.values()) if (place[of].size > most[of].size) most = place
+    for (const place of this.#places.values()) {
+      const isOfMost = place.site === most.site && place[of].size > most[of].size
+      if (isOfMost || place.site[of] > most.site[of]) most = place
+    }
     const isOwn = this.#givesUpItsOwn && of === "pending" && most === newcomer
-    if (!isOwn && most[of].size < newcomer[of].size + 2) return false
+    const [more, fewer] =
+      most.site === newcomer.site ? [most[of].size, newcomer[of].size] : [most.site[of], newcomer.site[of]]
+    if (!isOwn && more < fewer + 2) return false
     choose(most[of])?.evict()
     return true
   }
 
-  #place(key: string, now: number): Place {
+  #place(host: string, now: number): Place {
+    const key = Addresses.network(host)
     const known = this.#places.get(key)
     if (known !== undefined) return known
     if (this.#places.size >= MAX_PLACES) {
-      for (const [each, place] of this.#places) if (place.accepted.size === 0) this.#places.delete(each)
+      for (const [each, place] of this.#places) if (place.accepted.size === 0) this.#forget(each, place.site)
     }
-    const place = new Place(this.#limits.handshakesAtOnce, now)
+    const place = new Place(this.#site(Addresses.site(host)), this.#limits.handshakesAtOnce, now)
     this.#places.set(key, place)
     return place
+  }
+
+  #site(key: string): Site {
+    const site = this.#sites.get(key) ?? { key, places: 0, accepted: 0, pending: 0 }
+    site.places++
+    this.#sites.set(key, site)
+    return site
+  }
+
+  #forget(key: string, site: Site): void {
+    this.#places.delete(key)
+    if (--site.places === 0) this.#sites.delete(site.key)
   }
 }

@@ -16,7 +16,7 @@ import type { SocketLink } from "./SocketLink.ts"
 
 /** How long a token is good for, and what came with it is kept open. */
 export const TOKEN_MS = 15_000
-/** Tokens out at once: where all are, the network address that has most of them gives its oldest one up, as keys cost nothing. */
+/** Tokens out at once: where all are, the network address (IPv6: the /48) that has most of them gives its oldest one up, as keys cost nothing. */
 export const MAX_TOKENS = 1_024
 /** Tokens of one peer. */
 export const MAX_TOKENS_PER_PEER = 8
