@@ -38,7 +38,8 @@ export const run = (app, args) => {
       if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal)
     })
   }
-  whenOrphaned(() => child.kill("SIGTERM"))
+  // A program in the background may outlive its shell; only that of npm has to pass a signal on.
+  if (process.env.npm_lifecycle_event !== undefined) whenOrphaned(() => child.kill("SIGTERM"))
   child.on("error", (error) => {
     console.error(`parley: ${command[0]} did not start: ${error.message}`)
     process.exit(69)

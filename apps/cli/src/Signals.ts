@@ -7,6 +7,9 @@ import type * as Scope from "effect/Scope"
 
 type Signal = "SIGINT" | "SIGTERM" | "SIGHUP"
 
+/** Signals that come so soon after the first, in ms, are the same wish: shells and supervisors send it to a program and to what started it. */
+const TOGETHER_MS = 1_000
+
 let claimed: (() => void) | undefined
 
 /**
@@ -28,14 +31,17 @@ export const claim: Effect.Effect<Effect.Effect<void>, never, Scope.Scope> = Eff
   Deferred.await
 )
 
-/** Hears signals. `interrupt` is called for the first that nobody claimed, and the process ends at once with the next. */
+/** Hears signals. `interrupt` is called for the first that nobody claimed, and the process ends at once with a later one. */
 export const listen = (interrupt: (exitCode: number) => void): void => {
   const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }
-  let heard = false
+  let heardAt: number | undefined
   const hear = (signal: Signal) => () => {
     const exitCode = 128 + numbers[signal]
-    if (heard) process.exit(exitCode)
-    heard = true
+    if (heardAt !== undefined) {
+      if (performance.now() - heardAt >= TOGETHER_MS) process.exit(exitCode)
+      return
+    }
+    heardAt = performance.now()
     if (claimed === undefined) interrupt(exitCode)
     else claimed()
   }

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
 import { createServer } from "node:net"
 import { join } from "node:path"
+import { current, repository } from "../../../test-support/Runtime.ts"
+import { skipTest } from "../../../test-support/Skip.ts"
 import { Home } from "./Parley.ts"
 
 const home = new Home()
@@ -353,18 +356,58 @@ describe("serve", () => {
   )
 
   test(
-    "one key serves once at a time; SIGTERM drains and exits with 0",
+    "one key serves once at a time; SIGTERM drains and exits with 0, also where it comes to the whole process group",
     async () => {
-      const first = await home.serve("frank", ["--capability", "a.b@1.0.0", "--exec", "sleep 0.5; printf 1"])
+      const first = await home.serve("frank", [
+        "--capability",
+        "a.b@1.0.0",
+        "--exec",
+        "touch begun; sleep 0.5; printf 1"
+      ])
       const key = join(home.path, "frank.json")
       const second = await home.run(["serve", "--identity", key, "--capability", "a.b@1.0.0", "--exec", "cat"])
       expect(second.code).toBe(2)
       expect(second.stderr).toContain(`in use by process ${first.pid}`)
       const calling = home.run(["call", "a.b", "{}", "--peer", first.address])
-      expect((await calling).stdout).toBe("1\n")
+      await until(() => existsSync(join(home.path, "begun")))
+      // Both, so that the second one does not merge with the first: what started this process passes on what it has heard as well.
       first.signal("SIGTERM")
+      first.signal("SIGHUP")
+      expect((await calling).stdout).toBe("1\n")
       expect((await first.ended).code).toBe(0)
       expect(existsSync(`${key}.lock`)).toBe(false)
+    },
+    timeout
+  )
+})
+
+const noNode = spawnSync("node", ["--version"]).status === 0 ? undefined : "there is no node, which starts parley"
+
+describe("in the background", () => {
+  skipTest(noNode)(
+    "it goes on when the shell that started it has ended",
+    async () => {
+      const log = join(home.path, "background.log")
+      const program = `'${join(repository, "apps/cli/bin/parley.mjs")}'`
+      const serve = "serve --capability a.b@1.0.0 --exec cat --host 127.0.0.1 --port 0 --no-mdns --no-gossip"
+      // npm's own shells are another matter: they do not pass signals on.
+      const line = `unset npm_lifecycle_event
+        ${program} ${serve} > '${log}' 2>&1 &
+        while kill -0 $! && ! grep -q serving '${log}'; do sleep 0.05; done
+        printf %s $!`
+      const env = { ...process.env, PARLEY_RUNTIME: current, PARLEY_HOME: join(home.path, "background") }
+      const { stdout: pid } = spawnSync("sh", ["-c", line], { env, encoding: "utf8" })
+      try {
+        const [, at = ""] = /listening on (tcp:\S+)/.exec(readFileSync(log, "utf8")) ?? []
+        // Longer than it takes to notice that the shell is gone: a command starts, asks, and ends.
+        for (let asked = 0; asked < 3; asked++) {
+          expect((await home.run(["call", "a.b", '{"n":1}', "--peer", at, "--json"])).code).toBe(0)
+        }
+      } finally {
+        process.kill(Number(pid), "SIGTERM")
+        await gone(Number(pid))
+      }
+      expect(readFileSync(log, "utf8")).toContain("stopping")
     },
     timeout
   )
