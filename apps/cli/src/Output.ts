@@ -23,9 +23,11 @@ const isControl = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\
 export const print = (text: string): Effect.Effect<void> =>
   Effect.suspend(() => write(process.stdout, text.endsWith("\n") ? text : `${text}\n`))
 
-/** Prints a result: as one line of JSON with `--json`, else as text. */
-export const result = (options: Common, json: unknown, text: string): Effect.Effect<void> =>
-  options.json ? print(JSON.stringify(json)) : print(text)
+/** Prints a result: as one line of JSON with `--json`, else as text. A terminal is shown it `harmless`, a pipe gets it as it is. */
+export const result = (options: Common, json: unknown, text: string): Effect.Effect<void> => {
+  const told = options.json ? JSON.stringify(json) : text
+  return print(process.stdout.isTTY === true ? harmless(told) : told)
+}
 
 /** Says something beside the result, unless `--quiet`. */
 export const note = (options: Common, text: string): Effect.Effect<void> =>
