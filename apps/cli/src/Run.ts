@@ -13,6 +13,7 @@ import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Cli from "./Cli.ts"
 import { ExitCode, tellCause, type Told } from "./Failure.ts"
+import * as Log from "./Log.ts"
 import * as Output from "./Output.ts"
 import * as Signals from "./Signals.ts"
 
@@ -44,7 +45,7 @@ const environment = Layer.mergeAll(
   CliConfig.layer({
     builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
   }),
-  Layer.succeed(Logger.LogToStderr, true),
+  Logger.layer([Log.logger(isJson)]),
   Layer.succeed(References.MinimumLogLevel, args.includes("--quiet") ? "Error" : "Warn")
 )
 

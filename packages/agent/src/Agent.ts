@@ -42,6 +42,8 @@ export type Untyped = ReturnType<typeof JSON.parse>
 export interface Options extends Layers.Options {
   /** What is logged, on stderr. Default: `Warn`. */
   readonly log?: LogLevel.LogLevel
+  /** Who writes it. Default: Effect's own. */
+  readonly loggers?: ReadonlySet<Logger.Logger<unknown, unknown>>
 }
 
 /** What every operation takes besides. */
@@ -163,10 +165,11 @@ export class Agent implements AsyncDisposable {
 
   /** Starts an agent. See `start`. */
   static async start(options: Options & Abortable = {}): Promise<Agent> {
-    const [signal, { log = "Warn", ...rest }] = split(options)
+    const [signal, { log = "Warn", loggers, ...rest }] = split(options)
     const logging = Layer.mergeAll(
       Layer.succeed(References.MinimumLogLevel, log),
-      Layer.succeed(Logger.LogToStderr, true)
+      Layer.succeed(Logger.LogToStderr, true),
+      loggers === undefined ? Layer.empty : Layer.succeed(Logger.CurrentLoggers, loggers)
     )
     const runtime = ManagedRuntime.make(Layers.layer(rest).pipe(Layer.provideMerge(logging)))
     const exit = await runtime.runPromiseExit(Node.Node, signal === undefined ? {} : { signal })

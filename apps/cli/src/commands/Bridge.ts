@@ -1,6 +1,7 @@
 /** `parley bridge`: AgentMesh's agents become part of the mesh, and the mesh part of theirs, until stopped. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import { start } from "@parley/agent/Agent"
 import type { StartError } from "@parley/agent/Layers"
@@ -50,7 +51,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Bridge & Flags.Co
   const identity = KeyStore.expand(Settings.identityFile(options, "bridge.json"))
   yield* Lock.hold(identity)
   const settings = yield* Settings.node(options)
-  const log = yield* References.MinimumLogLevel
+  const [log, loggers] = [yield* References.MinimumLogLevel, yield* Logger.CurrentLoggers]
   const agent = yield* Effect.acquireRelease(
     Effect.tryPromise({
       try: (signal) =>
@@ -58,6 +59,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Bridge & Flags.Co
           ...settings,
           identity,
           log,
+          loggers,
           port: options.port ?? 0,
           ...(options.host === undefined ? {} : { host: options.host }),
           ...(options.advertise.length === 0 ? {} : { advertise: options.advertise }),

@@ -1,5 +1,6 @@
 /** `parley serve`: capabilities of any program, or of a module, until stopped. */
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import { type Agent, start } from "@parley/agent/Agent"
 import type { StartError } from "@parley/agent/Layers"
@@ -96,7 +97,7 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
   if (options.mapPort && options.noListen)
     return yield* usage("NothingToMap", "--map-port would do nothing: with --no-listen there is no port to let through")
   const settings = yield* Settings.node(options)
-  const log = yield* References.MinimumLogLevel
+  const [log, loggers] = [yield* References.MinimumLogLevel, yield* Logger.CurrentLoggers]
   const startAt = (port: number) =>
     Effect.tryPromise({
       try: (signal) =>
@@ -105,6 +106,7 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
           // A member of a network is that, unless it is told to act under another key.
           ...(settings.network !== undefined && options.identity === undefined ? {} : { identity }),
           log,
+          loggers,
           port,
           listen: !options.noListen,
           portMapping: options.mapPort,
