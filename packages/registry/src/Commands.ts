@@ -21,17 +21,24 @@ const done = <A>(facts: ReadonlyArray<Fact>, value: (world: Knowledge) => A, cla
 /** The refusal for an agent that is not registered, in AgentMesh's words. */
 export const notFound = (id: string): NotFound => new NotFound({ detail: `Agent ${id} not found` })
 
-/** What makes room for one more agent; `undefined` where everybody looked at is online. */
-const roomFor = (world: Knowledge, isKnown: boolean, now: number): ReadonlyArray<Fact> | undefined => {
-  if (isKnown || world.size < world.maxAgents) return []
-  const away = world.dispensable(now)
-  return away === undefined ? undefined : [{ type: "agent.left", id: away.id }]
-}
-
-const full = (world: Knowledge): Result.Result<never, Unavailable> =>
-  Result.fail(
-    new Unavailable({ detail: `This registry holds ${world.maxAgents} agents that are online, and takes no more` })
+/** What makes room for an agent. */
+const roomFor = (
+  world: Knowledge,
+  manifest: Manifest,
+  record: NodeRecord | undefined,
+  now: number
+): Result.Result<ReadonlyArray<Fact>, Unavailable> => {
+  const leaving = world.roomFor(manifest, record, now)
+  if (leaving !== undefined) return Result.succeed(leaving.map(({ id }) => ({ type: "agent.left", id })))
+  const isFull = world.get(manifest.agent_id) === undefined && world.size >= world.maxAgents
+  return Result.fail(
+    new Unavailable({
+      detail: isFull
+        ? `This registry holds ${world.maxAgents} agents that are online, and takes no more`
+        : "This registry holds as many large agents that are online as it can: come with shorter descriptions and schemas, or later"
+    })
   )
+}
 
 /** Registers an agent that is not there, or is offline. */
 export const register = (manifest: Manifest): Command<Agent, Conflict | Unavailable> => ({
@@ -41,9 +48,9 @@ export const register = (manifest: Manifest): Command<Agent, Conflict | Unavaila
     if (known !== undefined && world.isOnline(known, now)) {
       return Result.fail(new Conflict({ detail: `Agent ${id} already registered` }))
     }
-    const room = roomFor(world, known !== undefined, now)
-    if (room === undefined) return full(world)
-    return done([...room, { type: "agent.registered", agent: { manifest, registeredAt: now } }], (after) =>
+    const room = roomFor(world, manifest, undefined, now)
+    if (Result.isFailure(room)) return Result.fail(room.failure)
+    return done([...room.success, { type: "agent.registered", agent: { manifest, registeredAt: now } }], (after) =>
       after.get(id)!
     )
   }
@@ -60,11 +67,14 @@ export const keep = (manifest: Manifest, record: NodeRecord): Command<number, Co
             new Conflict({ detail: `A record with seq ${known.record.seq} is known: issue one with a higher seq` })
           )
     }
-    const room = roomFor(world, known !== undefined, now)
-    if (room === undefined) return full(world)
+    const room = roomFor(world, manifest, record, now)
+    if (Result.isFailure(room)) return Result.fail(room.failure)
     // A renewal is no new registration.
     const registeredAt = known?.registeredAt ?? now
-    return done([...room, { type: "agent.registered", agent: { manifest, record, registeredAt } }], () => record.seq)
+    return done(
+      [...room.success, { type: "agent.registered", agent: { manifest, record, registeredAt } }],
+      () => record.seq
+    )
   }
 })
 
@@ -185,7 +195,7 @@ export const verdict = (published: PublishedVerdict, asker: string): Command<num
     claims: [claim],
     decide: (_world, taken) =>
       taken.has(claim)
-        ? Result.fail(new Conflict({ detail: `A verdict of ${asker} on task ${published.task} is published already` }))
+        ? Result.fail(new Conflict({ detail: `A verdict of ${asker} on task ${published.task} was published already` }))
         : done([{ type: "verdict", verdict: published }], (world) => world.cursor, [claim])
   }
 }

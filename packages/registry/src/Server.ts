@@ -105,6 +105,8 @@ export interface Options {
   readonly rates?: RateLimits.Options
   readonly times?: HttpBounds.Times
   readonly retention?: Upkeep.Options
+  /** How many agents it holds, and how many bytes of large ones. */
+  readonly bounds?: World.Bounds
   /** Decides when newcomers are tried; draws in [0, 1). */
   readonly random?: () => number
 }
@@ -144,7 +146,7 @@ const sockets = Layer.mergeAll(EventsSse.layer, EventsSocket.layer, DashboardSoc
 const knowledge = (options: Options, isOpen: boolean, audiences: () => ReadonlyArray<string>) => {
   const { agentSecret, operatorToken } = options
   const seeds = options.seeds ?? []
-  const world = World.layer(() => ReputationModel.make({ seeds }))
+  const world = World.layer(() => ReputationModel.make({ seeds }), options.bounds)
   const auth = Layer.unwrap(
     Effect.map(World.World, (known) =>
       Authentication.layer({

@@ -5,6 +5,7 @@
  * and belongs to nobody's log. Only the ledger writes here. Agents that are online stand in core's matcher: those that speak
  * AgentMesh only under a NodeId made from their id, which is never shown.
  */
+import { Buffer } from "node:buffer"
 import { createHash } from "node:crypto"
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
@@ -16,7 +17,8 @@ import * as NodeId from "@parley/core/NodeId"
 import { Circuits } from "./Circuits.ts"
 import type { Event, Report, StoredAgent } from "./Event.ts"
 import { INITIAL } from "./internal/Evidence.ts"
-import { type Bounds, MostTrusted } from "./internal/MostTrusted.ts"
+import { LargeAgents } from "./internal/LargeAgents.ts"
+import { type Bounds as TrustBounds, MostTrusted } from "./internal/MostTrusted.ts"
 import { insert, placeOf } from "./internal/Sorted.ts"
 import { Latencies } from "./Latencies.ts"
 import type { AgentStatus, Manifest } from "./Model.ts"
@@ -27,6 +29,13 @@ import type { Snapshot } from "./Store.ts"
 
 /** Most agents registered: about 8 KiB each with five capabilities. One more takes the place of one that is away. */
 export const MAX_AGENTS = 100_000
+/** What an agent of ordinary size takes, with room: one of five capabilities has 5 KB. Nobody's size keeps such a one out. */
+export const ORDINARY_BYTES = 8_192
+/**
+ * Most bytes of all agents beyond `ORDINARY_BYTES` of each: three thousand of the largest. One more large one takes the places of
+ * large ones that are away.
+ */
+export const MAX_LARGE_BYTES = 512 * 1_048_576
 /** How many are looked at for one that is away. */
 const SAMPLE = 64
 /** How long an agent that has just registered counts as online without a lease, in milliseconds: its lease is opened meanwhile. */
@@ -65,6 +74,8 @@ export interface Agent {
   readonly tags: ReadonlyArray<string>
   readonly maxConcurrent: number
   readonly registeredAt: number
+  /** How many bytes it has beyond `ORDINARY_BYTES`. */
+  readonly large: number
   /** Reports that have come in since it registered. */
   reports: number
   /** When it came, for as long as it has not left since; 0 after a restart. */
@@ -106,19 +117,30 @@ const recordOf = (manifest: Manifest, registeredAt: number): NodeRecord => ({
   sig: ""
 })
 
+/** What an agent takes as JSON: its manifest, the same with measured latencies, and the record that the matcher has. */
+export const bytesOf = (manifest: string, record: NodeRecord | undefined): number => {
+  const bytes = Buffer.byteLength(manifest)
+  return 2 * bytes + (record === undefined ? bytes : Buffer.byteLength(JSON.stringify(record)))
+}
+
+const largeOf = (manifest: string, record: NodeRecord | undefined): number =>
+  Math.max(0, bytesOf(manifest, record) - ORDINARY_BYTES)
+
 const agentOf = ({ manifest, record, registeredAt }: StoredAgent, arrivedAt: number): Agent => {
   const its = record ?? recordOf(manifest, registeredAt)
+  const text = JSON.stringify(manifest)
   return {
     id: manifest.agent_id,
     node: its.node,
     isNode: record !== undefined,
     record: its,
-    text: JSON.stringify(manifest),
+    text,
     name: manifest.name,
     description: manifest.description,
     tags: manifest.tags,
     maxConcurrent: manifest.max_concurrent_tasks,
     registeredAt,
+    large: largeOf(text, record),
     reports: 0,
     arrivedAt,
     isListed: false,
@@ -131,8 +153,15 @@ export interface Parts {
   readonly presence: Presence["Service"]
   /** An empty one; made anew when the world is loaded again. */
   readonly reputation: () => ReputationModel
+  readonly bounds?: Bounds
+}
+
+/** How much a world holds. */
+export interface Bounds {
   /** Default `MAX_AGENTS`. */
   readonly maxAgents?: number
+  /** Default `MAX_LARGE_BYTES`. */
+  readonly maxLargeBytes?: number
 }
 
 /** Everything the registry knows. */
@@ -166,11 +195,14 @@ export class Knowledge {
   revision = 0
 
   readonly maxAgents: number
+  readonly maxLargeBytes: number
+  readonly #large = new LargeAgents<Agent>()
   /** How agents are by the last event that said so. */
   readonly #told = new Map<string, AgentStatus>()
 
-  constructor({ maxAgents = MAX_AGENTS, presence, reputation }: Parts) {
-    this.maxAgents = maxAgents
+  constructor({ bounds = {}, presence, reputation }: Parts) {
+    this.maxAgents = bounds.maxAgents ?? MAX_AGENTS
+    this.maxLargeBytes = bounds.maxLargeBytes ?? MAX_LARGE_BYTES
     this.#presence = presence
     this.#makeReputation = reputation
     this.reputation = reputation()
@@ -178,6 +210,11 @@ export class Knowledge {
 
   get size(): number {
     return this.#agents.size
+  }
+
+  /** How many bytes agents have beyond `ORDINARY_BYTES` of each. */
+  get largeBytes(): number {
+    return this.#large.bytes
   }
 
   get(id: string): Agent | undefined {
@@ -207,7 +244,7 @@ export class Knowledge {
   }
 
   /** How far anybody is trusted at most; `undefined` while that is not known. */
-  mostTrusted(now: number): Bounds | undefined {
+  mostTrusted(now: number): TrustBounds | undefined {
     return this.#mostTrusted.bounds(now)
   }
 
@@ -277,22 +314,55 @@ export class Knowledge {
     return missing
   }
 
-  /** One that has been away, if there is one among some: nobody has reported on it, or it is the one longest away. */
-  dispensable(now: number): Agent | undefined {
-    let best: Agent | undefined
-    const rank = (agent: Agent): number => this.lastHeartbeat(agent) + (this.isTried(agent.id) ? now : 0)
-    for (let i = 0; i < SAMPLE; i++) {
-      const agent = this.#agents.get(this.ids[Math.floor(Math.random() * this.ids.length)]!)
-      if (agent === undefined || this.isOnline(agent, now)) continue
-      if (best === undefined || rank(agent) < rank(best)) best = agent
+  /**
+   * Who makes room for an agent: nobody where there is room. `undefined` where there is none: everybody who was looked at is online.
+   * Those of whom nobody has reported go first, of these the one longest away, or the largest where bytes are short.
+   */
+  roomFor(manifest: Manifest, record: NodeRecord | undefined, now: number): ReadonlyArray<Agent> | undefined {
+    const known = this.#agents.get(manifest.agent_id)
+    const leaving: Array<Agent> = []
+    if (known === undefined && this.size >= this.maxAgents) {
+      const some = Array.from({ length: SAMPLE }, () =>
+        this.#agents.get(this.ids[Math.floor(Math.random() * this.ids.length)]!)
+      )
+      const [first] = this.#dispensable(some, now, (agent) => this.lastHeartbeat(agent))
+      if (first === undefined) return undefined
+      leaving.push(first)
     }
-    return best
+    const large = largeOf(JSON.stringify(manifest), record)
+    let more = large - (known?.large ?? 0)
+    if (more <= 0) return leaving
+    more -= leaving[0]?.large ?? 0
+    if (this.#large.bytes + more <= this.maxLargeBytes) return leaving
+    for (const agent of this.#dispensable(this.#large.some(SAMPLE), now, (agent) => -agent.large)) {
+      if (agent === known || agent === leaving[0]) continue
+      leaving.push(agent)
+      more -= agent.large
+      if (this.#large.bytes + more <= this.maxLargeBytes) return leaving
+    }
+    return undefined
+  }
+
+  /** Those of some who are away, in the order in which they may go. */
+  #dispensable(
+    some: ReadonlyArray<Agent | undefined>,
+    now: number,
+    rank: (agent: Agent) => number
+  ): ReadonlyArray<Agent> {
+    const away = some.flatMap((agent) =>
+      agent === undefined || this.isOnline(agent, now)
+        ? []
+        : [{ agent, isTried: this.isTried(agent.id), rank: rank(agent) }]
+    )
+    away.sort((a, b) => Number(a.isTried) - Number(b.isTried) || a.rank - b.rank)
+    return away.map(({ agent }) => agent)
   }
 
   /** Begins with what is stored. */
   load(snapshot: Snapshot, now: number): void {
     for (const agent of this.#agents.values()) this.#unlist(agent)
     this.#agents.clear()
+    this.#large.clear()
     this.#byNode.clear()
     this.#counters.clear()
     this.#busy.clear()
@@ -343,6 +413,7 @@ export class Knowledge {
         this.#told.delete(agent.id)
         this.#busy.delete(agent.id)
         this.#agents.delete(agent.id)
+        this.#large.delete(agent)
         this.#byNode.delete(agent.node)
         const place = placeOf(this.ids, agent.id)
         if (this.ids[place] === agent.id) this.ids.splice(place, 1)
@@ -434,6 +505,7 @@ export class Knowledge {
     const before = this.#agents.get(agent.id)
     if (before !== undefined) {
       this.#unlist(before)
+      this.#large.delete(before)
       this.#byNode.delete(before.node)
     }
     for (const capability of agent.record.capabilities) {
@@ -442,6 +514,7 @@ export class Knowledge {
       Object.defineProperty(capability, OWNER, { value: owned, configurable: true, writable: true })
     }
     this.#agents.set(agent.id, agent)
+    this.#large.add(agent)
     this.#byNode.set(agent.node, agent)
     if (this.isTried(agent.id)) this.#mostTrusted.changed(agent.id)
     this.relist(agent, now)
@@ -464,8 +537,8 @@ export class Knowledge {
 export class World extends Context.Service<World, Knowledge>()("@parley/registry/World") {}
 
 /** A world that concludes from reports as it is told. */
-export const layer = (reputation: () => ReputationModel): Layer.Layer<World, never, Presence> =>
+export const layer = (reputation: () => ReputationModel, bounds: Bounds = {}): Layer.Layer<World, never, Presence> =>
   Layer.effect(
     World,
-    Effect.map(Presence, (presence) => new Knowledge({ presence, reputation }))
+    Effect.map(Presence, (presence) => new Knowledge({ presence, reputation, bounds }))
   )

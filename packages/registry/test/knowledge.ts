@@ -5,7 +5,7 @@ import type { Fact } from "@parley/registry/Event"
 import type { Capability, DiscoveryQuery, Manifest } from "@parley/registry/Model"
 import type { Presence } from "@parley/registry/Presence"
 import * as ReputationModel from "@parley/registry/ReputationModel"
-import { Knowledge } from "@parley/registry/World"
+import { type Bounds, Knowledge } from "@parley/registry/World"
 
 /** An hour after the epoch began to matter. */
 export const NOW = 1_800_000_000_000
@@ -49,7 +49,7 @@ export const query = (more: Partial<DiscoveryQuery>): DiscoveryQuery => ({
 })
 
 /** A world; `set` says who is there, `apply` what has happened. */
-export const world = (maxAgents?: number) => {
+export const world = (bounds: Bounds = {}) => {
   const there = new Map<string, number>()
   const presence: Presence["Service"] = {
     open: () => Effect.die("no leases here"),
@@ -61,7 +61,7 @@ export const world = (maxAgents?: number) => {
   const knowledge = new Knowledge({
     presence,
     reputation: () => ReputationModel.make(),
-    ...(maxAgents === undefined ? {} : { maxAgents })
+    bounds
   })
   const apply = (fact: Fact, at = NOW): void => knowledge.apply({ cursor: knowledge.cursor + 1, at, fact })
   return {
