@@ -16,8 +16,12 @@ const text = (name: string, metavar: string, description: string) =>
     Flag.map(Option.getOrUndefined)
   )
 
-const number = (name: string, description: string) =>
+const number = (name: string, description: string, most = Number.POSITIVE_INFINITY) =>
   Flag.Finite(name).pipe(
+    Flag.filter(
+      (value) => value >= 0 && value <= most,
+      (value) => `${value} is ${value < 0 ? "less than 0" : `more than ${most}`}`
+    ),
     Flag.withMetavar("NUMBER"),
     Flag.withDescription(description),
     Flag.optional,
@@ -26,6 +30,10 @@ const number = (name: string, description: string) =>
 
 const count = (name: string, description: string) =>
   Flag.Int(name).pipe(
+    Flag.filter(
+      (value) => value >= 0,
+      (value) => `${value} is less than 0`
+    ),
     Flag.withMetavar("COUNT"),
     Flag.withDescription(description),
     Flag.optional,
@@ -117,7 +125,7 @@ export const choosing = {
   feature: several("feature", "FEATURE", "Feature that must be there"),
   maxCost: number("max-cost", "Most it may cost, in US dollars"),
   maxLatency: number("max-latency", "Longest typical latency, in milliseconds"),
-  minTrust: number("min-trust", "Least trust, 0 to 1"),
+  minTrust: number("min-trust", "Least trust, 0 to 1", 1),
   policy: Flag.Literals("policy", ["balanced", "cheapest", "fastest", "best"]).pipe(
     Flag.withDescription("What counts most in the order"),
     Flag.optional,

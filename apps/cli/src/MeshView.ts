@@ -95,6 +95,7 @@ export const draw = (
       Output.harmless(each.address),
       Output.harmless(each.capabilities.join(", "))
     ]),
+    undefined,
     columns
   )
   return [

@@ -78,19 +78,27 @@ const LEAST = 10
 /** How wide a table may be: as the terminal; without end in a pipe, a file, and on a terminal that does not know its size. */
 const room = (): number => (process.stdout.isTTY === true && process.stdout.columns) || Number.POSITIVE_INFINITY
 
-/** Columns, two spaces apart. On a terminal that is too narrow for them the widest are shortened, until all fit or are equal. */
-export const table = (rows: ReadonlyArray<ReadonlyArray<string>>, columns = room()): string => {
+/**
+ * Columns, two spaces apart. On a terminal that is too narrow for them the `first` one is shortened (the last one, unless told), and
+ * where that is not enough, the widest ones.
+ */
+export const table = (
+  rows: ReadonlyArray<ReadonlyArray<string>>,
+  first = (rows[0]?.length ?? 0) - 1,
+  columns = room()
+): string => {
   const widths: Array<number> = []
   for (const row of rows) row.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, wide(cell))))
-  let over = widths.reduce((sum, width) => sum + width + 2, -2) - columns
-  for (let widest = Math.max(...widths); over > 0 && widest > LEAST; over--, widest = Math.max(...widths)) {
-    widths[widths.lastIndexOf(widest)] = widest - 1
+  for (let over = widths.reduce((sum, width) => sum + width + 2, -2) - columns; over > 0; over--) {
+    const at = widths[first]! > LEAST ? first : widths.lastIndexOf(Math.max(...widths))
+    if (widths[at]! <= LEAST) break
+    widths[at]!--
   }
   return rows
     .map((row) =>
       row
-        .map((cell, at) => cut(cell, widths[at] ?? 0))
-        .map((cell, at) => (at === row.length - 1 ? cell : `${cell}${" ".repeat((widths[at] ?? 0) - wide(cell))}`))
+        .map((cell, at) => cut(cell, widths[at]!))
+        .map((cell, at) => (at === row.length - 1 ? cell : `${cell}${" ".repeat(widths[at]! - wide(cell))}`))
         .join("  ")
         .trimEnd()
     )

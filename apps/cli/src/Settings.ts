@@ -116,6 +116,14 @@ const addresses = (flag: string, words: ReadonlyArray<string>): Effect.Effect<Re
     : Effect.fail(usage("Malformed", `--${flag} ${JSON.stringify(wrong)} is no address: ${form}`))
 }
 
+/** Addresses to publish, where any are given. */
+export const advertise = (
+  options: Pick<Flags.Listening, "advertise">
+): Effect.Effect<{ readonly advertise?: ReadonlyArray<Address> }, UsageError> =>
+  options.advertise.length === 0
+    ? Effect.succeed({})
+    : Effect.map(addresses("advertise", options.advertise), (advertise) => ({ advertise }))
+
 /** Whom a word names, a NodeId or an address; `before` says where it stood. */
 export const target = (word: string, before = ""): Effect.Effect<NodeId | Address, UsageError> => {
   const node = parse(word)
@@ -206,7 +214,7 @@ export const tracker = (options: Flags.Tracker, name: string) =>
       ...(folder === undefined ? {} : { network: folder }),
       ...(options.port === undefined ? {} : { port: options.port }),
       ...(options.host === undefined ? {} : { host: options.host }),
-      ...(options.advertise.length === 0 ? {} : { advertise: options.advertise })
+      ...(yield* advertise(options))
     }
   })
 
@@ -277,7 +285,7 @@ export const time = (
 ): Effect.Effect<Duration.Duration | undefined, UsageError> => {
   if (text === undefined) return absent
   const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim()) ?? []
-  return amount === undefined || unit === undefined
+  return amount === undefined || unit === undefined || Number(amount) === 0
     ? Effect.fail(usage("BadTime", `--${flag} ${JSON.stringify(text)} is no time: write 500ms, 2s, 1m, 1h or 30d`))
     : Effect.succeed(Duration.millis(Number(amount) * units[unit as keyof typeof units]))
 }

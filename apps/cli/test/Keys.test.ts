@@ -104,6 +104,13 @@ describe("the command line", () => {
       [["call", "a.b", "{nope"], "not JSON"],
       [["call", "a.b", "@nosuch.json"], "nosuch.json"],
       [["call", "a.b", "{}", "--deadline", "soon"], "500ms"],
+      [["call", "a.b", "{}", "--deadline", "0s"], '"0s" is no time'],
+      [["call", "a.b", "{}", "--min-trust", "2"], "2 is more than 1"],
+      [["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--queue", "-1"], "-1 is less than 0"],
+      [
+        ["serve", "--capability", "a.b@1.0.0", "--exec", "cat", "--advertise", "h:1"],
+        '--advertise "h:1" is no address'
+      ],
       [["discover", "--where", "language"], "language in en,de"],
       [["discover", "a.*.b"], "at the end"],
       [["call", "a.b", "{}", "--peer", "nowhere"], "tcp://host:port"],

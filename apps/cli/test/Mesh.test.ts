@@ -308,6 +308,10 @@ describe("serve", () => {
       const { stderr } = await home.run(["call", "text.none", "{}", ...nowhere])
       expect(stderr).toContain("tracker tcp://127.0.0.1:1 (could not reach")
       expect(stderr).not.toContain("WARN")
+      const seen = await home.run(["peers", ...nowhere])
+      expect(seen.code).toBe(0)
+      expect(seen.stdout).toContain("no agent was found\n  tried: tracker tcp://127.0.0.1:1 (could not reach")
+      expect((await home.run(["discover", ...nowhere])).stderr).toContain("nobody serves anything\n  tried: tracker")
     },
     timeout
   )

@@ -48,24 +48,25 @@ describe("what people read", () => {
     ).toBe("A     B\n東京  x\nada   y")
   })
 
-  test("on a terminal too narrow for them the widest columns are shortened", () => {
+  test("on a terminal too narrow for them one column is shortened first, then the widest", () => {
     const rows = [
       ["AGENT", "WHY", "NODE"],
       ["ada", "words 0.88, trust 0.97, idle", "z6MkwQ1bB36NJxzFw8VVAnUzLz13sRsbACvpGhkLerG52kCx"],
       ["東京", "東京東京東京東京東京東京", "z6Mk"]
     ]
-    const whole = Output.table(rows, Number.POSITIVE_INFINITY)
+    const whole = Output.table(rows, 1, Number.POSITIVE_INFINITY)
     expect(whole.split("\n")[1]).toBe(
       "ada    words 0.88, trust 0.97, idle  z6MkwQ1bB36NJxzFw8VVAnUzLz13sRsbACvpGhkLerG52kCx"
     )
-    expect(Output.table(rows, 85)).toBe(whole)
-    expect(Output.table(rows, 60).split("\n")).toEqual([
-      "AGENT  WHY                         NODE",
-      "ada    words 0.88, trust 0.97, i…  z6MkwQ1bB36NJxzFw8VVAnUz…",
-      "東京   東京東京東京東京東京東京    z6Mk"
+    expect(Output.table(rows, 1, 85)).toBe(whole)
+    expect(Output.table(rows, 1, 70).split("\n")).toEqual([
+      "AGENT  WHY            NODE",
+      "ada    words 0.88, …  z6MkwQ1bB36NJxzFw8VVAnUzLz13sRsbACvpGhkLerG52kCx",
+      "東京   東京東京東京…  z6Mk"
     ])
+    expect(Output.table(rows, 1, 40).split("\n")[1]).toBe("ada    words 0.8…  z6MkwQ1bB36NJxzFw8VV…")
     // Where nothing would be left to read, the terminal may fold the lines.
-    expect(Output.table(rows, 1).split("\n")[1]).toBe("ada    words 0.8…  z6MkwQ1bB…")
+    expect(Output.table(rows, 1, 1).split("\n")[1]).toBe("ada    words 0.8…  z6MkwQ1bB…")
     expect([Output.cut("東京", 3), Output.cut("東京", 4), Output.cut("e\u0301e\u0301e", 2)]).toEqual([
       "東…",
       "東京",

@@ -51,6 +51,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Bridge & Flags.Co
   const identity = KeyStore.expand(Settings.identityFile(options, "bridge.json"))
   yield* Lock.hold(identity)
   const settings = yield* Settings.node(options)
+  const published = yield* Settings.advertise(options)
   const [log, loggers] = [yield* References.MinimumLogLevel, yield* Logger.CurrentLoggers]
   const agent = yield* Effect.acquireRelease(
     Effect.tryPromise({
@@ -62,7 +63,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Bridge & Flags.Co
           loggers,
           port: options.port ?? 0,
           ...(options.host === undefined ? {} : { host: options.host }),
-          ...(options.advertise.length === 0 ? {} : { advertise: options.advertise }),
+          ...published,
           signal
         }),
       // What `start` throws is what its layers fail with; anything else is a defect, which is told as one.

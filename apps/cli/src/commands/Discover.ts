@@ -81,7 +81,11 @@ export const run = Effect.fnUntraced(function* (options: Flags.Discover & Flags.
   if (shown.length === 0) {
     const steps = tried.map(({ detail, step }) => `${step} (${detail})`).join(", ")
     const isWords = query.text !== undefined && Object.keys(query).every((key) => key === "text" || key === "limit")
-    const text = `nothing matches ${isWords ? JSON.stringify(query.text) : describe(query)}\n  tried: ${steps || "known records"}`
+    const isAll = Object.keys(query).every((key) => key === "limit")
+    const nothing = isAll
+      ? "nobody serves anything"
+      : `nothing matches ${isWords ? JSON.stringify(query.text) : describe(query)}`
+    const text = `${nothing}\n  tried: ${steps || "known records"}`
     if (options.json) yield* Output.print("[]")
     else yield* Output.error(text)
     return yield* new Unsuccessful({ exitCode: ExitCode.NoPeer })
@@ -98,6 +102,6 @@ export const run = Effect.fnUntraced(function* (options: Flags.Discover & Flags.
   yield* Output.result(
     options,
     shown,
-    Output.table([["AGENT", "CAPABILITY", "SCORE", "WHY", "TRUST", "COST", "VIA"], ...rows])
+    Output.table([["AGENT", "CAPABILITY", "SCORE", "WHY", "TRUST", "COST", "VIA"], ...rows], 3)
   )
 })

@@ -18,11 +18,18 @@ export interface Found {
   readonly connected: "direct" | "relayed" | undefined
 }
 
+/** Who was found, and what was tried to find them. */
+export interface Search {
+  readonly found: ReadonlyArray<Found>
+  readonly tried: ReadonlyArray<NodeError.Tried>
+}
+
 /** Everyone who serves something or is connected to, after a search for anything. */
-export const find = (node: Node.Node["Service"]): Effect.Effect<ReadonlyArray<Found>, NodeError.NodeError> =>
+export const find = (node: Node.Node["Service"]): Effect.Effect<Search, NodeError.NodeError> =>
   Effect.gen(function* () {
+    const tried: Array<NodeError.Tried> = []
     const matches = yield* Effect.catchIf(
-      node.discover({ limit: 1_000 }),
+      node.discover({ limit: 1_000 }, { onTried: (step) => tried.push(step) }),
       (error) => error.reason._tag === "NoPeer",
       () => Effect.succeed<ReadonlyArray<Match>>([])
     )
@@ -42,24 +49,32 @@ export const find = (node: Node.Node["Service"]): Effect.Effect<ReadonlyArray<Fo
       })
     }
     found.delete(node.nodeId)
-    return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.node < b.node ? -1 : 1))
+    const byName = (a: Found, b: Found) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.node < b.node ? -1 : 1)
+    return { found: [...found.values()].sort(byName), tried }
   })
 
-/** The agents as a table. */
-export const table = (found: ReadonlyArray<Found>): string =>
-  Output.table([
-    ["AGENT", "NODE", "CAPABILITIES", "CONNECTED", "ADDRESS"],
-    ...found.map(({ addresses, capabilities, connected, name, node }) => [
-      name || "-",
-      node,
-      capabilities.join(", ") || "-",
-      connected ?? "no",
-      addresses[0] ?? "-"
-    ])
-  ])
+/** The agents for a program. */
+export const json = ({ found }: Search) => found.map((each) => ({ ...each, connected: each.connected ?? null }))
+
+/** The agents as a table; where there are none, what was tried. */
+export const table = ({ found, tried }: Search): string =>
+  found.length === 0
+    ? `no agent was found\n  tried: ${tried.map(({ detail, step }) => `${step} (${detail})`).join(", ")}`
+    : Output.table(
+        [
+          ["AGENT", "NODE", "CAPABILITIES", "CONNECTED", "ADDRESS"],
+          ...found.map(({ addresses, capabilities, connected, name, node }) => [
+            name || "-",
+            node,
+            capabilities.join(", ") || "-",
+            connected ?? "no",
+            addresses[0] ?? "-"
+          ])
+        ],
+        2
+      )
 
 export const run = Effect.fnUntraced(function* (options: Flags.Peers & Flags.Common) {
-  const found = yield* Joined.asker(options, find)
-  const json = found.map(({ connected, ...rest }) => ({ ...rest, connected: connected ?? null }))
-  yield* Output.result(options, json, found.length === 0 ? "no agent was found" : table(found))
+  const search = yield* Joined.asker(options, find)
+  yield* Output.result(options, json(search), table(search))
 })

@@ -97,6 +97,7 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
   if (options.mapPort && options.noListen)
     return yield* usage("NothingToMap", "--map-port would do nothing: with --no-listen there is no port to let through")
   const settings = yield* Settings.node(options)
+  const published = yield* Settings.advertise(options)
   const [log, loggers] = [yield* References.MinimumLogLevel, yield* Logger.CurrentLoggers]
   const startAt = (port: number) =>
     Effect.tryPromise({
@@ -111,7 +112,7 @@ const begin = Effect.fnUntraced(function* (options: Flags.Serve, identity: strin
           listen: !options.noListen,
           portMapping: options.mapPort,
           ...(options.host === undefined ? {} : { host: options.host }),
-          ...(options.advertise.length === 0 ? {} : { advertise: options.advertise }),
+          ...published,
           signal
         }),
       // What `start` throws is what its layers fail with; anything else is a defect, which is told as one.

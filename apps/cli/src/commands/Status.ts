@@ -77,7 +77,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
   const folder = yield* Settings.network(options)
   const isOut = folder === undefined ? false : yield* isPutOut(options, folder)
   const registry = yield* Settings.registry(options)
-  const [found, trust] = yield* Joined.asker(options, (node) => Effect.all([Peers.find(node), Trust.Trust]))
+  const [search, trust] = yield* Joined.asker(options, (node) => Effect.all([Peers.find(node), Trust.Trust]))
   const configuration = {
     identity: own?.nodeId ?? null,
     identityFile: path,
@@ -106,11 +106,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}${configuration.dht.length === 0 ? "" : `, DHT ${configuration.dht.join(", ")}`}`,
     `network ${privacy}`,
     `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
-    found.length === 0 ? "no agent was found" : Peers.table(found)
+    Peers.table(search)
   ]
-  yield* Output.result(
-    options,
-    { ...configuration, found: found.map(({ connected, ...rest }) => ({ ...rest, connected: connected ?? null })) },
-    lines.join("\n")
-  )
+  yield* Output.result(options, { ...configuration, found: Peers.json(search) }, lines.join("\n"))
 })
