@@ -3,7 +3,7 @@
 // Arguments, input, output, signals and the exit code are those of the app.
 import { spawn } from "node:child_process"
 import { realpathSync } from "node:fs"
-import { constants } from "node:os"
+import { constants, homedir } from "node:os"
 import { join } from "node:path"
 import { chosenRuntime, ensureInstalled, root, runCommand, whenOrphaned } from "./setup.mjs"
 
@@ -30,7 +30,9 @@ export const run = (app, args) => {
     console.error(`parley: ${error.message}`)
     process.exit(69)
   }
-  const child = spawn(command[0], [...command.slice(1), ...args], { stdio: "inherit" })
+  // Without HOME, Bun keeps what it has compiled in the working folder.
+  const env = { ...process.env, HOME: process.env.HOME || homedir() }
+  const child = spawn(command[0], [...command.slice(1), ...args], { stdio: "inherit", env })
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"]
   for (const signal of signals) {
     process.on(signal, () => {

@@ -105,7 +105,7 @@ export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Co
     `home ${configuration.home}`,
     `mDNS ${configuration.mdns ? "on" : "off"}, trackers ${configuration.trackers.join(", ") || "none"}, peers ${configuration.peers.join(", ") || "none"}, registry ${registry?.at ?? "none"}${configuration.dht.length === 0 ? "" : `, DHT ${configuration.dht.join(", ")}`}`,
     `network ${privacy}`,
-    `trust in ${configuration.trusted} capabilities of peers, in ${configuration.trustFile}`,
+    `trust in ${configuration.trusted} ${configuration.trusted === 1 ? "capability" : "capabilities"} of peers, in ${configuration.trustFile}`,
     Peers.table(search)
   ]
   yield* Output.result(options, { ...configuration, found: Peers.json(search) }, lines.join("\n"))

@@ -66,7 +66,7 @@ const onScreen = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, 
 }
 
 export const run = Effect.fnUntraced(function* (options: Flags.Status & Flags.Common) {
-  const isDrawn = process.stdout.isTTY === true && !options.json
+  const isDrawn = process.stdout.isTTY === true && process.env["TERM"] !== "dumb" && !options.json
   const watch = (node: Node.Node["Service"]) =>
     Effect.gen(function* () {
       const matcher = yield* Matcher
