@@ -24,6 +24,8 @@ export const MAX_BATCH = 1_024
 export const MAX_WAITING = 16_384
 /** How many of the last events circuits and latencies are recalled from after a restart. */
 export const RECALLED = 20_000
+/** How often that is tried again where retention was faster. */
+const RECALL_ATTEMPTS = 10
 const RECALLED_TYPES = ["trust.changed", "task.ended", "status.changed"] as const
 /** Events read at once while following other instances. */
 const PAGE = 1_000
@@ -66,6 +68,9 @@ export class Ledger extends Context.Service<
 const unavailable = new Unavailable({ detail: "The registry's database does not answer: nothing was done, try again" })
 const busy = new Unavailable({ detail: "Too much waits to be written: nothing was done, try again" })
 
+/** Retention has taken events that are asked for. */
+const isGone = ({ code }: StoreError): boolean => code === "Corrupt"
+
 /** Waits until what has come in meanwhile was read: those who asked at the same time are written together. */
 const gather = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
@@ -86,18 +91,13 @@ const make = Effect.gen(function* () {
   const load = Effect.gen(function* () {
     const snapshot = yield* store.load
     world.load(snapshot, clock.currentTimeMillisUnsafe())
-    const recent = yield* store.eventsAfter(Math.max(0, snapshot.cursor - RECALLED), RECALLED, RECALLED_TYPES).pipe(
-      Effect.catchIf(
-        (error) => error.code === "Corrupt",
-        () => recallWhatIsLeft(snapshot.cursor)
-      )
-    )
-    world.recall(recent.filter((event) => event.cursor <= snapshot.cursor))
+    world.recall((yield* recent(snapshot.cursor)).filter((event) => event.cursor <= snapshot.cursor))
   })
-  const recallWhatIsLeft = (cursor: number) =>
+  /** The last events that are kept. Where others write much, some of them may go while they are read. */
+  const recent = (cursor: number): Effect.Effect<ReadonlyArray<Event>, StoreError> =>
     Effect.flatMap(store.bounds, ({ first }) =>
       store.eventsAfter(Math.max(first - 1, cursor - RECALLED), RECALLED, RECALLED_TYPES)
-    )
+    ).pipe(Effect.retry({ times: RECALL_ATTEMPTS, while: isGone }))
 
   const tell = (events: ReadonlyArray<Event>): void => {
     const news = events.filter((event) => event.cursor > told)
@@ -211,7 +211,8 @@ const make = Effect.gen(function* () {
       yield* gather
       if (isBehind) {
         isBehind = false
-        yield* Effect.catch(follow, (error) => Effect.logWarning(error.message))
+        // What others have written may be gone before it was followed: then all is read anew.
+        yield* Effect.catch(follow, (error) => (isGone(error) ? reload : Effect.logWarning(error.message)))
       }
       if (queue.length === 0) continue
       const batch = queue.length <= MAX_BATCH ? queue : queue.slice(0, MAX_BATCH)

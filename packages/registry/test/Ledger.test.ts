@@ -14,15 +14,19 @@ import * as EventStream from "@parley/registry/EventStream"
 import * as Ledger from "@parley/registry/Ledger"
 import * as PresenceMemory from "@parley/registry/PresenceMemory"
 import * as ReputationModel from "@parley/registry/ReputationModel"
-import { Store, StoreError } from "@parley/registry/Store"
+import { type Options, Store, StoreError } from "@parley/registry/Store"
 import * as StoreSqlite from "@parley/registry/StoreSqlite"
 import * as World from "@parley/registry/World"
 import { manifest } from "./knowledge.ts"
 
 /** An instance over a store; `change` stands between it and the store. */
-const instance = (file: string, change: (store: Store["Service"]) => Store["Service"] = (store) => store) =>
+const instance = (
+  file: string,
+  change: (store: Store["Service"]) => Store["Service"] = (store) => store,
+  options: Options = {}
+) =>
   Effect.gen(function* () {
-    const stored = yield* Layer.build(Layer.fresh(StoreSqlite.layer(file)))
+    const stored = yield* Layer.build(Layer.fresh(StoreSqlite.layer(file, options)))
     const store = Layer.succeed(Store, change(Context.get(stored, Store)))
     const layer = Ledger.layer.pipe(
       Layer.provideMerge(
@@ -131,6 +135,56 @@ test(
       expect(one.world.counters("ada")).toEqual({ completed: 19, failed: 0 })
       yield* two.ledger.commit(Commands.taskStarted("ada", "t"))
       expect([state(one), state(two)]).toEqual([state(later), state(later)])
+    })
+  )
+)
+
+test(
+  "an instance that others have outrun, so that events are gone before it follows them, reads all anew",
+  inFolder((file) =>
+    Effect.gen(function* () {
+      const small: Options = { budget: { events: 5_000 } }
+      const news = yield* Queue.unbounded<void>()
+      const one = yield* instance(file, undefined, small)
+      const two = yield* instance(file, (store) => ({ ...store, news: Queue.take(news) }), small)
+      yield* one.ledger.commit(Commands.register(manifest("ada", ["a"])))
+      for (let round = 0; round < 3; round++) {
+        for (let n = 0; n < 20; n++) yield* one.ledger.commit(report("ada", { task: `${round} ${n}` }))
+        yield* Queue.offer(news, undefined)
+        while (two.world.cursor < one.world.cursor) yield* Effect.sleep("1 millis")
+        expect(two.world.counters("ada")).toEqual({ completed: 20 * (round + 1) + round, failed: 0 })
+        yield* two.ledger.commit(report("ada", { task: `two ${round}` }))
+        yield* one.ledger.commit(Commands.taskStarted("ada", "t"))
+      }
+      const now = yield* Clock.currentTimeMillis
+      const state = ({ world }: typeof one) => [
+        world.counters("ada"),
+        world.link,
+        world.reputation.score("ada", "a", now)
+      ]
+      yield* two.ledger.commit(Commands.taskStarted("ada", "t"))
+      yield* one.ledger.commit(Commands.taskStarted("ada", "t"))
+      expect(state(two)).toEqual(state(one))
+    })
+  )
+)
+
+test(
+  "events that go while they are recalled do not keep an instance from beginning",
+  inFolder((file) =>
+    Effect.gen(function* () {
+      const { ledger } = yield* instance(file)
+      yield* ledger.commit(Commands.register(manifest("ada", ["a"])))
+      for (let i = 0; i < 3; i++) yield* ledger.commit(report("ada", { task: `t${i}`, success: false }))
+      let gone = 3
+      const { world } = yield* instance(file, (store) => ({
+        ...store,
+        eventsAfter: (cursor, limit, types) =>
+          gone-- > 0
+            ? Effect.fail(new StoreError({ code: "Corrupt", operation: "read events", detail: "no longer kept" }))
+            : store.eventsAfter(cursor, limit, types)
+      }))
+      expect([gone, world.circuits.isDegraded("ada")]).toEqual([-1, true])
     })
   )
 )
