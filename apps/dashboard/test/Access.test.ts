@@ -87,7 +87,7 @@ beforeAll(async () => {
     "/ui/nowhere"
   ]
   browser = await Chromium.launch()
-})
+}, TIMEOUT)
 afterAll(async () => {
   stop()
   await browser?.close()

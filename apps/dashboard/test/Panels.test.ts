@@ -33,7 +33,7 @@ beforeAll(async () => {
     { agree: { label: "positive" }, differ: { label: "negative" }, agents: 5, dissenters: 1, seed: SEED }
   )
   browser = await Chromium.launch()
-})
+}, TIMEOUT)
 afterAll(async () => {
   stop()
   await browser?.close()

@@ -18,7 +18,7 @@ let browser: Browser
 
 beforeAll(async () => {
   if (Chromium.absent === undefined) browser = await Chromium.launch()
-})
+}, TIMEOUT)
 afterAll(() => browser?.close())
 
 describe("the dashboard in need", () => {

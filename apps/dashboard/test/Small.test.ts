@@ -37,7 +37,7 @@ beforeAll(async () => {
       workMs: 0,
       quality: 1
     })
-})
+}, TIMEOUT)
 afterAll(async () => {
   await browser?.close()
   await registry?.close()
