@@ -12,6 +12,7 @@
  * that runs in them, and what a process that was killed has left behind goes when the next network is built.
  */
 import { execFileSync } from "node:child_process"
+import { existsSync } from "node:fs"
 import { add, exec, type Namespace, unavailable as noNamespaces } from "./Namespace.ts"
 import { until } from "./Until.ts"
 
@@ -83,6 +84,7 @@ const rules = (at: Namespace, text: string): string => exec(at, ["nft", "-f", "-
 
 const probe = (): string | undefined => {
   if (noNamespaces !== undefined) return noNamespaces
+  if (!existsSync("/proc/sys/net/ipv6")) return "the networks have IPv6, which this kernel was started without"
   const tried = add("127.0.0.1")
   try {
     rules(
