@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import * as Effect from "effect/Effect"
 import * as SafeFetch from "@parley/registry/SafeFetch"
+import { untilValue } from "../../../test-support/Until.ts"
 
 /** What the server was asked, and what it says to each path. */
 const seen: Array<{ readonly path: string; readonly host: string; readonly authorization: string | undefined }> = []
@@ -90,11 +91,11 @@ describe("an answer", () => {
   test("that nobody waits for any more is let go of", async () => {
     const before = closed.filter((path) => path === "/silent").length
     await codeOf({ url: home("/silent"), timeoutMs: 50 })
-    for (let i = 0; i < 100 && closed.filter((path) => path === "/silent").length === before; i++) {
-      await new Promise((resolve) => setImmediate(resolve))
-      await fetch(home("/ok"))
-    }
-    expect(closed.filter((path) => path === "/silent").length).toBe(before + 1)
+    await untilValue(
+      "the server sees it close",
+      () => closed.filter((path) => path === "/silent").length,
+      (count) => count === before + 1
+    )
   })
 })
 
