@@ -150,7 +150,7 @@ describe("agents behind one capability", () => {
         })
         const bridge = yield* bridged(gate, { at: url, inbound: false })
         yield* until(agentsOf(bridge), (all) => all.length === 1, "the agent")
-        const reason = yield* reasonOf(far.call("work", {}, { deadline: "300 millis" }))
+        const reason = yield* reasonOf(far.call("work", {}, { deadline: "1 second" }))
         expect(reason._tag).toBe("DeadlineExceeded")
         const failed = yield* until(
           Effect.map(client(url).get("/traces"), ({ body }) =>
