@@ -163,18 +163,23 @@ law("news comes when another instance has committed, and not for one's own", (ur
     // What it begins with, and what the clock brings.
     yield* me.news
     yield* me.news
-    const started = performance.now()
-    const told = yield* Effect.forkScoped(me.news)
-    yield* Effect.yieldNow
-    yield* write(other, traced())
-    yield* Fiber.join(told)
-    expect(performance.now() - started < StorePostgres.NEWS_MS * 0.8).toBe(true)
+    const tookMs: Array<number> = []
+    for (let round = 0; round < 5; round++) {
+      const started = performance.now()
+      const told = yield* Effect.forkScoped(me.news)
+      yield* Effect.yieldNow
+      yield* write(other, traced())
+      yield* Fiber.join(told)
+      tookMs.push(performance.now() - started)
+    }
+    // The best of five, since other work on the machine may hold one up; the clock alone would bring none of them sooner.
+    expect(Math.min(...tookMs)).toBeLessThan(StorePostgres.NEWS_MS * 0.8)
     let missed = 0
     yield* me.append([], (events) => {
       missed = events.length
       return { facts: [], claims: [] }
     })
-    expect(missed).toBe(1)
+    expect(missed).toBe(tookMs.length)
     const still = yield* Effect.forkScoped(me.news)
     yield* write(me, traced())
     expect(still.pollUnsafe()).toBe(undefined)
