@@ -19,7 +19,7 @@ import * as Punch from "@parley/transport-tcp/Punch"
 import * as Relay from "@parley/transport-tcp/Relay"
 import * as TransportTcp from "@parley/transport-tcp/TransportTcp"
 import { MAX_TOKENS, MAX_TOKENS_PER_PEER, MAX_USES } from "../src/internal/Observer.ts"
-import { FOLLOWED } from "../src/internal/Puncher.ts"
+import { FOLLOWED, LED_ON_MS } from "../src/internal/Puncher.ts"
 import * as Wire from "../src/internal/PunchWire.ts"
 import { RelayServer } from "../src/internal/RelayServer.ts"
 import { empty, until } from "./nodes.ts"
@@ -291,6 +291,35 @@ describe("somebody who means no good", () => {
       const most = FOLLOWED.atOnce + Math.ceil(((performance.now() - began) * FOLLOWED.perSecond) / 1_000)
       expect(refused).toBeGreaterThan(offers.length - most - 1)
     }))
+
+  test(
+    "keeps no pair relayed by attempts that lead nowhere, however often it makes them",
+    () =>
+      inWorld({}, async (world) => {
+        const { a, b, node, relay } = world
+        let answered = 0
+        const offer = (connection: Connection, left: number = Punch.OFFERS.atOnce): void => {
+          if (left === 0) return
+          const stream = connection.open(Protocol.PUNCH, {
+            onMessage: () => void answered++,
+            onWritable: () => {},
+            // It says no more after its offer, and makes another one as soon as that is given up.
+            onClosed: () => offer(connection, left - 1)
+          })
+          stream?.send(Wire.encode({ _tag: "Offer", port: 1 }), undefined, false)
+        }
+        for (let keys = 0; keys < MAX_TOKENS_PER_PEER; keys++) {
+          const each = await node({ listen: false, punch: false })
+          offer(await Effect.runPromise(each.connect({ node: b.nodeId, addresses: [relay] })))
+        }
+        await until("all are answered", () => answered === MAX_TOKENS_PER_PEER)
+        const since = performance.now()
+        await until("they have led it on for a while", () => performance.now() - since > LED_ON_MS)
+        await meet(world)
+        await until("a direct connection at both ends", () => isDirect(a, b) && isDirect(b, a))
+      }),
+    30_000
+  )
 
   test("is followed a few times, and then not", () =>
     inWorld({ punch: false }, async (world) => {

@@ -13,16 +13,25 @@ import * as Addresses from "./Addresses.ts"
 import type { HostPort } from "./Addresses.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { freePort, observe } from "./Observation.ts"
-import { Observer } from "./Observer.ts"
+import { MAX_TOKENS_PER_PEER, Observer } from "./Observer.ts"
 import { PunchSockets } from "./PunchSockets.ts"
 import * as Wire from "./PunchWire.ts"
 import { parseAddress } from "./RelayClient.ts"
 import { SocketLink } from "./SocketLink.ts"
+import { Turns } from "./Turns.ts"
 
 /** Attempts under way at once, led and followed: each takes up to ten sockets. */
 export const MAX_ATTEMPTS = 64
-/** Attempts of others that this node follows at once and a second: keys cost nothing, so this counts over all of them. */
+/**
+ * Attempts of others that this node follows at once and a second: keys cost nothing, so this counts over all of them. A relayed
+ * connection that is refused has its turn kept.
+ */
 export const FOLLOWED = { atOnce: 32, perSecond: 4 }
+/**
+ * The node at a relay gives one peer so many tokens; where all are in use, the attempt of another that has been under way longest
+ * gives way to the next one, if it has come to nothing for this time, in ms: an honest one takes some round trips until both dial.
+ */
+export const LED_ON_MS = 1_000
 /** Relayed connections whose attempts are remembered; relays allow fewer to one node. */
 const MAX_PAIRS = 4_096
 
@@ -45,8 +54,7 @@ export class Puncher {
   /** By relayed connection. */
   readonly #pairs = new Map<Connection, Pair>()
   readonly #busy = new Set<Pair>()
-  #tokens = FOLLOWED.atOnce
-  #tokensAt = performance.now()
+  readonly #turns = new Turns<Connection>(FOLLOWED, performance.now())
 
   constructor(options: PuncherOptions) {
     this.options = options
@@ -83,7 +91,7 @@ export class Puncher {
         }
         const offer = Wire.decode(message)
         if (offer?._tag !== "Offer" || connection.direction !== "inbound") return stream.reset(ResetCode.Malformed)
-        const pair = this.#mayFollow() ? this.#pair(connection, false) : undefined
+        const pair = this.#mayFollow(connection) ? this.#pair(connection, false) : undefined
         if (pair === undefined) return stream.reset(ResetCode.Overloaded)
         inner = pair.follow(stream)
         pair.hear(offer)
@@ -96,6 +104,8 @@ export class Puncher {
   /** Takes a place among the attempts under way. */
   enter(pair: Pair): boolean {
     if (this.#busy.size >= MAX_ATTEMPTS) return false
+    const through = [...this.#busy].filter(({ via }) => via === pair.via)
+    if (through.length >= MAX_TOKENS_PER_PEER) through.find((other) => !other.leads && other.giveWay())
     this.#busy.add(pair)
     return true
   }
@@ -106,11 +116,13 @@ export class Puncher {
 
   forget(connection: Connection): void {
     this.#pairs.delete(connection)
+    this.#turns.forget(connection)
   }
 
   /** The connection is over. */
   closed(connection: Connection): void {
     this.#pairs.get(connection)?.stop()
+    this.#turns.forget(connection)
   }
 
   close(): void {
@@ -129,13 +141,10 @@ export class Puncher {
     return pair
   }
 
-  #mayFollow(): boolean {
-    const now = performance.now()
-    this.#tokens = Math.min(FOLLOWED.atOnce, this.#tokens + ((now - this.#tokensAt) * FOLLOWED.perSecond) / 1000)
-    this.#tokensAt = now
-    if (this.#tokens < 1) return false
-    this.#tokens--
-    return true
+  #mayFollow(connection: Connection): boolean {
+    let followed = 0
+    for (const { leads } of this.#busy) if (!leads) followed++
+    return this.#turns.take(connection, performance.now(), followed < FOLLOWED.atOnce)
   }
 }
 
@@ -143,6 +152,9 @@ export class Puncher {
 class Pair {
   readonly #puncher: Puncher
   readonly #connection: Connection
+  readonly leads: boolean
+  /** The relay's node. */
+  readonly via: NodeId | undefined
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
   readonly #events: Array<Happening> = []
   #state: Punch.State
@@ -150,10 +162,13 @@ class Pair {
   #over = false
   #stream: Stream | undefined
   #attempt: Attempt | undefined
+  #begunAt = 0
 
   constructor(puncher: Puncher, connection: Connection, leads: boolean) {
     this.#puncher = puncher
     this.#connection = connection
+    this.leads = leads
+    this.via = parseAddress(connection.address)?.tracker
     this.#state = Punch.make(connection.peer, leads, puncher.port, Math.random)
   }
 
@@ -186,6 +201,14 @@ class Pair {
     this.#stream?.reset(ResetCode.Cancelled)
     this.#stream = stream
     return this.#handler(() => stream)
+  }
+
+  /** Gives up an attempt that has not come to dialling for a while; false where there is none. */
+  giveWay(): boolean {
+    if (this.#state.phase !== "Agreeing" || performance.now() - this.#begunAt < LED_ON_MS) return false
+    this.#close()
+    this.happen({ _tag: "LinkDown", now: performance.now(), peer: this.#connection.peer })
+    return true
   }
 
   /** Ends when the relayed connection is not in use any more, and gives whether that is so. */
@@ -271,9 +294,10 @@ class Pair {
   #tell(told: Punch.Told): void {
     switch (told._tag) {
       case "Observe": {
+        this.#begunAt = performance.now()
         const isLet = this.#puncher.enter(this)
         if (!isLet) return this.command({ _tag: "Observed", ok: false })
-        this.#attempt = new Attempt(this.#puncher.options, this.#connection, this.#state.leads, {
+        this.#attempt = new Attempt(this.#puncher.options, this.#connection, this.leads, {
           observed: (ok) => this.command({ _tag: "Observed", ok }),
           connected: () => this.command({ _tag: "Connected" })
         })
