@@ -9,6 +9,7 @@ import * as LimitsMemory from "@parley/registry/LimitsMemory"
 import * as PresenceMemory from "@parley/registry/PresenceMemory"
 import * as Server from "@parley/registry/Server"
 import * as StoreSqlite from "@parley/registry/StoreSqlite"
+import { untilValue } from "../../../test-support/Until.ts"
 
 const scope = Scope.makeUnsafe()
 let url = ""
@@ -37,11 +38,11 @@ describe("an agent with a registry", () => {
 
     // Somebody who has never met ada begins with what the registry signed of it.
     const carol = await start({ name: "carol", registry: { at: url, trust: 1, register: false } })
-    let trust = 0.5
-    for (let i = 0; i < 100 && trust === 0.5; i++) {
-      const [match] = await carol.discover("text.echo")
-      trust = match?.parts.trust.value ?? 0.5
-    }
+    const trust = await untilValue(
+      "carol's trust in ada",
+      async () => (await carol.discover("text.echo"))[0]?.parts.trust.value ?? 0.5,
+      (value) => value !== 0.5
+    )
     expect(trust).toBeCloseTo(standings[0].score, 2)
     await Promise.all([ada.close(), carol.close()])
     const left: ReadonlyArray<{ readonly name: string }> = await (await fetch(`${url}/nodes?active=true`)).json()
