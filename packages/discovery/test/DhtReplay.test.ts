@@ -35,6 +35,28 @@ describe("a sealed datagram", () => {
     expect(seal.open(packet)?.toString()).toBe("first")
   })
 
+  test("is opened for as long as clocks may differ, and neither earlier nor later", () => {
+    let now = 1_800_000_000_000
+    const clock = (): number => now
+    const key = new Uint8Array(32).fill(1)
+    const [seal, other] = [PacketSeal.make(key, clock), PacketSeal.make(key, clock)]
+    const ahead = other.seal(Buffer.from("ahead"))
+    now -= PacketSeal.MAX_AGE_MS + 1
+    expect(seal.open(ahead)).toBe(undefined)
+    now += 1
+    expect(seal.open(ahead)?.toString()).toBe("ahead")
+    const sealed = Array.from({ length: 3 * PacketSeal.MIN_REMEMBERED }, (_, i) => other.seal(Buffer.from([i])))
+    const late = other.seal(Buffer.from("late"))
+    now += PacketSeal.MAX_AGE_MS
+    expect(seal.open(late)?.toString()).toBe("late")
+    now += 1_000
+    // As many as it remembers, of long ago: nothing is opened again, and nothing forgotten.
+    const fresh = other.seal(Buffer.from("fresh"))
+    expect(seal.open(fresh)?.toString()).toBe("fresh")
+    expect(sealed.filter((packet) => seal.open(packet) !== undefined).length).toBe(0)
+    expect([seal.open(late), seal.open(fresh)]).toEqual([undefined, undefined])
+  })
+
   test("of a member, played again from elsewhere, is answered by nobody", () =>
     run(
       Effect.gen(function* () {
