@@ -27,9 +27,18 @@ const passedOn = new RegExp(
   "i"
 )
 
+/** A user that the system does not know has no home: temporary files do instead. */
+const home = () => {
+  try {
+    return homedir()
+  } catch {
+    return tmpdir()
+  }
+}
+
 /** Nothing else: no language, terminal, shell, time zone or settings of whoever runs the tests, which another machine has not. */
 const environmentFor = (runtime) => ({
-  HOME: homedir(),
+  HOME: process.env.HOME ?? home(),
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.test(name))),
   NO_COLOR: "1",
   PARLEY_RUNTIME: runtime
