@@ -62,6 +62,8 @@ describe("circuits", () => {
       // The model: by key, how many failures in a row, and since when it is open or a probe is on its way.
       const model = new Map<string, { failures: number; until: number | undefined }>()
       let now = 0
+      const is: Array<string> = []
+      const meant: Array<string> = []
       for (let step = 0; step < 300; step++) {
         now += random.int(OPEN_MS / 2)
         const agent = ["a", "b"][random.int(2)]!
@@ -89,12 +91,14 @@ describe("circuits", () => {
           const [who = "", what = ""] = each.split(" ")
           const { until } = model.get(each) ?? { until: undefined }
           const expected = until === undefined ? "closed" : now >= until ? "probe" : "open"
-          expect([seed, step, each, circuits.state(who, what, now)]).toEqual([seed, step, each, expected])
+          is.push(`${step} ${each} ${circuits.state(who, what, now)}`)
+          meant.push(`${step} ${each} ${expected}`)
         }
         const open = [...model].filter(([, { until }]) => until !== undefined)
-        expect(circuits.open).toBe(open.length)
-        expect(circuits.isDegraded("a")).toBe(open.some(([each]) => each.startsWith("a")))
+        is.push(`${step} ${circuits.open} ${circuits.isDegraded("a")}`)
+        meant.push(`${step} ${open.length} ${open.some(([each]) => each.startsWith("a"))}`)
       }
+      expect({ seed, is }).toEqual({ seed, is: meant })
     }
   })
 
