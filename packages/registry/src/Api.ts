@@ -20,6 +20,7 @@ import {
   BadRequest,
   Conflict,
   Forbidden,
+  Full,
   NotFound,
   Readable,
   TooLarge,
@@ -169,8 +170,8 @@ export class Memory extends HttpApiGroup.make("memory")
       params: entry,
       payload: M.ValueBody,
       success: M.KeyDone,
-      error: [Unprocessable, Conflict, TooLarge, TooMany, Unavailable]
-    }).annotateMerge(describe("Set a value, for `ttl_ms` or a day")),
+      error: [Unprocessable, Full, TooLarge, TooMany, Unavailable]
+    }).annotateMerge(describe("Set a value, for `ttl_ms` or a day; what stands makes no room for it")),
     HttpApiEndpoint.delete("remove", "/memory/:session/:key", {
       params: entry,
       success: M.KeyDone,

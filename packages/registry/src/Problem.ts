@@ -51,6 +51,14 @@ export class TooMany extends Problem<TooMany>()("TooMany", blank(429, "Too Many 
 /** 503: the database does not answer; nothing was done. */
 export class Unavailable extends Problem<Unavailable>()("Unavailable", blank(503, "Service Unavailable"), { detail }) {}
 
+/** 507: there is no room for it (RFC 4918, 11.5; for quotas RFC 4331). Whose bound was reached, in what, and how much that is. */
+export class Full extends Problem<Full>()("Full", blank(507, "Insufficient Storage"), {
+  detail,
+  of: Schema.Literals(["session", "identity", "strangers", "all"]),
+  what: Schema.Literals(["keys", "sessions", "bytes"]),
+  limit: Schema.Natural
+}) {}
+
 /** One thing that is wrong with a request, as FastAPI tells it. */
 export const Fault = Schema.Struct({
   /** `missing`, `value_error`. */
@@ -85,7 +93,8 @@ const titles: { readonly [status: number]: string } = {
   429: "Too Many Requests",
   431: "Request Header Fields Too Large",
   500: "Internal Server Error",
-  503: "Service Unavailable"
+  503: "Service Unavailable",
+  507: "Insufficient Storage"
 }
 
 /** A problem's JSON. */

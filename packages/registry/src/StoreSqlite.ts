@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Kept from "./internal/Kept.ts"
 import * as Keys from "./internal/Keys.ts"
-import * as Memory from "./internal/Memory.ts"
 import * as MemorySqlite from "./internal/MemorySqlite.ts"
 import * as Queries from "./internal/Queries.ts"
 import * as Rows from "./internal/Rows.ts"
@@ -192,9 +191,7 @@ const make = (database: Sqlite.Sqlite, budget: Bytes): Store["Service"] => {
         yield* trimTable("events", events)
         yield* trimTable("traces", traces)
         yield* trimTable("verdicts", 0)
-        yield* database.write("trim", (now) => {
-          for (const sql of Memory.SWEEP) database.run(sql.text, ...(sql.now ? [now] : []))
-        })
+        yield* MemorySqlite.sweep(database)
       }),
     news: Effect.never
   }

@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect } from "bun:test"
 import { randomUUID } from "node:crypto"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RedisLink from "@parley/registry/RedisLink"
-import { SessionMemory } from "@parley/registry/SessionMemory"
+import type { Bounds } from "@parley/registry/SessionMemory"
 import * as SessionMemoryRedis from "@parley/registry/SessionMemoryRedis"
 import * as SessionMemorySuite from "@parley/registry/testing/SessionMemorySuite"
 import * as Redis from "../../../test-support/Redis.ts"
@@ -19,37 +18,18 @@ describe("session memory in Redis", () => {
   })
   afterAll(() => server?.stop())
 
-  const open = (prefix: string) =>
-    Effect.map(
-      Layer.build(
-        SessionMemoryRedis.layer.pipe(Layer.provide(Layer.fresh(RedisLink.layer({ url: server?.url ?? "", prefix }))))
-      ),
-      (context) => Context.get(context, SessionMemory)
-    )
+  const open = (prefix: string) => (bounds?: Bounds) =>
+    Effect.gen(function* () {
+      const link = yield* Layer.build(Layer.fresh(RedisLink.layer({ url: server?.url ?? "", prefix })))
+      return yield* Effect.provide(SessionMemoryRedis.make(bounds), link)
+    })
 
   SessionMemorySuite.suite(
     { describe, test: onRedis, expect },
     {
       name: "Redis",
       isShared: true,
-      crowds: true,
-      place: Effect.sync(() => {
-        const prefix = `{${randomUUID()}}:`
-        return {
-          open: open(prefix),
-          // One connection keeps the order of what it is given.
-          crowd: (sessions) =>
-            Effect.scoped(
-              Effect.flatMap(open(prefix), (memory) =>
-                Effect.forEach(
-                  Array.from({ length: sessions }, (_, n) => n + 1),
-                  (n) => memory.set(`crowd${n}`, "k", n),
-                  { concurrency: 64, discard: true }
-                )
-              )
-            )
-        }
-      })
+      place: Effect.sync(() => ({ open: open(`{${randomUUID()}}:`) }))
     }
   )
 
@@ -59,7 +39,7 @@ describe("session memory in Redis", () => {
       Effect.runPromise(
         Effect.scoped(
           Effect.gen(function* () {
-            const memory = yield* open(`{${randomUUID()}}:`)
+            const memory = yield* open(`{${randomUUID()}}:`)()
             expect(yield* memory.set("s", "k", 1)).toBe(undefined)
             yield* Effect.promise(() => server!.kill())
             const error = yield* Effect.flip(memory.get("s", "k"))

@@ -1,6 +1,4 @@
 import { afterAll, beforeAll, describe, expect } from "bun:test"
-import { SessionMemory } from "@parley/registry/SessionMemory"
-import * as SessionMemorySuite from "@parley/registry/testing/SessionMemorySuite"
 import { suite } from "@parley/registry/testing/StoreSuite"
 import * as Store from "@parley/registry/Store"
 import * as StorePostgres from "@parley/registry/StorePostgres"
@@ -33,30 +31,6 @@ suite(
     place: Effect.map(
       Effect.promise(() => server.database()),
       (url) => ({ open: open(url), openWith: (budget) => open(url, budget) })
-    )
-  }
-)
-
-const openMemory = (url: string) =>
-  Effect.map(Layer.build(StorePostgres.layer(Redacted.make(url))), (context) => Context.get(context, SessionMemory))
-/** As `set` would have written it, one millisecond after the other. */
-const crowd = (url: string) => (sessions: number) =>
-  Effect.promise(() =>
-    server.sql(
-      url,
-      `INSERT INTO parley_sessions SELECT 'crowd' || n, n FROM generate_series(1, ${sessions}) n; INSERT INTO parley_memory SELECT 'crowd' || n, 'k', n::text, ${2 ** 50} FROM generate_series(1, ${sessions}) n`
-    )
-  )
-
-SessionMemorySuite.suite(
-  { describe, test: skipTest(Postgres.unavailable), expect },
-  {
-    name: "PostgreSQL",
-    isShared: true,
-    crowds: true,
-    place: Effect.map(
-      Effect.promise(() => server.database()),
-      (url) => ({ open: openMemory(url), crowd: crowd(url) })
     )
   }
 )

@@ -2,143 +2,119 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import { MAX_KEYS, MAX_SESSIONS, type SessionMemory } from "../SessionMemory.ts"
-import type { StoreError } from "../Store.ts"
+import { BOUNDS, type Bounds, type Full, type SessionMemory } from "../SessionMemory.ts"
+import { StoreError } from "../Store.ts"
 import { key, text } from "./Keys.ts"
 import * as Memory from "./Memory.ts"
 import { attempt, MEMORY_LOCK, type Postgres, type Run } from "./Postgres.ts"
+import type { Query } from "./Queries.ts"
 import type { Row } from "./Rows.ts"
 
-/** Nobody else writes while sessions are taken out; whoever only adds shares. */
+/** Rows that strangers and all are counted in, so that writers seldom wait for one another. */
+const PARTS = 16
+
+/** Nobody else writes: whoever sweeps, or comes close to a bound of all. Others share. */
 const alone = (run: Run) => run("SELECT pg_advisory_xact_lock(?::bigint)", MEMORY_LOCK)
 const together = (run: Run) => run("SELECT pg_advisory_xact_lock_shared(?::bigint)", MEMORY_LOCK)
 
-/** Takes out what has expired. */
-export const sweep = (database: Postgres): Effect.Effect<void, StoreError> =>
-  database.write("sweep session memory", (run, now) =>
-    Effect.andThen(
-      alone(run),
-      Effect.forEach(Memory.SWEEP, (sql) => run(sql.text, ...(sql.now ? [now] : [])), { discard: true })
+const steps = <A>(run: Run, of: Memory.Steps<A>): Effect.Effect<A, StoreError> =>
+  Effect.gen(function* () {
+    for (let next = of.next(); ;) {
+      if (next.done === true) return next.value
+      const [sql, ...parameters] = next.value
+      next = of.next(yield* run(sql, ...parameters))
+    }
+  })
+
+const slice = (database: Postgres): Effect.Effect<number, StoreError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.flatMap(
+      database.read(
+        "sweep session memory",
+        () => Memory.expired(now),
+        () => undefined
+      ),
+      ({ length }) =>
+        length === 0
+          ? Effect.succeed(0)
+          : database.write("sweep session memory", (run, now) =>
+              Effect.andThen(alone(run), steps(run, Memory.sweep(now)))
+            )
     )
   )
 
-export const make = (database: Postgres): SessionMemory["Service"] => {
-  const timed = <A>(body: (now: number) => Effect.Effect<A, StoreError>) =>
-    Effect.flatMap(Clock.currentTimeMillis, body)
+/** Takes out what has expired. */
+export const sweep = (database: Postgres): Effect.Effect<void, StoreError> =>
+  Effect.asVoid(Effect.repeat(slice(database), { until: (swept) => swept === 0 }))
+
+export const make = (database: Postgres, bounds: Bounds = BOUNDS): SessionMemory["Service"] => {
+  const read = <A>(operation: string, query: (now: number) => Query, decode: (row: Row) => A) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => database.read(operation, () => query(now), decode))
   const valueOf = (row: Row): Schema.Json => JSON.parse(String(row["value"])) as Schema.Json
-  const keys = (operation: string, ...texts: ReadonlyArray<string>) => attempt(operation, () => texts.map(key))
-
-  /** `"Crowded"`: there are too many sessions for one more, and `evict` was not said. */
-  const set = (session: string, name: string, value: Schema.Json, ttlMs: number | undefined, evict: boolean) =>
-    database.write("write session memory", (run, now) =>
-      Effect.gen(function* () {
-        const entry = yield* attempt("write session memory", () => Memory.entry(session, name, value, now, ttlMs))
-        yield* together(run)
-        // Locks the session's row, so that two who write to it count one after the other.
-        const [row] = yield* run(
-          "INSERT INTO parley_sessions (session, written) VALUES (?, ?) ON CONFLICT (session) DO UPDATE SET written = excluded.written RETURNING (xmax = 0) AS fresh",
-          entry.session,
-          now
-        )
-        if (row?.["fresh"] === true) {
-          const [sessions] = yield* run("SELECT count(*) AS n FROM parley_sessions")
-          if (Number(sessions?.["n"]) > MAX_SESSIONS) {
-            if (!evict) return "Crowded" as const
-            const [oldest] = yield* run(
-              "SELECT session FROM parley_sessions WHERE session <> ? ORDER BY written LIMIT 1 FOR UPDATE SKIP LOCKED",
-              entry.session
-            )
-            if (oldest !== undefined) {
-              yield* run("DELETE FROM parley_memory WHERE session = ?", String(oldest["session"]))
-              yield* run("DELETE FROM parley_sessions WHERE session = ?", String(oldest["session"]))
-            }
-          }
-        }
-        yield* run("DELETE FROM parley_memory WHERE session = ? AND expires <= ?", entry.session, now)
-        const [others] = yield* run(
-          "SELECT count(*) AS n FROM parley_memory WHERE session = ? AND name <> ?",
-          entry.session,
-          entry.name
-        )
-        if (Number(others?.["n"]) >= MAX_KEYS) return { _tag: "Full" as const, limit: MAX_KEYS }
-        yield* run(
-          "INSERT INTO parley_memory (session, name, value, expires) VALUES (?, ?, ?, ?) ON CONFLICT (session, name) DO UPDATE SET value = excluded.value, expires = excluded.expires",
-          entry.session,
-          entry.name,
-          entry.value,
-          entry.expires
-        )
-        return undefined
-      })
+  const part = () => Math.floor(Math.random() * PARTS)
+  const remove = (operation: string, session: string, name?: string) =>
+    Effect.flatMap(
+      attempt(operation, () => Memory.remove(key(session), name === undefined ? undefined : key(name), part())),
+      (removal) => database.write(operation, (run) => Effect.andThen(together(run), steps(run, removal)))
     )
-
   return {
     kind: "postgres",
     sessions: ({ after, limit }) =>
-      timed((now) =>
-        database.read(
-          "list sessions",
-          () => Memory.sessions(now, limit, after),
-          ({ session }) => text(String(session))
-        )
+      read(
+        "list sessions",
+        (now) => Memory.sessions(now, limit, after),
+        ({ session }) => text(String(session))
       ),
     all: (session) =>
-      timed((now) =>
-        Effect.map(
-          database.read(
-            "read a session",
-            () => ({
-              sql: "SELECT name, value FROM parley_memory WHERE session = ? AND expires > ?",
-              parameters: [key(session), now]
-            }),
-            (row) => [text(String(row["name"])), valueOf(row)] as const
-          ),
-          (entries) => Object.fromEntries(entries)
-        )
+      Effect.map(
+        read(
+          "read a session",
+          (now) => Memory.all(session, now),
+          (row) => [text(String(row["name"])), valueOf(row)] as const
+        ),
+        (entries) => Object.fromEntries(entries)
       ),
     get: (session, name) =>
-      timed((now) =>
-        Effect.map(
-          database.read(
-            "read session memory",
-            () => ({
-              sql: "SELECT value FROM parley_memory WHERE session = ? AND name = ? AND expires > ?",
-              parameters: [key(session), key(name), now]
-            }),
-            valueOf
-          ),
-          ([value]) => value
-        )
+      Effect.map(
+        read("read session memory", (now) => Memory.one(session, name, now), valueOf),
+        ([value]) => value
       ),
-    set: (session, name, value, ttlMs) =>
-      Effect.gen(function* () {
-        const first = yield* set(session, name, value, ttlMs, false)
-        if (first !== "Crowded") return first
-        yield* sweep(database)
-        const second = yield* set(session, name, value, ttlMs, true)
-        return second === "Crowded" ? undefined : second
-      }),
-    remove: (session, name) =>
-      Effect.flatMap(keys("remove from session memory", session, name), ([from = "", what = ""]) =>
-        database.write("remove from session memory", (run) =>
-          Effect.asVoid(
-            alone(run).pipe(
-              Effect.andThen(run("DELETE FROM parley_memory WHERE session = ? AND name = ?", from, what)),
-              Effect.andThen(run(Memory.FORGET_EMPTY, from))
-            )
+    set: (session, name, value, { ttlMs, writer } = {}) => {
+      const operation = "write session memory"
+      const once = (isAlone: boolean) =>
+        Effect.suspend(() => {
+          let refused: Full | "Crowded" | undefined
+          const written = database.write(operation, (run, now) =>
+            Effect.gen(function* () {
+              const [entry, holder] = yield* attempt(
+                operation,
+                () => [Memory.entry(session, name, value, now, ttlMs), Memory.holderOf(writer)] as const
+              )
+              yield* (isAlone ? alone : together)(run)
+              refused = yield* steps(run, Memory.set({ entry, holder, now, bounds, isAlone, part: part() }))
+              // Nothing of it stands.
+              if (refused !== undefined) return yield* new StoreError({ code: "Failed", operation, detail: "full" })
+            })
           )
-        )
-      ),
-    clear: (session) =>
-      Effect.flatMap(keys("clear a session", session), ([which = ""]) =>
-        database.write("clear a session", (run) =>
-          Effect.asVoid(
-            alone(run).pipe(
-              Effect.andThen(run("DELETE FROM parley_memory WHERE session = ?", which)),
-              Effect.andThen(run("DELETE FROM parley_sessions WHERE session = ?", which))
-            )
+          return Effect.map(
+            Effect.catchIf(
+              written,
+              () => refused !== undefined,
+              () => Effect.void
+            ),
+            () => refused
           )
-        )
-      )
+        })
+      return Effect.gen(function* () {
+        for (let isAlone = false; ; isAlone = true) {
+          const refused = yield* once(isAlone)
+          if (refused === undefined) return undefined
+          if (refused !== "Crowded" && refused.of === "session") return refused
+          if ((yield* slice(database)) === 0 && refused !== "Crowded") return refused
+        }
+      })
+    },
+    remove: (session, name) => remove("remove from session memory", session, name),
+    clear: (session) => remove("clear a session", session)
   }
 }

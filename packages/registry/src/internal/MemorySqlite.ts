@@ -1,88 +1,102 @@
-/** SessionMemory in SQLite: `SessionMemory` in the file of the store. */
+/** SessionMemory in SQLite: `SessionMemory` in the file of the store. Whoever writes is alone. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import { MAX_KEYS, MAX_SESSIONS, type SessionMemory } from "../SessionMemory.ts"
+import { BOUNDS, type Bounds, type Full, type SessionMemory } from "../SessionMemory.ts"
+import type { StoreError } from "../Store.ts"
 import { key, text } from "./Keys.ts"
 import * as Memory from "./Memory.ts"
+import type { Query } from "./Queries.ts"
 import type { Row } from "./Rows.ts"
 import type { Sqlite } from "./Sqlite.ts"
 
-export const make = (database: Sqlite): SessionMemory["Service"] => {
-  const read = <A>(operation: string, body: (now: number) => A) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => database.attempt(operation, () => body(now)))
+const run = <A>(database: Sqlite, steps: Memory.Steps<A>): A => {
+  for (let next = steps.next(); ;) {
+    if (next.done === true) return next.value
+    const [sql, ...parameters] = next.value
+    next = steps.next(database.all(sql, ...parameters))
+  }
+}
+
+const slice = (database: Sqlite): Effect.Effect<number, StoreError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.flatMap(
+      database.read(
+        "sweep session memory",
+        () => Memory.expired(now),
+        () => undefined
+      ),
+      ({ length }) =>
+        length === 0
+          ? Effect.succeed(0)
+          : database.write("sweep session memory", (now) => run(database, Memory.sweep(now)))
+    )
+  )
+
+/** Takes out what has expired. */
+export const sweep = (database: Sqlite): Effect.Effect<void, StoreError> =>
+  Effect.asVoid(Effect.repeat(Effect.tap(slice(database), Effect.yieldNow), { until: (swept) => swept === 0 }))
+
+export const make = (database: Sqlite, bounds: Bounds = BOUNDS): SessionMemory["Service"] => {
+  const read = <A>(operation: string, query: (now: number) => Query, decode: (row: Row) => A) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => database.read(operation, () => query(now), decode))
   const valueOf = (row: Row): Schema.Json => JSON.parse(String(row["value"])) as Schema.Json
-  const forget = (session: string) => {
-    database.run("DELETE FROM parley_memory WHERE session = ?", session)
-    database.run("DELETE FROM parley_sessions WHERE session = ?", session)
-  }
-  /** Makes room for one more session. */
-  const makeRoom = (now: number) => {
-    const count = () => Number(database.get("SELECT count(*) AS n FROM parley_sessions")?.["n"])
-    if (count() < MAX_SESSIONS) return
-    for (const sql of Memory.SWEEP) database.run(sql.text, ...(sql.now ? [now] : []))
-    if (count() < MAX_SESSIONS) return
-    const oldest = database.get("SELECT session FROM parley_sessions ORDER BY written LIMIT 1")
-    if (oldest !== undefined) forget(String(oldest["session"]))
-  }
+  const remove = (operation: string, session: string, name?: string) =>
+    database.write(operation, () =>
+      run(database, Memory.remove(key(session), name === undefined ? undefined : key(name), 0))
+    )
   return {
     kind: "sqlite",
     sessions: ({ after, limit }) =>
-      read("list sessions", (now) => {
-        const { parameters, sql } = Memory.sessions(now, limit, after)
-        return database.all(sql, ...parameters).map(({ session }) => text(String(session)))
-      }),
+      read(
+        "list sessions",
+        (now) => Memory.sessions(now, limit, after),
+        ({ session }) => text(String(session))
+      ),
     all: (session) =>
-      read("read a session", (now) =>
-        Object.fromEntries(
-          database
-            .all("SELECT name, value FROM parley_memory WHERE session = ? AND expires > ?", key(session), now)
-            .map((row) => [text(String(row["name"])), valueOf(row)])
-        )
+      Effect.map(
+        read(
+          "read a session",
+          (now) => Memory.all(session, now),
+          (row) => [text(String(row["name"])), valueOf(row)] as const
+        ),
+        (entries) => Object.fromEntries(entries)
       ),
     get: (session, name) =>
-      read("read session memory", (now) => {
-        const row = database.get(
-          "SELECT value FROM parley_memory WHERE session = ? AND name = ? AND expires > ?",
-          key(session),
-          key(name),
-          now
+      Effect.map(
+        read("read session memory", (now) => Memory.one(session, name, now), valueOf),
+        ([value]) => value
+      ),
+    set: (session, name, value, { ttlMs, writer } = {}) => {
+      const once = Effect.suspend(() => {
+        let full: Full | undefined
+        const written = database.write("write session memory", (now) => {
+          const entry = Memory.entry(session, name, value, now, ttlMs)
+          const holder = Memory.holderOf(writer)
+          const refused = run(database, Memory.set({ entry, holder, now, bounds, isAlone: true, part: 0 }))
+          if (refused === undefined || refused === "Crowded") return
+          full = refused
+          // Nothing of it stands.
+          throw new Error("full")
+        })
+        return Effect.map(
+          Effect.catchIf(
+            written,
+            () => full !== undefined,
+            () => Effect.void
+          ),
+          () => full
         )
-        return row === undefined ? undefined : valueOf(row)
-      }),
-    set: (session, name, value, ttlMs) =>
-      database.write("write session memory", (now) => {
-        const entry = Memory.entry(session, name, value, now, ttlMs)
-        const known = database.get("SELECT 1 FROM parley_sessions WHERE session = ?", entry.session)
-        if (known === undefined) makeRoom(now)
-        else {
-          database.run("DELETE FROM parley_memory WHERE session = ? AND expires <= ?", entry.session, now)
-          const others = database.get(
-            "SELECT count(*) AS n FROM parley_memory WHERE session = ? AND name <> ?",
-            entry.session,
-            entry.name
-          )
-          if (Number(others?.["n"]) >= MAX_KEYS) return { _tag: "Full" as const, limit: MAX_KEYS }
+      })
+      return Effect.gen(function* () {
+        for (;;) {
+          const full = yield* once
+          if (full === undefined || full.of === "session") return full
+          if ((yield* slice(database)) === 0) return full
         }
-        database.run(
-          "INSERT INTO parley_sessions (session, written) VALUES (?, ?) ON CONFLICT (session) DO UPDATE SET written = excluded.written",
-          entry.session,
-          now
-        )
-        database.run(
-          "INSERT INTO parley_memory (session, name, value, expires) VALUES (?, ?, ?, ?) ON CONFLICT (session, name) DO UPDATE SET value = excluded.value, expires = excluded.expires",
-          entry.session,
-          entry.name,
-          entry.value,
-          entry.expires
-        )
-        return undefined
-      }),
-    remove: (session, name) =>
-      database.write("remove from session memory", () => {
-        database.run("DELETE FROM parley_memory WHERE session = ? AND name = ?", key(session), key(name))
-        database.run(Memory.FORGET_EMPTY, key(session))
-      }),
-    clear: (session) => database.write("clear a session", () => forget(key(session)))
+      })
+    },
+    remove: (session, name) => remove("remove from session memory", session, name),
+    clear: (session) => remove("clear a session", session)
   }
 }

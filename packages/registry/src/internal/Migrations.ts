@@ -130,6 +130,36 @@ export const migrations: ReadonlyArray<Migration> = [
       "CREATE INDEX parley_publishers_bytes ON parley_publishers (bytes, publisher)",
       "INSERT INTO parley_publishers SELECT '', verdicts FROM parley_log WHERE verdicts > 0"
     ]
+  },
+  {
+    id: 3,
+    name: "session memory: whose it is, and how much",
+    statements: (d) => [
+      // New tables: what does not count would write to the old ones.
+      `CREATE TABLE parley_memory_sessions (
+        session ${d.key} PRIMARY KEY, keys ${d.integer} NOT NULL, bytes ${d.integer} NOT NULL
+      ) ${d.clustered}`,
+      `CREATE TABLE parley_memory_entries (
+        session ${d.key} NOT NULL, name ${d.key} NOT NULL, expires ${d.integer} NOT NULL, holder ${d.key} NOT NULL,
+        bytes ${d.integer} NOT NULL, value ${d.text} NOT NULL, PRIMARY KEY (session, name)
+      ) ${d.clustered}`,
+      `CREATE TABLE parley_memory_held (
+        holder ${d.key} NOT NULL, part ${d.integer} NOT NULL, sessions ${d.integer} NOT NULL, bytes ${d.integer} NOT NULL,
+        PRIMARY KEY (holder, part)
+      ) ${d.clustered}`,
+      // Who wrote what stands from before is not known: it counts in all, and for nobody.
+      `INSERT INTO parley_memory_entries
+        SELECT session, name, expires, '', 262 + octet_length(session) + 2 * octet_length(name) + octet_length(value), value
+        FROM parley_memory`,
+      `INSERT INTO parley_memory_sessions
+        SELECT session, count(*), sum(bytes) FROM parley_memory_entries GROUP BY session`,
+      `INSERT INTO parley_memory_held
+        SELECT 'all', 0, count(*), coalesce(sum(bytes), 0) FROM parley_memory_sessions`,
+      "DROP TABLE parley_memory",
+      "DROP TABLE parley_sessions",
+      "CREATE INDEX parley_memory_entries_expires ON parley_memory_entries (expires)",
+      "CREATE INDEX parley_memory_entries_holder ON parley_memory_entries (session, holder)"
+    ]
   }
 ]
 

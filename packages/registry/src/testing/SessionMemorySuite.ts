@@ -10,49 +10,15 @@ import type { TestApi } from "@parley/core/testing/TestApi"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import { MAX_KEY_LENGTH, MAX_KEYS, MAX_SESSIONS, MAX_VALUE_BYTES, type SessionMemory } from "../SessionMemory.ts"
+import { MAX_KEY_LENGTH, MAX_KEYS, MAX_VALUE_BYTES } from "../SessionMemory.ts"
 import type { StoreError } from "../Store.ts"
-
-type Service = SessionMemory["Service"]
-
-/** A file, a database or a server: empty at first. */
-export interface Place {
-  /** One more instance on it, which ends with the scope. */
-  readonly open: Effect.Effect<Service, StoreError, Scope.Scope>
-  /** Writes `{ k: n }` into sessions `crowd1`, `crowd2` … up to a number, in this order, faster than by `set`. */
-  readonly crowd?: (sessions: number) => Effect.Effect<void, unknown>
-}
-
-/** One implementation under test. */
-export interface Harness {
-  readonly name: string
-  /** Several instances at once. */
-  readonly isShared: boolean
-  /** Its places have `crowd`. */
-  readonly crowds: boolean
-  /** A fresh place for each law; its scope ends with the law. */
-  readonly place: Effect.Effect<Place, unknown, Scope.Scope>
-}
-
-const LAW_TIMEOUT_MS = 30_000
+import * as SessionMemoryBoundsSuite from "./SessionMemoryBoundsSuite.ts"
+import { type Harness, lawsOf } from "./SessionMemoryHarness.ts"
 
 /** Declares the laws for one implementation. */
-export const suite = ({ describe, expect, test }: TestApi, harness: Harness): void => {
-  const law = (
-    name: string,
-    body: (memory: Service, place: Place) => Effect.Effect<void, unknown, Scope.Scope>
-  ): void =>
-    test(
-      name,
-      () =>
-        Effect.runPromise(
-          Effect.scoped(
-            Effect.flatMap(harness.place, (place) => Effect.flatMap(place.open, (memory) => body(memory, place)))
-          )
-        ),
-      LAW_TIMEOUT_MS
-    )
+export const suite = (api: TestApi, harness: Harness): void => {
+  const { describe, expect, test } = api
+  const law = lawsOf(test, harness)
   const fails = <A>(effect: Effect.Effect<A, StoreError>) =>
     Effect.match(effect, { onFailure: ({ code }) => code, onSuccess: () => "it succeeded" })
 
@@ -155,11 +121,11 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
     law("a value ends with its time to live, and leaves no trace; one set anew lives on", (memory) =>
       Effect.gen(function* () {
         const started = performance.now()
-        yield* memory.set("brief", "k", "brief", 300)
-        yield* memory.set("both", "brief", "brief", 150)
+        yield* memory.set("brief", "k", "brief", { ttlMs: 300 })
+        yield* memory.set("both", "brief", "brief", { ttlMs: 150 })
         yield* memory.set("both", "long", "long")
-        yield* memory.set("anew", "k", "brief", 150)
-        yield* memory.set("anew", "k", "long", 60_000)
+        yield* memory.set("anew", "k", "brief", { ttlMs: 150 })
+        yield* memory.set("anew", "k", "long", { ttlMs: 60_000 })
         const early = yield* memory.sessions({ limit: 10 })
         // Where the machine was slow, it may be gone already.
         if (performance.now() - started < 250) expect(early).toEqual(["anew", "both", "brief"])
@@ -184,7 +150,7 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
           concurrency: 8,
           discard: true
         })
-        const full = { _tag: "Full" as const, limit: MAX_KEYS }
+        const full = { _tag: "Full" as const, of: "session" as const, what: "keys" as const, limit: MAX_KEYS }
         expect(yield* memory.set("s", "one more", 1)).toEqual(full)
         expect(yield* memory.get("s", "one more")).toBe(undefined)
         expect(yield* memory.set("s", "k7", "new")).toBe(undefined)
@@ -212,34 +178,11 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
       })
     )
 
-    if (harness.crowds)
-      law("of too many sessions the one longest not written goes", (memory, place) =>
-        Effect.gen(function* () {
-          if (place.crowd === undefined) throw new Error("the harness cannot crowd")
-          yield* place.crowd(MAX_SESSIONS)
-          yield* memory.set("crowd1", "k", "written again")
-          yield* memory.set("one more", "k", 1)
-          expect(yield* memory.all("crowd2")).toEqual({})
-          expect(yield* memory.all("crowd1")).toEqual({ k: "written again" })
-          expect(yield* memory.all("crowd3")).toEqual({ k: 3 })
-          expect(yield* memory.get("one more", "k")).toBe(1)
-          let count = 0
-          for (let after = ""; ;) {
-            const page = yield* memory.sessions({ limit: 1_000, after })
-            const last = page.at(-1)
-            if (last === undefined) break
-            count += page.length
-            after = last
-          }
-          expect(count).toBe(MAX_SESSIONS)
-        })
-      )
-
     if (!harness.isShared) return
 
     law("instances share it, and together keep its bounds", (memory, place) =>
       Effect.gen(function* () {
-        const other = yield* place.open
+        const other = yield* place.open()
         yield* memory.set("s", "k", 1)
         expect(yield* other.all("s")).toEqual({ k: 1 })
         const sets = Array.from({ length: MAX_KEYS + 20 }, (_, n) =>
@@ -254,4 +197,6 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
       })
     )
   })
+
+  SessionMemoryBoundsSuite.suite(api, harness)
 }
