@@ -108,6 +108,23 @@ const verify = (acknowledged: number) =>
     return snapshot.cursor
   })
 
+/** No room for anything: what retention then leaves was counted wrong. */
+const NOTHING = { budget: { events: 0, traces: 0, verdicts: 0 } }
+/** The sums of bytes stand and fall with what they count. */
+const counted = Effect.gen(function* () {
+  const store = yield* Store
+  const { events, traces, verdicts } = yield* store.kept
+  expect([events > 0, traces > 0, verdicts > 0]).toEqual([true, true, true])
+  yield* store.trim({ events: 0, traces: 0 })
+  expect([seed, yield* store.kept]).toEqual([seed, NOTHING.budget])
+  const { first, last } = yield* store.bounds
+  expect([first, (yield* store.traces({ limit: 1 })).length, (yield* store.verdicts({ limit: 1 })).length]).toEqual([
+    last + 1,
+    0,
+    0
+  ])
+})
+
 skipTest(undefined)(
   `SQLite: nothing acknowledged is lost by ${ROUNDS} kills under load`,
   async () => {
@@ -125,6 +142,7 @@ skipTest(undefined)(
         expect(child.last() > before).toBe(true)
         before = await Effect.runPromise(Effect.provide(verify(child.last()), StoreSqlite.layer(file)))
       }
+      await Effect.runPromise(Effect.provide(counted, StoreSqlite.layer(file, NOTHING)))
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
@@ -158,6 +176,7 @@ skipTest(Postgres.unavailable)(
       await Effect.runPromise(
         Effect.provide(verify(Math.max(acknowledged, other.last())), StorePostgres.layer(Redacted.make(url)))
       )
+      await Effect.runPromise(Effect.provide(counted, StorePostgres.layer(Redacted.make(url), NOTHING)))
     } finally {
       await server.stop()
     }
@@ -200,6 +219,7 @@ skipTest(Postgres.unavailable)(
           StorePostgres.layer(Redacted.make(url))
         )
       )
+      await Effect.runPromise(Effect.provide(counted, StorePostgres.layer(Redacted.make(url), NOTHING)))
     } finally {
       await server.stop()
     }

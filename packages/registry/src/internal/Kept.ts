@@ -14,6 +14,8 @@ import type { Row } from "./Rows.ts"
 export const TRIM_SLICE = 2_000
 /** Bytes of them, beyond the first row: large rows take time by their bytes. */
 export const TRIM_BYTES = 16 * 1_048_576
+/** Verdicts of them: each goes by itself, by several statements. */
+export const TRIM_VERDICTS = 200
 /** Events dated further in the future than this, in milliseconds, do not hold up retention: some clock was wrong. */
 export const MAX_SKEW_MS = 86_400_000
 /** What a commit that does not fit takes away beyond what it needs, as a share of the budget: not every commit has to, then. */
@@ -136,7 +138,7 @@ export function* trim(table: keyof Bytes, held: Bytes, budget: Bytes, since: num
     return (yield* takeOldest(table, over, isPast)) > 0
   }
   let taken = 0
-  for (let rows = 0; taken < Math.min(over, TRIM_BYTES) && rows < TRIM_SLICE; rows++) {
+  for (let rows = 0; taken < Math.min(over, TRIM_BYTES) && rows < TRIM_VERDICTS; rows++) {
     const bytes = yield* takeVerdict()
     if (bytes === 0) break
     taken += bytes
