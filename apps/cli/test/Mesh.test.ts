@@ -5,7 +5,7 @@ import { createServer } from "node:net"
 import { join } from "node:path"
 import { current, repository } from "../../../test-support/Runtime.ts"
 import { skipTest } from "../../../test-support/Skip.ts"
-import { Home } from "./Parley.ts"
+import { Home, TOLD } from "./Parley.ts"
 
 const home = new Home()
 const timeout = 90_000
@@ -427,13 +427,13 @@ describe("tracker", () => {
     "introduces agents, and relays to one that accepts no connections",
     async () => {
       const tracker = home.start(["tracker", "--host", "127.0.0.1", "--port", "0", "--json"])
-      const [line] = await tracker.waitFor(/^\{.*\}$/m)
+      const [line] = await tracker.waitFor(TOLD)
       const [at] = JSON.parse(line).addresses
       const hidden = home.start([
         ...["serve", "--name", "grace", "--identity", join(home.path, "grace.json"), "--no-listen", "--json"],
         ...["--tracker", at, "--capability", "text.hidden@1.0.0", "--exec", "printf '\"found\"'"]
       ])
-      await hidden.waitFor(/^\{.*\}$/m)
+      await hidden.waitFor(TOLD)
       const answered = await home.run(["call", "text.hidden", "{}", "--tracker", at, "--json"])
       expect(answered.stderr).toBe("")
       expect(JSON.parse(answered.stdout)).toMatchObject({ output: "found", relayed: true })

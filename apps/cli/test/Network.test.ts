@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test"
 import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { until } from "../../../test-support/Until.ts"
-import { Home } from "./Parley.ts"
+import { Home, TOLD } from "./Parley.ts"
 
 const [root, ada, bob, eve, sam] = [new Home(), new Home(), new Home(), new Home(), new Home()]
 afterAll(async () => {
@@ -21,7 +21,7 @@ const serve = async (home: Home, args: ReadonlyArray<string>) => {
     ...["serve", "--network", "ward", "--host", "127.0.0.1", "--port", "0", "--json"],
     ...["--capability", "say.back@1.0.0", "--exec", "cat", ...args]
   ])
-  const [line] = await running.waitFor(/^\{.*\}$/m)
+  const [line] = await running.waitFor(TOLD)
   const { addresses, node } = JSON.parse(line)
   return { ...running, address: String(addresses[0]), node: String(node) }
 }
@@ -140,7 +140,7 @@ describe("a private network", () => {
         ["dht", "--identity", "dht.json", "--network", "sealed", "--host", "127.0.0.1", "--port", "0", "--json"],
         env
       )
-      const [line] = await dht.waitFor(/^\{.*\}$/m)
+      const [line] = await dht.waitFor(TOLD)
       const { addresses, udp } = JSON.parse(line)
       expect(addresses).toEqual([`tcp://127.0.0.1:${udp}`])
       const asked = ["doctor", "--no-listen", "--json", "--network", "sealed", "--dht", `127.0.0.1:${udp}`]

@@ -25,6 +25,9 @@ export interface Running {
   readonly ended: Promise<Ended>
 }
 
+/** What a command with `--json` tells, and no word of its log, which may come before. */
+export const TOLD = /^\{(?!"log":).*\}$/m
+
 /** How long to wait for what a command prints, in ms: so that a test says what was printed before it is cut off. */
 const PATIENCE_MS = 45_000
 
@@ -117,7 +120,7 @@ export class Home {
       ...["serve", "--name", name, "--identity", join(this.path, `${name}.json`)],
       ...["--host", "127.0.0.1", "--port", "0", "--json", ...args]
     ])
-    const [line] = await running.waitFor(/^\{.*\}$/m)
+    const [line] = await running.waitFor(TOLD)
     const { addresses, node } = JSON.parse(line)
     return { ...running, address: String(addresses[0]), node: String(node) }
   }

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { freePort } from "../../../test-support/Throwaway.ts"
-import { Home, type Running } from "./Parley.ts"
+import { Home, type Running, TOLD } from "./Parley.ts"
 
 const home = new Home()
 afterAll(() => home.close())
@@ -15,8 +15,9 @@ const own = { DATABASE_URL: "", REDIS_URL: "", AGENT_SECRET: "" }
 /** A registry on loopback, with its data in the home folder. */
 const registry = async (args: ReadonlyArray<string> = [], data = "registry.db", port = "0") => {
   const running = home.start(["registry", "--json", "--port", port, "--data", join(home.path, data), ...args], own)
-  const [line] = await running.waitFor(/^\{.*\}$/m)
-  return { ...running, ...(JSON.parse(line) as { readonly url: string; readonly node: string; readonly mode: string }) }
+  const [line] = await running.waitFor(TOLD)
+  type Said = { readonly [what in "url" | "node" | "mode" | "page"]: string }
+  return { ...running, ...(JSON.parse(line) as Said) }
 }
 
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -100,8 +101,8 @@ describe("registry", () => {
   test(
     "publishes a verdict where that is asked for, and its history can be audited",
     async () => {
-      const at = await registry(["--keys"], "verdicts.db")
-      expect(at.mode).toBe("keys")
+      const at = await registry(["--keys", "--public-url", "https://registry.example"], "verdicts.db")
+      expect([at.mode, at.page]).toEqual(["keys", "https://registry.example/"])
       const agents = [
         await home.serve("carol", [...echo, "--registry", at.url]),
         await home.serve("dave", [...echo, "--registry", at.url])
