@@ -21,7 +21,7 @@ const ALONE_MS = { full: 10_000, brief: 1_500 }
 const SOAK_MS = { full: 600_000, brief: 4_000 }
 /** Connections of the crowd. */
 const CROWD = 10_000
-/** Those of a small run on Deno, which accepts one or two a turn of its loop: a small run begins and ends with all of them. */
+/** Those of a small run on Deno, which accepts 128 a turn of its loop at most: a small run begins and ends with all of them. */
 const CROWD_OF_DENO = 2_000
 const SAMPLE_MS = { full: 5_000, brief: 500 }
 /** The part of the soak that is warming up: what is kept up to a bound fills. */

@@ -33,7 +33,7 @@ export const MAX_PENDING_PER_ADDRESS = 128
 /** Sockets that one network address may bring at once, and a second: a handshake costs 0.1 to 0.4 ms, so 2 to 4 % of a processor. */
 export const HANDSHAKES_AT_ONCE = 1_024
 export const HANDSHAKES_PER_SECOND = 100
-/** Sockets that are told why they were refused; each lives a second at most. More are closed without a word. */
+/** Sockets that are told why they were refused, in a second; each lives no longer. More are closed without a word. */
 export const MAX_REFUSING = 64
 /** Accepted connections from one network address: offices and test machines share one. */
 export const MAX_CONNECTIONS_PER_ADDRESS = 1_024

@@ -31,7 +31,7 @@ import { Puncher } from "./internal/Puncher.ts"
 import { watch } from "./internal/NetworkWatch.ts"
 import * as RelayClient from "./internal/RelayClient.ts"
 import * as RelaySlots from "./internal/RelaySlots.ts"
-import { SocketLink } from "./internal/SocketLink.ts"
+import { CLOSE_GRACE_MS, SocketLink } from "./internal/SocketLink.ts"
 import { acceptDefaults, MAX_REFUSING, sessionDefaults } from "./Limits.ts"
 import type { AcceptLimits, SessionLimits } from "./Limits.ts"
 import type * as PortMapping from "./PortMapping.ts"
@@ -123,10 +123,18 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
   })
 
   const admission = new Admission(accept)
-  /** Refused sockets that may still read why. */
+  /** Sockets that were told in this second why they are refused. */
   let refusing = 0
   let puncher: Puncher | undefined
 
+  const refuse = (link: SocketLink): void => {
+    refusing++
+    setTimeout(() => refusing--, CLOSE_GRACE_MS).unref()
+    link.write(Handshake.busy)
+    link.close()
+  }
+
+  // Who comes with thousands of sockets a second costs as little as can be for each that is not let in.
   const onSocket = (socket: Socket): void => {
     const host = Addresses.remote(socket.remoteAddress)
     const address = Addresses.format(host, socket.remotePort ?? 0)
@@ -134,17 +142,13 @@ export const make = (identity: Identity["Service"], options: Options = {}): Tran
       socket.destroy()
       return endpoint.refused(address, { _tag: "DialFailed", address, detail: Addresses.beyond(host, perimeter) })
     }
-    const link = new SocketLink(socket)
     const guest = admission.admit(host, performance.now(), () => socket.destroy())
     if (!("left" in guest)) {
-      if (refusing < MAX_REFUSING) {
-        refusing++
-        socket.once("close", () => refusing--)
-        link.write(Handshake.busy)
-        link.close()
-      } else link.destroy()
-      return endpoint.refused(address, { _tag: "LimitReached", limit: guest[0], value: guest[1] })
+      if (refusing < MAX_REFUSING) refuse(new SocketLink(socket))
+      else socket.destroy()
+      return endpoint.full(address, guest)
     }
+    const link = new SocketLink(socket)
     socket.once("close", guest.left)
     const begin = (): void =>
       void endpoint.accept({

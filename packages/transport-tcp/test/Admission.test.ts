@@ -4,7 +4,8 @@ import { connect as connectSocket } from "node:net"
 import type { Socket } from "node:net"
 import { Admission, type Guest } from "../src/internal/Admission.ts"
 import { forRounds, seeded } from "@parley/core/testing/Seeded"
-import { acceptDefaults, HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND } from "../src/Limits.ts"
+import * as Handshake from "../src/Handshake.ts"
+import { acceptDefaults, HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND, MAX_REFUSING } from "../src/Limits.ts"
 import { call, start, until } from "./nodes.ts"
 
 const wide = { ...acceptDefaults, maxPendingPerAddress: 1_000_000, maxConnectionsPerAddress: 1_000_000 }
@@ -157,6 +158,35 @@ describe("admission", () => {
     first.left()
     first.left()
     expect(admission.admit("192.0.2.2", 0, () => {})).toEqual(["maxPendingHandshakes", 2])
+  })
+
+  test("of those who come again and again, some are told why they are turned away, and the rest closed without a word", async () => {
+    const node = await start({ limits: { maxConnectionsPerAddress: 0 } })
+    const come = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const socket = connectSocket({ host: "127.0.0.1", port: node.port })
+        let heard = 0
+        socket.on("data", (bytes: Uint8Array) => (heard += bytes.length))
+        socket.on("error", () => {})
+        socket.once("close", () => resolve(heard === Handshake.busy.length))
+      })
+    try {
+      const began = performance.now()
+      let told = 0
+      for (let n = 0; n < 4 * MAX_REFUSING; n++) if (await come()) told++
+      const seconds = Math.ceil((performance.now() - began + 1) / 1_000)
+      expect(told).toBeGreaterThanOrEqual(MAX_REFUSING)
+      expect(told).toBeLessThanOrEqual(MAX_REFUSING * seconds)
+      expect(node.refused.map(({ reason }) => reason)).toEqual(
+        Array.from({ length: 4 * MAX_REFUSING }, () => ({
+          _tag: "LimitReached",
+          limit: "maxConnectionsPerAddress",
+          value: 0
+        }))
+      )
+    } finally {
+      await node.stop()
+    }
   })
 
   test("a crowd that never closes is turned away, and the node serves on", async () => {

@@ -11,6 +11,7 @@ import * as Frame from "../Frame.ts"
 import * as Handshake from "../Handshake.ts"
 import { PROBE_MS, type SessionLimits } from "../Limits.ts"
 import * as X25519 from "../X25519.ts"
+import type { Refused } from "./Admission.ts"
 import { Budget } from "./Budget.ts"
 import type { Keeper, KeptLink } from "./ByteLink.ts"
 import { establish } from "./Establish.ts"
@@ -60,6 +61,8 @@ export class Endpoint implements Keeper {
   readonly #attempts = new Set<() => void>()
   /** Who has dialled and waits to be let in, and what gives that up. */
   readonly #knocking = new WeakMap<Attempt, () => void>()
+  /** What is said of each limit, made once: in a flood it would be most of what turning somebody away costs. */
+  readonly #full = new Map<string, TransportError>()
   #owner: Owner | undefined
   /** One for all sessions, so that none of them keeps its handshake in memory. */
   #serves: SessionOwner | undefined
@@ -172,6 +175,16 @@ export class Endpoint implements Keeper {
   /** Waits for the other end to prove itself; a session is reported to the owner. */
   accept(attempt: Attempt): () => void {
     return this.#run(attempt, Handshake.responder(this.#handshake), this.#options.handshakeTimeoutMs)
+  }
+
+  /** Tells the owner of somebody for whom there is no place. */
+  full(address: Address, [limit, value]: Refused): void {
+    let error = this.#full.get(limit)
+    if (error === undefined) {
+      error = new TransportError({ reason: { _tag: "LimitReached", limit, value } })
+      this.#full.set(limit, error)
+    }
+    this.#owner?.onRefused(address, error)
   }
 
   /** Tells the owner of somebody who was not let in. */

@@ -252,7 +252,7 @@ export const reserve = (options: ReserveOptions): Effect.Effect<void, TransportE
           const guest = admission.admit(relay.peer, performance.now(), () => abandon())
           if (!("left" in guest)) {
             stream.reset(ResetCode.Overloaded)
-            return endpoint.refused(address, { _tag: "LimitReached", limit: guest[0], value: guest[1] })
+            return endpoint.full(address, guest)
           }
           begun = true
           abandon = endpoint.accept({
