@@ -205,7 +205,7 @@ describe("the stream of events", () => {
 
 describe("slow readers, and many", () => {
   test("a client that never reads is closed, costs no memory, and nobody waits for it", async () => {
-    const world = await live({ ringEvents: 100, sockets: { times: { stallMs: 500, closeMs: 200 } } })
+    const world = await live({ ringEvents: 100, sockets: { times: { stallMs: 2_000, closeMs: 200 } } })
     try {
       const stuck = await open(`${world.url}/ws/events?cursor=0`)
       stuck.ws.pause()
@@ -286,7 +286,7 @@ describe("slow readers, and many", () => {
   })
 
   test("an event stream that is not read is cut, and one without news is kept alive", async () => {
-    const world = await live({ sockets: { times: { stallMs: 300, pingMs: 50 } } })
+    const world = await live({ sockets: { times: { stallMs: 2_000, pingMs: 50 } } })
     try {
       const quiet = await sse(`${world.url}/events?types=verdict`)
       const stuck = await sse(`${world.url}/events?cursor=0`)
@@ -327,7 +327,8 @@ describe("slow readers, and many", () => {
   })
 
   test("a client that answers no pings is gone after two", async () => {
-    const world = await live({ sockets: { times: { pingMs: 50 } } })
+    const pingMs = 200
+    const world = await live({ sockets: { times: { pingMs } } })
     try {
       const quiet = await open(`${world.url}/ws/heartbeat/a`)
       await until("it is there", () => world.presence.view("a").online)
@@ -336,7 +337,7 @@ describe("slow readers, and many", () => {
       const alive = await open(`${world.url}/ws/heartbeat/a`)
       alive.send({ type: "heartbeat" })
       await alive.next()
-      await new Promise((resolve) => setTimeout(resolve, 300))
+      await new Promise((resolve) => setTimeout(resolve, 4 * pingMs))
       expect(world.presence.view("a").online).toBe(true)
     } finally {
       await world.close()
