@@ -52,10 +52,15 @@ const readStdin = async (): Promise<string> => {
   return Buffer.concat(chunks).toString("utf8")
 }
 
-/** The text of an argument: itself, of `@FILE`, or of stdin for `-`. */
+/** The text of an argument: itself, of `@FILE`, or of stdin for `-`. Where it names a file, that is what was meant. */
 export const text = (word: string): Effect.Effect<string, UsageError> =>
   Effect.tryPromise({
-    try: async () => (word === "-" ? readStdin() : word.startsWith("@") ? readFile(word.slice(1)) : word),
+    try: async () => {
+      if (word === "-") return readStdin()
+      if (word.startsWith("@")) return readFile(word.slice(1))
+      if (fs.existsSync(word)) throw usage("BadInput", `${word} is a file: write @${word} for what stands in it`)
+      return word
+    },
     catch: failure
   })
 

@@ -160,6 +160,7 @@ describe("a private network", () => {
       [eve, ["serve", "--network", "ward", "--capability", "a.b@1.0.0", "--exec", "cat"], "parley join"],
       [eve, ["join", "parley-invitation-1.AAAA"], "does not open here"],
       [eve, ["join", "@nosuch"], "nosuch (ENOENT)"],
+      [root, ["invite", "request"], "write @request"],
       [root, ["invite", "hello"], "parley join"],
       [root, ["invite", request, "--expires", "soon"], "500ms"],
       [ada, ["invite", request], "only the root"],

@@ -16,7 +16,8 @@ const own = { DATABASE_URL: "", REDIS_URL: "", AGENT_SECRET: "" }
 const registry = async (args: ReadonlyArray<string> = [], data = "registry.db", port = "0") => {
   const running = home.start(["registry", "--json", "--port", port, "--data", join(home.path, data), ...args], own)
   const [line] = await running.waitFor(TOLD)
-  return { ...running, ...(JSON.parse(line) as { readonly url: string; readonly node: string; readonly mode: string }) }
+  type Said = { readonly [what in "url" | "node" | "mode" | "page"]: string }
+  return { ...running, ...(JSON.parse(line) as Said) }
 }
 
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -100,8 +101,8 @@ describe("registry", () => {
   test(
     "publishes a verdict where that is asked for, and its history can be audited",
     async () => {
-      const at = await registry(["--keys"], "verdicts.db")
-      expect(at.mode).toBe("keys")
+      const at = await registry(["--keys", "--public-url", "https://registry.example"], "verdicts.db")
+      expect([at.mode, at.page]).toEqual(["keys", "https://registry.example/"])
       const agents = [
         await home.serve("carol", [...echo, "--registry", at.url]),
         await home.serve("dave", [...echo, "--registry", at.url])

@@ -194,7 +194,7 @@ export const accept = Effect.fn("NetworkFolder.accept")(function* (
   const pending = joining(networks)
   if (!isThere(join(pending, "opener"))) {
     const detail =
-      "this machine has not asked for an invitation: print a request with parley join, and have that answered"
+      "this machine has not asked for an invitation, or has joined with it: print a request with parley join, and have that answered"
     return yield* new NetworkError({ code: "NotForThisNode", detail })
   }
   const identity = yield* identityOf(join(pending, "identity.json"), options)

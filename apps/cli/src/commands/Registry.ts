@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { parse } from "@parley/core/NodeId"
 import * as Registry from "@parley/registry-app/Registry"
+import * as Audiences from "@parley/registry/Audiences"
+import * as Loopback from "@parley/registry/Loopback"
 import { DEFAULT_HOST, DEFAULT_PORT, RegistryServer, type Running } from "@parley/registry/Server"
 import { type UsageError, usage } from "../Failure.ts"
 import type * as Flags from "../Flags.ts"
@@ -57,8 +59,13 @@ const dataInUse = (file: string, pid: number): UsageError =>
     `the data file ${file} is in use by process ${pid}: stop it, or name another file with --data FILE`
   )
 
+/** Where others find it: nobody can dial the address that stands for all of this machine's. */
+const reached = ({ host = DEFAULT_HOST, publicUrl }: Flags.Registry, { port, url }: Running): string =>
+  Audiences.audiencesAt(host, port, publicUrl).find((each) => !Loopback.isLoopback(new URL(each).hostname)) ?? url
+
 const announce = (options: Flags.Registry & Flags.Common, running: Running, data: string, storage: string) => {
   const { mode, nodeId, url } = running
+  const at = reached(options, running)
   const json = {
     url,
     node: nodeId,
@@ -67,13 +74,13 @@ const announce = (options: Flags.Registry & Flags.Common, running: Running, data
     storage,
     data,
     redis: process.env["REDIS_URL"] !== undefined && process.env["REDIS_URL"] !== "",
-    page: `${url}/`,
-    docs: `${url}/docs`
+    page: `${at}/`,
+    docs: `${at}/docs`
   }
   const text = [
     `registry at ${url}  (${modes[mode]})`,
     `page ${json.page}   API ${json.docs}   data in ${data}`,
-    `agents join it with --registry ${url}`
+    `agents join it with --registry ${at}`
   ]
   return options.quiet && !options.json ? Effect.void : Output.result(options, json, text.join("\n"))
 }
