@@ -160,14 +160,16 @@ export function* set({ bounds, entry, holder, isAlone, now, part }: SetTo): Step
   ]
   let of = sizeOf(lock[0])
   const isNew = of.keys === 0
-  const [found] = yield [
-    "SELECT old.holder, old.bytes, EXISTS (SELECT 1 FROM parley_memory_entries e WHERE e.session = ? AND e.holder = ? AND e.name <> ?) AS mine, EXISTS (SELECT 1 FROM parley_memory_entries e WHERE e.session = old.session AND e.holder = old.holder AND e.name <> old.name) AS theirs FROM (SELECT 1) AS one LEFT JOIN parley_memory_entries old ON old.session = ? AND old.name = ?",
-    session,
-    holder,
-    name,
-    session,
-    name
-  ]
+  const [found] = isNew
+    ? []
+    : yield [
+        "SELECT old.holder, old.bytes, EXISTS (SELECT 1 FROM parley_memory_entries e WHERE e.session = ? AND e.holder = ? AND e.name <> ?) AS mine, EXISTS (SELECT 1 FROM parley_memory_entries e WHERE e.session = old.session AND e.holder = old.holder AND e.name <> old.name) AS theirs FROM (SELECT 1) AS one LEFT JOIN parley_memory_entries old ON old.session = ? AND old.name = ?",
+        session,
+        holder,
+        name,
+        session,
+        name
+      ]
   const before = typeof found?.["holder"] === "string" ? found["holder"] : undefined
   const replaced = before === undefined ? 0 : Number(found?.["bytes"])
   const refused = (): Full["what"] | undefined =>
@@ -192,12 +194,14 @@ export function* set({ bounds, entry, holder, isAlone, now, part }: SetTo): Step
     bytes,
     entry.value
   ]
-  yield [
-    "UPDATE parley_memory_sessions SET keys = ?, bytes = ? WHERE session = ?",
-    of.keys + (before === undefined ? 1 : 0),
-    of.bytes + bytes - replaced,
-    session
-  ]
+  if (before === undefined || bytes !== replaced) {
+    yield [
+      "UPDATE parley_memory_sessions SET keys = ?, bytes = ? WHERE session = ?",
+      of.keys + (before === undefined ? 1 : 0),
+      of.bytes + bytes - replaced,
+      session
+    ]
+  }
   if (isNew) changes.add("all", 1, 0)
   if (before !== undefined)
     changes.addOf(before, Number(found?.["theirs"]) === 1 || before === holder ? 0 : -1, -replaced)

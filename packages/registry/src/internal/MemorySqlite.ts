@@ -63,9 +63,12 @@ export const make = (database: Sqlite, bounds: Bounds = BOUNDS): SessionMemory["
         (entries) => Object.fromEntries(entries)
       ),
     get: (session, name) =>
-      Effect.map(
-        read("read session memory", (now) => Memory.one(session, name, now), valueOf),
-        ([value]) => value
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        database.attempt("read session memory", () => {
+          const { parameters, sql } = Memory.one(session, name, now)
+          const row = database.get(sql, ...parameters)
+          return row === undefined ? undefined : valueOf(row)
+        })
       ),
     set: (session, name, value, { ttlMs, writer } = {}) => {
       const once = Effect.suspend(() => {
