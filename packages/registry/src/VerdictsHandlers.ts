@@ -119,7 +119,7 @@ export const layer = HttpApiBuilder.group(
           () => storeFailed
         )
         if (verdict === undefined) {
-          return yield* new Problem.NotFound({ detail: `No verdict on task ${task} was published here` })
+          return yield* new Problem.NotFound({ detail: `No verdict on task ${task} is kept here` })
         }
         return Answers.tagged(request, JSON.stringify(shown(verdict)))
       })
