@@ -4,6 +4,7 @@
  * It holds hashes instead of contents, so it can be shown to third parties. The signature covers `parley/receipt/1`, a
  * line feed, and the RFC 8785 text of the receipt without `sig`.
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as CanonicalJson from "./CanonicalJson.ts"
 import type * as Identity from "./Identity.ts"
@@ -109,13 +110,35 @@ const checkShape = (value: unknown): Receipt | ReceiptRefused => {
     const detail = result._tag === "Failure" ? String(result.failure).slice(0, 300) : "it has another shape"
     return refused(new Malformed({ detail }))
   }
-  if (value.finishedAt < value.startedAt) return refused(new Malformed({ detail: "it ends before it starts" }))
-  return value
+  return checkTimes(value)
 }
+
+/** What the schema does not say. */
+const checkTimes = (receipt: Receipt): Receipt | ReceiptRefused =>
+  receipt.finishedAt < receipt.startedAt ? refused(new Malformed({ detail: "it ends before it starts" })) : receipt
 
 /** What a receipt must be for: each field given is compared. */
 export type Expected = Partial<Omit<Fields, "startedAt" | "finishedAt"> & { readonly executor: NodeId }>
 const comparable = ["task", "capability", "executor", "caller", "inputHash", "outputHash"] as const
+
+/** The bytes that a receipt's signature must cover, where they are for what was expected. */
+const bodyOf = (receipt: Receipt, expected: Expected): Uint8Array | ReceiptRefused => {
+  for (const field of comparable) {
+    const wanted = expected[field]
+    if (wanted !== undefined && wanted !== receipt[field]) {
+      return refused(new Mismatch({ field, expected: wanted, actual: receipt[field] }))
+    }
+  }
+  let body: Uint8Array
+  try {
+    body = signedBody(receipt)
+  } catch (cause) {
+    return refused(new Malformed({ detail: cause instanceof Error ? cause.message : String(cause) }))
+  }
+  return body.length > MAX_RECEIPT_BYTES
+    ? refused(new Malformed({ detail: `more than ${MAX_RECEIPT_BYTES} bytes` }))
+    : body
+}
 
 /**
  * Whether a receipt holds: its shape, the executor's signature, and the expected fields. Needs nothing but the receipt.
@@ -125,23 +148,29 @@ const comparable = ["task", "capability", "executor", "caller", "inputHash", "ou
 export const verify = (receipt: unknown, expected: Expected = {}): true | ReceiptRefused => {
   const shaped = checkShape(receipt)
   if (shaped instanceof ReceiptRefused) return shaped
-  for (const field of comparable) {
-    const wanted = expected[field]
-    if (wanted !== undefined && wanted !== shaped[field]) {
-      return refused(new Mismatch({ field, expected: wanted, actual: shaped[field] }))
-    }
-  }
-  let body: Uint8Array
-  try {
-    body = signedBody(shaped)
-  } catch (cause) {
-    return refused(new Malformed({ detail: cause instanceof Error ? cause.message : String(cause) }))
-  }
-  if (body.length > MAX_RECEIPT_BYTES) return refused(new Malformed({ detail: `more than ${MAX_RECEIPT_BYTES} bytes` }))
+  const body = bodyOf(shaped, expected)
+  if (body instanceof ReceiptRefused) return body
   return SignedBytes.verify(shaped.executor, "receipt", body, shaped.sig)
     ? true
     : refused(new BadSignature({ executor: shaped.executor }))
 }
+
+/**
+ * As `verify`, of what the schema has read already; where the runtime can, the signature is checked on another thread, so that
+ * whoever is asked by many serves others meanwhile.
+ */
+export const verifyApart = (receipt: Receipt, expected: Expected = {}): Effect.Effect<true | ReceiptRefused> =>
+  Effect.suspend(() => {
+    const shaped = checkTimes(receipt)
+    if (shaped instanceof ReceiptRefused) return Effect.succeed(shaped)
+    const body = bodyOf(shaped, expected)
+    if (body instanceof ReceiptRefused) return Effect.succeed(body)
+    return Effect.callback<true | ReceiptRefused>((resume) =>
+      SignedBytes.verifyApart(shaped.executor, "receipt", body, shaped.sig, (holds) =>
+        resume(Effect.succeed(holds || refused(new BadSignature({ executor: shaped.executor }))))
+      )
+    )
+  })
 
 /** Reads and verifies a receipt from a parsed value, or from JSON text or its UTF-8. */
 export const decode = (input: unknown, expected: Expected = {}): Receipt | ReceiptRefused => {

@@ -22,7 +22,7 @@ export const SIGNATURE_BYTES = 64
 /** Most imported public keys kept by `native`: importing costs more than verifying. Beyond it the oldest goes. */
 export const MAX_CACHED_KEYS = 2_048
 
-/** One implementation of Ed25519 (RFC 8032, pure). All of it is synchronous. */
+/** One implementation of Ed25519 (RFC 8032, pure). All of it but `verifyApart` is synchronous. */
 export interface SignatureScheme {
   readonly name: "native" | "portable"
   /** The 32-byte public key of a 32-byte seed; throws a `RangeError` for another length. */
@@ -33,6 +33,16 @@ export interface SignatureScheme {
   readonly sign: (seed: Uint8Array, message: Uint8Array) => Uint8Array
   /** Whether the signature holds. False, and never a throw, for keys and signatures of any bytes and length. */
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  /**
+   * As `verify`, on another thread where the runtime has one for it, so that others are served meanwhile: Bun has, Deno has not.
+   * `done` hears the same answer once, after this has returned or before. None of the bytes may change until then.
+   */
+  readonly verifyApart: (
+    publicKey: Uint8Array,
+    message: Uint8Array,
+    signature: Uint8Array,
+    done: (holds: boolean) => void
+  ) => void
 }
 
 const littleEndian = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex")).reverse()
@@ -113,6 +123,19 @@ const nativeSigner = (seed: Uint8Array): ((message: Uint8Array) => Uint8Array) =
   return (message) => new Uint8Array(nativeSign(null, message, key))
 }
 
+const nativeVerifyHere: SignatureScheme["verify"] = (publicKey, message, signature) => {
+  if (!admissible(publicKey, signature)) return false
+  try {
+    return nativeVerify(null, message, importPublic(publicKey), signature)
+  } catch {
+    // Some runtimes refuse to import bytes that are not a point of the curve; to others they just verify nothing.
+    return false
+  }
+}
+
+/** Whether `node:crypto` verifies on another thread when it is given a callback. Deno does it at once, and calls back later. */
+const hasThreads = !("Deno" in globalThis)
+
 /** The runtime's own Ed25519, through `node:crypto`. */
 export const native: SignatureScheme = {
   name: "native",
@@ -120,14 +143,17 @@ export const native: SignatureScheme = {
     new Uint8Array(createPublicKey(importPrivate(seed)).export({ format: "der", type: "spki" }).subarray(-32)),
   signer: nativeSigner,
   sign: (seed, message) => nativeSigner(seed)(message),
-  verify: (publicKey, message, signature) => {
-    if (!admissible(publicKey, signature)) return false
+  verify: nativeVerifyHere,
+  verifyApart: (publicKey, message, signature, done) => {
+    if (!hasThreads) return done(nativeVerifyHere(publicKey, message, signature))
+    if (!admissible(publicKey, signature)) return done(false)
+    let key: KeyObject
     try {
-      return nativeVerify(null, message, importPublic(publicKey), signature)
+      key = importPublic(publicKey)
     } catch {
-      // Some runtimes refuse to import bytes that are not a point of the curve; to others they just verify nothing.
-      return false
+      return done(false)
     }
+    nativeVerify(null, message, key, signature, (error, holds) => done(!error && holds))
   }
 }
 
@@ -147,6 +173,22 @@ const portableSigner = (seed: Uint8Array): ((message: Uint8Array) => Uint8Array)
   return (message) => ed25519.sign(message, kept)
 }
 
+const portableVerify: SignatureScheme["verify"] = (publicKey, message, signature) => {
+  if (!admissible(publicKey, signature)) return false
+  const encodedR = signature.subarray(0, 32)
+  const s = toNumber(signature.subarray(32))
+  const k = toNumber(sha512(encodedR, publicKey, message)) % curveOrder
+  if (s === 0n || k === 0n) return false
+  try {
+    const a = ed25519.Point.fromBytes(Uint8Array.from(publicKey), false)
+    const r = ed25519.Point.BASE.multiply(s, false).subtract(a.multiply(k, false)).toBytes()
+    return r.every((byte, i) => byte === encodedR[i])
+  } catch {
+    // Not a point of the curve.
+    return false
+  }
+}
+
 /** Ed25519 in JavaScript (`@noble/ed25519`), for a runtime that has none: same answers, about twenty times slower. */
 export const portable: SignatureScheme = {
   name: "portable",
@@ -156,21 +198,8 @@ export const portable: SignatureScheme = {
   },
   signer: portableSigner,
   sign: (seed, message) => portableSigner(seed)(message),
-  verify: (publicKey, message, signature) => {
-    if (!admissible(publicKey, signature)) return false
-    const encodedR = signature.subarray(0, 32)
-    const s = toNumber(signature.subarray(32))
-    const k = toNumber(sha512(encodedR, publicKey, message)) % curveOrder
-    if (s === 0n || k === 0n) return false
-    try {
-      const a = ed25519.Point.fromBytes(Uint8Array.from(publicKey), false)
-      const r = ed25519.Point.BASE.multiply(s, false).subtract(a.multiply(k, false)).toBytes()
-      return r.every((byte, i) => byte === encodedR[i])
-    } catch {
-      // Not a point of the curve.
-      return false
-    }
-  }
+  verify: portableVerify,
+  verifyApart: (publicKey, message, signature, done) => done(portableVerify(publicKey, message, signature))
 }
 
 const hasNative = (): boolean => {

@@ -37,3 +37,13 @@ export const sign = (
 /** Whether `signature` (base64url) is that node's over this body under this name. */
 export const verify = (node: NodeId.NodeId, what: What, body: Uint8Array, signature: string): boolean =>
   Signature.best.verify(NodeId.toPublicKey(node), make(what, body), Buffer.from(signature, "base64url"))
+
+/** As `verify`, on another thread where the runtime has one for it (`Signature.verifyApart`). */
+export const verifyApart = (
+  node: NodeId.NodeId,
+  what: What,
+  body: Uint8Array,
+  signature: string,
+  done: (holds: boolean) => void
+): void =>
+  Signature.best.verifyApart(NodeId.toPublicKey(node), make(what, body), Buffer.from(signature, "base64url"), done)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test"
+import * as Effect from "effect/Effect"
 import * as CanonicalJson from "../src/CanonicalJson.ts"
 import * as Identity from "../src/Identity.ts"
 import type { NodeId } from "../src/NodeId.ts"
@@ -116,6 +117,31 @@ describe("Receipt", () => {
       expect(reasonOf(result)).toBe("Mismatch")
       expect((result as Receipt.ReceiptRefused).message).toContain(field)
     }
+  })
+
+  test("is verified apart as it is at once", async () => {
+    const random = seeded(9)
+    const other = Identity.generate()
+    const cases: Array<readonly [Receipt.Receipt, Receipt.Expected]> = [
+      [receipt, {}],
+      [receipt, { task: fields.task, caller: caller.nodeId }],
+      [receipt, { task: "f".repeat(32) }],
+      [{ ...receipt, task: "f".repeat(32) }, { task: fields.task }],
+      [{ ...receipt, finishedAt: 999 }, {}],
+      [{ ...receipt, finishedAt: 1_251 }, {}],
+      [{ ...receipt, executor: other.nodeId }, {}],
+      [{ ...receipt, sig: Receipt.make(executor, { ...fields, startedAt: 1 }).sig }, {}],
+      ...[{ extra: 1 }, { extra: "\ud800" }, { extra: "x".repeat(Receipt.MAX_RECEIPT_BYTES) }].map(
+        (more) => [{ ...receipt, ...more }, {}] as const
+      )
+    ]
+    for (let i = 0; i < 32; i++) {
+      const startedAt = random.int(2 ** 40)
+      cases.push([Receipt.make(executor, { ...fields, startedAt, finishedAt: startedAt + random.int(1_000) }), {}])
+    }
+    const said = await Promise.all(cases.map((each) => Effect.runPromise(Receipt.verifyApart(...each))))
+    expect(said.map(reasonOf)).toEqual(cases.map((each) => reasonOf(Receipt.verify(...each))))
+    expect(new Set(said.map(reasonOf))).toEqual(new Set(["accepted", "Mismatch", "Malformed", "BadSignature"]))
   })
 
   test("holds for any fields, and for nobody else", () => {

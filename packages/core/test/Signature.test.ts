@@ -185,6 +185,52 @@ describe("Signature", () => {
   })
 })
 
+describe("verifying apart", () => {
+  const apart = (scheme: Signature.SignatureScheme, key: Uint8Array, message: Uint8Array, signature: Uint8Array) => {
+    const heard: Array<boolean> = []
+    return new Promise<ReadonlyArray<boolean>>((resolve) =>
+      scheme.verifyApart(key, message, signature, (holds) => {
+        heard.push(holds)
+        // Behind whatever it may still say.
+        setImmediate(() => resolve(heard))
+      })
+    )
+  }
+
+  test("says once what verifying says, of whatever bytes", async () => {
+    const random = seeded(11)
+    const seed = random.bytes(32)
+    const key = Signature.native.publicKey(seed)
+    const message = random.bytes(200)
+    const good = Signature.native.sign(seed, message)
+    const tooLarge = Uint8Array.from(good)
+    tooLarge.set(encode(order), 32)
+    const cases: Array<readonly [Uint8Array, Uint8Array, Uint8Array]> = [
+      [key, message, good],
+      [key, message.subarray(1), good],
+      [key, message, good.subarray(1)],
+      [key, message, tooLarge],
+      [key.subarray(1), message, good],
+      [new Uint8Array(32), message, good],
+      [encode(prime), message, good],
+      // A forgery under the neutral element, which the equation alone takes for good.
+      [encode(1n), message, join(Point.BASE.multiply(5n, false).toBytes(), encode(5n))],
+      // No point of the curve: some runtimes do not import it.
+      [encode(2n), message, good]
+    ]
+    for (let i = 0; i < 64; i++) {
+      const other = Uint8Array.from(i % 2 === 0 ? good : key)
+      other[random.int(other.length)]! ^= 1 << random.int(8)
+      cases.push(i % 2 === 0 ? [key, message, other] : [other, message, good])
+    }
+    for (const scheme of schemes) {
+      const said = await Promise.all(cases.map((each) => apart(scheme, ...each)))
+      expect(said).toEqual(cases.map((each) => [scheme.verify(...each)]))
+      expect(said.filter(([holds]) => holds)).toEqual([[true]])
+    }
+  })
+})
+
 describe("SignedBytes", () => {
   test("a signature under one name does not count under another", () => {
     const identity = Identity.fromSeed(new Uint8Array(32).fill(6))

@@ -79,16 +79,19 @@ const lnBeta = (a: number, b: number): number => {
   return lastLnBeta
 }
 
-/** I_x(a, b) for positive a and b: the share of Beta(a, b) below x. */
-export const cumulative = (x: number, a: number, b: number): number => {
+/** I_x(a, b), with the logarithms of x and of 1 - x. */
+const share = (x: number, a: number, b: number, lnX: number, lnRest: number): number => {
   if (x <= 0) return 0
   if (x >= 1) return 1
-  const front = exp(a * ln(x) + b * ln(1 - x) - lnBeta(a, b))
+  const front = exp(a * lnX + b * lnRest - lnBeta(a, b))
   // The fraction converges fast on this side of the mean; on the other one I_x(a, b) = 1 - I_{1-x}(b, a).
   return x < (a + 1) / (a + b + 2)
     ? Math.min(1, (front * fraction(a, b, x)) / a)
     : Math.max(0, 1 - (front * fraction(b, a, 1 - x)) / b)
 }
+
+/** I_x(a, b) for positive a and b: the share of Beta(a, b) below x. */
+export const cumulative = (x: number, a: number, b: number): number => share(x, a, b, ln(x), ln(1 - x))
 
 /** The x below which the share `p` of Beta(a, b) lies, for positive a and b. */
 export const quantile = (p: number, a: number, b: number): number => {
@@ -96,10 +99,13 @@ export const quantile = (p: number, a: number, b: number): number => {
   let high = 1
   let x = a / (a + b)
   for (let i = 0; i < MAX_STEPS && high - low > PRECISION; i++) {
-    const off = cumulative(x, a, b) - p
+    // Logarithms are most of the work, and both the share and the density want them.
+    const lnX = ln(x)
+    const lnRest = ln(1 - x)
+    const off = share(x, a, b, lnX, lnRest) - p
     if (off < 0) low = x
     else high = x
-    const density = exp((a - 1) * ln(x) + (b - 1) * ln(1 - x) - lnBeta(a, b))
+    const density = exp((a - 1) * lnX + (b - 1) * lnRest - lnBeta(a, b))
     const next = x - off / density
     // Newton's step where it stays between the bounds, else half-way.
     if (Math.abs(next - x) < PRECISION / 2) return Math.min(1, Math.max(0, next))

@@ -61,7 +61,7 @@ export const layer = HttpApiBuilder.group(
         const { agent_id: agent, capability, latency_ms: latencyMs, quality, receipt, success, task_id: task } = payload
         if (receipt !== undefined) {
           // Who has no name here reports as whom the receipt names; a name must be the one that the receipt names.
-          const verdict = Receipt.verify(receipt, {
+          const verdict = yield* Receipt.verifyApart(receipt, {
             task,
             ...(caller.kind === "node" ? { caller: receipt.caller } : {})
           })

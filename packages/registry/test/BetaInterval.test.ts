@@ -48,6 +48,14 @@ describe("quantiles of Beta", () => {
     near(quantile(0.975, 1, 20), 0.16843, 1e-5)
   })
 
+  test("are these to the bit: statements are signed over them", () => {
+    expect(interval(1, 1)).toEqual({ low: 0.05000000000000016, high: 0.9499999999999997 })
+    expect(interval(2.5, 0.01)).toEqual({ low: 0.9983409352867291, high: 0.999999999999942 })
+    expect(interval(1.7, 3.4)).toEqual({ low: 0.06292888205908195, high: 0.6831827196117706 })
+    expect(interval(12, 4.25)).toEqual({ low: 0.5482743840670147, high: 0.8944099196941554 })
+    expect(interval(300_000, 4_000)).toEqual({ low: 0.9865003505027301, high: 0.987180218264563 })
+  })
+
   test("invert the distribution for any parameters, and mirror each other", () => {
     for (const a of [0.01, 0.3, 1, 2.5, 30, 4_000, 300_000]) {
       for (const b of [0.01, 0.3, 1, 2.5, 30, 4_000, 300_000]) {
