@@ -44,6 +44,26 @@ scoped(
 )
 
 scoped(
+  "the log beside the file is taken over before it is much longer than it may be, and not much earlier",
+  Effect.gen(function* () {
+    const file = join(folder, "log.db")
+    const database = yield* Sqlite.open(file)
+    const page = Number(database.get("PRAGMA page_size")?.["page_size"])
+    const each = 512
+    const most = Sqlite.CHECKPOINT_PAGES * page
+    for (let n = 0; n < (2 * Sqlite.CHECKPOINT_PAGES) / each; n++) {
+      yield* database.write("fill", () =>
+        database.run("INSERT INTO parley_secrets VALUES (?, ?)", `${n}`, "x".repeat(each * page))
+      )
+    }
+    // With the pages of a commit that point to those it fills; the log begins anew behind a checkpoint, and keeps its length.
+    const length = statSync(`${file}-wal`).size
+    expect([length > most, length < 1.25 * most]).toEqual([true, true])
+    expect(statSync(file).size > most / 2).toBe(true)
+  })
+)
+
+scoped(
   "what is no database is refused as corrupt, and stays as it was",
   Effect.gen(function* () {
     const file = join(folder, "letter.txt")
