@@ -221,6 +221,24 @@ export const suite = ({ describe, expect, test }: TestApi, harness: Harness): vo
       bounds({ session: { keys: 2 }, identity: { sessions: 3 } })
     )
 
+    law(
+      "however much has expired, it counts for nothing",
+      (memory) =>
+        Effect.gen(function* () {
+          const writer = known("a")
+          // More than goes at once; later ones end later.
+          const keys = Array.from({ length: 600 }, (_, n) => `k${n}`)
+          yield* Effect.forEach(keys, (key) => memory.set("s00", key, "v", { writer, ttlMs: 500 }), {
+            concurrency: 16,
+            discard: true
+          })
+          for (const key of keys) yield* memory.get("s00", key).pipe(Effect.repeat(untilGone))
+          expect(yield* memory.set("s01", "k00", "v", { writer })).toBe(undefined)
+          expect(yield* memory.set("s02", "k00", "v", { writer })).toEqual(full("identity", "sessions", 1))
+        }),
+      bounds({ identity: { sessions: 1 } })
+    )
+
     const few = bounds({
       session: { keys: 3, bytes: 3 * UNIT + 50 },
       identity: { sessions: 3, bytes: 4 * UNIT },
