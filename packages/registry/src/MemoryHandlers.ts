@@ -47,7 +47,7 @@ export const writerOf = (
 const holders = {
   session: "This session",
   identity: "What you keep in session memory",
-  strangers: "What all those keep in session memory together for whom nobody vouches",
+  strangers: "What all nodes keep in session memory together for which nobody vouches",
   all: "This registry's session memory"
 }
 const remedies = {
@@ -58,7 +58,7 @@ const remedies = {
 }
 const fullOf = ({ limit, of, what }: Full): Problem.Full =>
   new Problem.Full({
-    detail: `${holders[of]} has reached ${limit} ${what}, and nothing is forgotten to make room: ${remedies[of]}`,
+    detail: `${holders[of]} may come to ${limit} ${what}, which leaves no room for this: ${remedies[of]}`,
     of,
     what,
     limit
