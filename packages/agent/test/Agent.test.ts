@@ -179,7 +179,7 @@ describe("Agent", () => {
           })
         })
     )
-    const reason = await reasonOf(bob.call("job.long", {}, { deadline: 200 }))
+    const reason = await reasonOf(bob.call("job.long", {}, { deadline: 1_000 }))
     expect(reason._tag).toBe("DeadlineExceeded")
     expect(await cancelled.promise).toBe(true)
   })

@@ -278,7 +278,7 @@ describe("negotiation", () => {
         const bob = yield* mesh.node("bob")
         const endless = makeEndless()
         yield* ada.serve(Work, () => endless.run)
-        expect(yield* reasonOf(bob.call("work.do", 1, { deadline: 50 }))).toMatchObject({ _tag: "DeadlineExceeded" })
+        expect(yield* reasonOf(bob.call("work.do", 1, { deadline: 1_000 }))).toMatchObject({ _tag: "DeadlineExceeded" })
         yield* endless.interrupted.wait
       })
     ))

@@ -154,7 +154,7 @@ describe("Node.stream", () => {
         yield* ada.serve(Rows, () =>
           Stream.concat(Stream.make({ n: 1, text: "" }), Stream.never).pipe(Stream.ensuring(Effect.sync(ended.tell)))
         )
-        const reason = yield* reasonOf(Stream.runDrain(bob.stream(Rows, { rows: 1 }, { deadline: 60 })))
+        const reason = yield* reasonOf(Stream.runDrain(bob.stream(Rows, { rows: 1 }, { deadline: 1_000 })))
         expect(reason).toMatchObject({ _tag: "DeadlineExceeded" })
         yield* ended.wait
       })

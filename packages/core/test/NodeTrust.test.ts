@@ -48,7 +48,7 @@ describe("a node's trust", () => {
         expect(yield* value).toEqual([0.55, "answered"])
         yield* reasonOf(bob.call(Work, "fail", { onEvent }))
         expect(yield* value).toEqual([0.55 + 0.1 * (0 - 0.55), "failed"])
-        yield* reasonOf(bob.call(Work, "late", { deadline: 20, onEvent }))
+        yield* reasonOf(bob.call(Work, "late", { deadline: 1_000, onEvent }))
         expect((yield* value)[1]).toBe("too late")
         yield* bob.call(Work, 2, { evaluate: () => 0.25, onEvent })
         const qualities = [1, 0, 0, 0.25]
