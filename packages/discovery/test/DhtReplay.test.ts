@@ -64,7 +64,8 @@ describe("a sealed datagram", () => {
         const hub = yield* Dht.serve({ host: "127.0.0.1", networkKey })
         const wire = yield* tap(hub.address.port)
         const ada = yield* join({ bootstrap: [wire.at], networkKey }, Identity.generate(), true)
-        yield* ada.publish()
+        // Where the machine stands still for long, nobody has answered in time.
+        yield* Effect.retry(ada.publish(), { times: 3 })
         const seal = PacketSeal.make(networkKey)
         const queries = wire.packets.filter((packet) => {
           const opened = seal.open(packet)
@@ -75,10 +76,15 @@ describe("a sealed datagram", () => {
         const before = hub.dropped.malformed
         for (const packet of queries) victim.send(packet, hub.address.port)
         // The last of all is new, and answered: whatever was before it was looked at by then.
-        const fresh = seal.seal(Bencode.encode({ t: "aa", y: "q", q: "ping", a: { id: ID }, ro: 1 }))
-        yield* victim.ask(fresh, hub.address.port).pipe(Effect.timeout("500 millis"), Effect.retry({ times: 20 }))
+        let fresh = 0
+        const ping = Effect.suspend(() => {
+          fresh += 1
+          const packet = seal.seal(Bencode.encode({ t: "aa", y: "q", q: "ping", a: { id: ID }, ro: 1 }))
+          return victim.ask(packet, hub.address.port)
+        })
+        yield* ping.pipe(Effect.timeout("500 millis"), Effect.retry({ times: 20 }))
         expect(hub.dropped.malformed - before).toBeGreaterThanOrEqual(queries.length)
-        expect(victim.heard()).toBe(1)
+        expect(victim.heard()).toBeLessThanOrEqual(fresh)
       })
     ))
 })
