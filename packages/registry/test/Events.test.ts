@@ -112,6 +112,28 @@ describe("the stream of events", () => {
     client.close()
   })
 
+  test("tells whoever was away during a flood of the largest traces of one gap, and of all that is kept", async () => {
+    const flooded = await live({ ringEvents: 10, budget: { events: 1_048_576, traces: 1_048_576 } })
+    try {
+      await flooded.commit(facts(5))
+      const before = await open(`${flooded.url}/ws/events?cursor=2`)
+      expect((await take(before, 3)).map(cursorOf)).toEqual(range(3, 5))
+      before.close()
+      for (let n = 0; n < 10; n++) {
+        await flooded.commit(Array.from({ length: 4 }, (_, at) => trace(n * 4 + at, "a", { text: "f".repeat(65_000) })))
+      }
+      const { first } = await Effect.runPromise(flooded.store.bounds)
+      const client = await open(`${flooded.url}/ws/events?cursor=5`)
+      const got = (await take(client, 47 - first)).map((frame) => JSON.parse(frame))
+      expect([got[0].type, got[0].data]).toEqual(["gap", { from: 5, to: first - 1 }])
+      expect(got.slice(1).map(({ cursor }) => cursor)).toEqual(range(first, 45))
+      expect(45 - first > 12).toBe(true)
+      client.close()
+    } finally {
+      await flooded.close()
+    }
+  })
+
   test("tells whoever brings the cursor of another database that it means nothing here", async () => {
     const client = await open(`${world.url}/ws/events?cursor=999999999`)
     expect(JSON.parse(await client.next())).toMatchObject({

@@ -27,7 +27,7 @@ import * as PresenceMemory from "@parley/registry/PresenceMemory"
 import { Unavailable } from "@parley/registry/Problem"
 import { Registrar } from "@parley/registry/Registrar"
 import * as Sockets from "@parley/registry/Sockets"
-import { Store } from "@parley/registry/Store"
+import { type Bytes, Store } from "@parley/registry/Store"
 import * as StoreSqlite from "@parley/registry/StoreSqlite"
 
 export interface Options {
@@ -38,6 +38,8 @@ export interface Options {
   /** Ask for AgentMesh's secret, and give the operator this token. */
   readonly secret?: string
   readonly operatorToken?: string
+  /** Bytes that the store keeps. */
+  readonly budget?: Partial<Bytes>
 }
 
 export interface Live {
@@ -124,7 +126,7 @@ export const live = async (options: Options = {}): Promise<Live> => {
       )
     ),
     Layer.provideMerge(Layer.mergeAll(Admission.layer, LimitsMemory.layer)),
-    Layer.provideMerge(StoreSqlite.layer(join(directory, "registry.db")))
+    Layer.provideMerge(StoreSqlite.layer(join(directory, "registry.db"), { budget: options.budget ?? {} }))
   )
   const routes = Layer.mergeAll(EventsSocket.layer, DashboardSocket.layer, HeartbeatSocket.layer, EventsSse.layer)
   const context = await Effect.runPromise(
