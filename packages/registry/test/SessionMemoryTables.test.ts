@@ -20,7 +20,7 @@ import * as Migrations from "../src/internal/Migrations.ts"
 import * as Postgres from "../src/internal/Postgres.ts"
 import * as Sqlite from "../src/internal/Sqlite.ts"
 
-const TIMEOUT_MS = 30_000
+const TIMEOUT_MS = 60_000
 const seed = Number(process.env["PARLEY_SEED"] ?? Date.now() % 1_000_000)
 const folder = mkdtempSync(join(tmpdir(), "parley-memory-tables-"))
 let server: Server.Postgres
@@ -164,7 +164,7 @@ skipTest(Server.unavailable)(
                 : memory.set(session, key, "v".repeat(random.int(99)), { writer, ttlMs: what === 4 ? 1 : 60_000 })
           }
           yield* Effect.all(
-            Array.from({ length: 400 }, (_, n) => act(n)),
+            Array.from({ length: 200 }, (_, n) => act(n)),
             { concurrency: 14, discard: true }
           )
           expect([seed, yield* Effect.promise(() => discrepancies(database))]).toEqual([seed, []])
