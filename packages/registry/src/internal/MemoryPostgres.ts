@@ -1,14 +1,11 @@
 /** SessionMemory in PostgreSQL: `SessionMemory` in the database of the store. */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
 import { BOUNDS, type Bounds, type Full, type SessionMemory } from "../SessionMemory.ts"
 import { StoreError } from "../Store.ts"
-import { key, text } from "./Keys.ts"
+import { key } from "./Keys.ts"
 import * as Memory from "./Memory.ts"
+import * as MemoryReads from "./MemoryReads.ts"
 import { attempt, MEMORY_LOCK, type Postgres, type Run } from "./Postgres.ts"
-import type { Query } from "./Queries.ts"
-import type { Row } from "./Rows.ts"
 
 /** Rows that strangers and all are counted in, so that writers seldom wait for one another. */
 const PARTS = 16
@@ -27,20 +24,9 @@ const steps = <A>(run: Run, of: Memory.Steps<A>): Effect.Effect<A, StoreError> =
   })
 
 const slice = (database: Postgres): Effect.Effect<number, StoreError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    Effect.flatMap(
-      database.read(
-        "sweep session memory",
-        () => Memory.expired(now),
-        () => undefined
-      ),
-      ({ length }) =>
-        length === 0
-          ? Effect.succeed(0)
-          : database.write("sweep session memory", (run, now) =>
-              Effect.andThen(alone(run), steps(run, Memory.sweep(now)))
-            )
-    )
+  MemoryReads.slice(
+    database,
+    database.write("sweep session memory", (run, now) => Effect.andThen(alone(run), steps(run, Memory.sweep(now))))
   )
 
 /** Takes out what has expired. */
@@ -48,9 +34,6 @@ export const sweep = (database: Postgres): Effect.Effect<void, StoreError> =>
   Effect.asVoid(Effect.repeat(slice(database), { until: (swept) => swept === 0 }))
 
 export const make = (database: Postgres, bounds: Bounds = BOUNDS): SessionMemory["Service"] => {
-  const read = <A>(operation: string, query: (now: number) => Query, decode: (row: Row) => A) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => database.read(operation, () => query(now), decode))
-  const valueOf = (row: Row): Schema.Json => JSON.parse(String(row["value"])) as Schema.Json
   const part = () => Math.floor(Math.random() * PARTS)
   const remove = (operation: string, session: string, name?: string) =>
     Effect.flatMap(
@@ -59,26 +42,7 @@ export const make = (database: Postgres, bounds: Bounds = BOUNDS): SessionMemory
     )
   return {
     kind: "postgres",
-    sessions: ({ after, limit }) =>
-      read(
-        "list sessions",
-        (now) => Memory.sessions(now, limit, after),
-        ({ session }) => text(String(session))
-      ),
-    all: (session) =>
-      Effect.map(
-        read(
-          "read a session",
-          (now) => Memory.all(session, now),
-          (row) => [text(String(row["name"])), valueOf(row)] as const
-        ),
-        (entries) => Object.fromEntries(entries)
-      ),
-    get: (session, name) =>
-      Effect.map(
-        read("read session memory", (now) => Memory.one(session, name, now), valueOf),
-        ([value]) => value
-      ),
+    ...MemoryReads.make(database),
     set: (session, name, value, { ttlMs, writer } = {}) => {
       const operation = "write session memory"
       const once = (isAlone: boolean) =>
